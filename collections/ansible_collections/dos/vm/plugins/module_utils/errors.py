@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything the library raises, sorted by who must act.
+
+    DosVmError
+    ├── DeclarationError     the operator: paths, what is wrong, what to write instead      terminal
+    ├── ConflictError        the operator: the host has such an object and it is not ours   terminal
+    ├── PermissionNeeded     the operator: the plan interrupts or destroys, and may not     terminal
+    ├── MissingLibraryError  the operator: what to install                                  terminal
+    ├── HypervisorError      the host: the operation in words, libvirt's code and text      retryable
+    ├── VerificationError    the host or us: applied, and still different                   retryable
+    └── InternalError        us: a promise between two layers was broken                    terminal
+
+The library raises and never ends a process; each front end turns a `DosVmError` into a task failure or a log line in
+one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Where a value was written: a file and, where known, line and column (both from 1)."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a declaration: where it is, and a sentence that says what to write instead."""
+
+    path: str
+    text: str
+    origin: Origin | None = None
+
+    def under(self, prefix: str) -> Problem:
+        """The same problem, seen from a declaration that holds this one at `prefix`."""
+        return Problem(join(prefix, self.path), self.text, self.origin)
+
+    def __str__(self) -> str:
+        subject = f"{self.path}: {self.text}" if self.path else self.text
+        return f"{self.origin}: {subject}" if self.origin else subject
+
+
+def join(prefix: str, path: str) -> str:
+    """Join two halves of a path: `join("a.b", "[0].c")` is `a.b[0].c`."""
+    if not prefix or not path:
+        return prefix or path
+    return prefix + path if path.startswith("[") else f"{prefix}.{path}"
+
+
+class DosVmError(Exception):
+    """The root; catch it in a front end and nowhere else."""
+
+    retryable = False
+
+
+class DeclarationError(DosVmError):
+    """What was declared cannot be meant. Carries every problem found, not only the first."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    @classmethod
+    def at(cls, path: str, text: str, origin: Origin | None = None) -> DeclarationError:
+        return cls((Problem(path, text, origin),))
+
+
+class ConflictError(DosVmError):
+    """The host has an object of that name which is not ours and differs from the declaration."""
+
+
+class PermissionNeeded(DosVmError):
+    """The plan would interrupt or destroy something, and nobody allowed it."""
+
+
+class MissingLibraryError(DosVmError):
+    """A library that the host must have is not there; the message names the package."""
+
+
+class HypervisorError(DosVmError):
+    """libvirt refused or failed. `operation` is what we tried, in words; `code` is libvirt's `VIR_ERR_*` number."""
+
+    retryable = True
+
+    def __init__(self, operation: str, text: str, code: int | None = None) -> None:
+        self.operation, self.text, self.code = operation, text, code
+        super().__init__(f"{operation}: {text}")
+
+
+class VerificationError(DosVmError):
+    """Every action succeeded and the host still differs from its declaration."""
+
+    retryable = True
+
+
+class InternalError(DosVmError):
+    """A layer broke its promise to another; this is a defect of dos.vm."""

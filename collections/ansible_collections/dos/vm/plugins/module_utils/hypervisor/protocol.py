@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the layers above need of a hypervisor. `libvirt.py` is one, `fake.py` another that needs no host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from ..model.address import Address
+from ..model.host import HostFacts
+from ..plan.action import Action
+from ..plan.plan import Observed
+
+
+class Hypervisor(Protocol):
+    """One host. Every method raises `HypervisorError` with the operation in words and libvirt's own text and code."""
+
+    def facts(self) -> HostFacts:
+        """What the host has and can do."""
+        ...
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Held while a run changes the host, so that two runs never do at once; waits, and says for whom, at most 60 s."""
+        ...
+
+    def observe(self, site: str) -> dict[Address, Observed]:
+        """Everything the host holds, in as few calls as libvirt allows. `site` decides which objects are ours.
+
+        Definitions are as libvirt writes them, not normalised. A pool that is not active has no volumes. An object that
+        disappears while we look is left out.
+        """
+        ...
+
+    def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
+        """Do one thing. `secrets` has the values that definitions and `SetSecretValue` refer to, by name."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the host."""
+        ...

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A slice: everything one host should hold. A host needs nothing else to converge."""
+
+from __future__ import annotations
+
+from .declaration import declaration, option
+from .domain import Domain
+from .network import Network
+from .nwfilter import Nwfilter
+from .pool import Pool
+from .secret import Secret
+from .types import Name
+from .volume import Volume
+
+Declared = Secret | Pool | Volume | Nwfilter | Network | Domain
+
+
+@declaration
+class Slice:
+    """What one host should hold, kind by kind, each list in any order."""
+
+    site: Name = option("The site that declares it.", default=Name("dos"))
+    secrets: tuple[Secret, ...] = option("Secrets.", default=())
+    pools: tuple[Pool, ...] = option("Storage pools.", default=())
+    volumes: tuple[Volume, ...] = option("Volumes.", default=())
+    nwfilters: tuple[Nwfilter, ...] = option("Network filters.", default=())
+    networks: tuple[Network, ...] = option("Virtual networks.", default=())
+    domains: tuple[Domain, ...] = option("Virtual machines.", default=())
+
+
+@declaration
+class Permission:
+    """What a run may do beyond what disturbs nobody. Nothing, unless it is written down."""
+
+    restart: bool = option("Machines and networks may be stopped and started.", default=False)
+    recreate: bool = option("Objects without data may be removed and made anew.", default=False)
+    migrate: bool = option("Machines may move.", default=False)
+    data_loss: tuple[str, ...] = option(
+        "Objects, by name, whose data may go: `volume default/web-1`.", default=()
+    )
+    prune: bool = option("Objects of ours that are no longer declared are removed.", default=False)
+    adopt: bool = option("Objects that are not ours and differ are taken over.", default=False)

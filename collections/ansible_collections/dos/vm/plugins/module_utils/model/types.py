@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values with a meaning: parsed once at the edge, compared as objects ever after.
+
+Each is a `str` or an `int` that was checked and brought to one spelling when it was made, so it serialises as itself.
+A constructor raises `ValueError` whose text says what to write instead; `decode` adds the path and the origin.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from functools import cached_property
+
+IDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,14}")
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
+
+UNITS = {
+    "b": 1,
+    "bytes": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "pb": 10**15,
+    "k": 2**10,
+    "m": 2**20,
+    "g": 2**30,
+    "t": 2**40,
+    "p": 2**50,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+    "pib": 2**50,
+}
+
+
+class Name(str):
+    """An identifier: 1–64 letters, digits, hyphens, underscores and dots, beginning with a letter or digit (`ident64`)."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Name:
+        if not isinstance(text, str) or not IDENT.fullmatch(text):
+            raise ValueError(
+                f"{_shown(text)} is not a name, write 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit"
+            )
+        return super().__new__(cls, text)
+
+
+class DeviceName(str):
+    """A Linux interface or bridge name: at most 15 characters (IFNAMSIZ), no slash and no space."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> DeviceName:
+        if not isinstance(text, str) or not DEVICE.fullmatch(text):
+            raise ValueError(f"{_shown(text)} is not a device name, write at most 15 letters, digits, '-', '_' or '.'")
+        return super().__new__(cls, text)
+
+
+class AbsolutePath(str):
+    """A path on a host, from the root, without control characters."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> AbsolutePath:
+        if not isinstance(text, str) or not PATH.fullmatch(text):
+            raise ValueError(f"{_shown(text)} is not an absolute path, write it from the root, like /srv/vm")
+        if ".." in text.split("/"):
+            raise ValueError(f"{_shown(text)} climbs with '..', write the path it ends at")
+        return super().__new__(cls, re.sub(r"/+", "/", text).rstrip("/") or "/")
+
+
+class Mac(str):
+    """An Ethernet address in lower case, `52:54:00:00:00:01`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Mac:
+        spelled = str(text).lower().replace("-", ":")
+        if not MAC.fullmatch(spelled):
+            raise ValueError(f"{_shown(text)} is not a MAC address, write six hex octets like 52:54:00:00:00:01")
+        if int(spelled[:2], 16) & 1:
+            raise ValueError(f"{_shown(text)} is a multicast address, write one whose first octet is even, like 52:54:…")
+        return super().__new__(cls, spelled)
+
+
+class Uuid(str):
+    """A UUID in its canonical lower-case spelling."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Uuid:
+        try:
+            return super().__new__(cls, str(uuid.UUID(str(text))))
+        except ValueError:
+            raise ValueError(f"{_shown(text)} is not a UUID, write 8-4-4-4-12 hex digits") from None
+
+
+class Address(str):
+    """One IPv4 or IPv6 address, without a prefix."""
+
+    def __new__(cls, text: str) -> Address:
+        try:
+            return super().__new__(cls, str(ipaddress.ip_address(str(text))))
+        except ValueError:
+            hint = f", write {text.split('/')[0]}" if isinstance(text, str) and "/" in text else ""
+            raise ValueError(f"{_shown(text)} is not an IP address{hint}") from None
+
+    @cached_property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        return ipaddress.ip_address(str(self))
+
+    @property
+    def version(self) -> int:
+        return self.ip.version
+
+
+class Cidr(str):
+    """An address with its prefix, `10.0.0.1/24`: the address of a host in a network, or of the network itself."""
+
+    def __new__(cls, text: str) -> Cidr:
+        if not isinstance(text, str) or "/" not in text:
+            raise ValueError(f"{_shown(text)} has no prefix, write {text}/24")
+        try:
+            return super().__new__(cls, str(ipaddress.ip_interface(text)))
+        except ValueError:
+            raise ValueError(f"{_shown(text)} is not an address with a prefix, write one like 10.0.0.1/24") from None
+
+    @cached_property
+    def interface(self) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+        return ipaddress.ip_interface(str(self))
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        return self.interface.ip
+
+    @property
+    def network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        return self.interface.network
+
+    @property
+    def prefix(self) -> int:
+        return self.interface.network.prefixlen
+
+    @property
+    def version(self) -> int:
+        return self.interface.version
+
+
+class Prefix(Cidr):
+    """A network: a `Cidr` whose host bits are zero (AMB-08)."""
+
+    def __new__(cls, text: str) -> Prefix:
+        value = super().__new__(cls, text)
+        if value.ip != value.network.network_address:
+            raise ValueError(f"{_shown(text)} has host bits, write {value.network}")
+        return value  # type: ignore[return-value]  # `super().__new__` makes the subclass it was given
+
+
+class ByteSize(int):
+    """A number of bytes, written with its unit: `2 GiB` is 2·2^30, `2 GB` is 2·10^9."""
+
+    def __new__(cls, text: str | int) -> ByteSize:
+        if isinstance(text, bool) or not isinstance(text, (str, int)):
+            raise ValueError(f"{_shown(text)} is not a size, write a number with a unit like 512 MiB")
+        if isinstance(text, int):
+            return super().__new__(cls, text)
+        match = SIZE.fullmatch(text.strip())
+        if match is None:
+            number = text.strip() if text.strip().isdigit() else "512"
+            raise ValueError(f"{_shown(text)} has no unit, write {number} MiB, {number} GiB or {number} B")
+        unit = UNITS.get(match[2].lower())
+        if unit is None:
+            raise ValueError(f"{_shown(text)} has an unknown unit {match[2]!r}, write B, KiB, MiB, GiB or TiB")
+        whole = float(match[1]) * unit if "." in match[1] else int(match[1]) * unit
+        if whole != int(whole):
+            raise ValueError(f"{_shown(text)} is not a whole number of bytes")
+        return super().__new__(cls, int(whole))
+
+    def __str__(self) -> str:
+        for unit in ("TiB", "GiB", "MiB", "KiB"):
+            factor = UNITS[unit.lower()]
+            if self and self % factor == 0:
+                return f"{self // factor} {unit}"
+        return f"{int(self)} B"
+
+    __repr__ = __str__
+
+    @property
+    def kib(self) -> int:
+        """Rounded up to whole KiB, the unit libvirt answers in for memory."""
+        return -(-self // 1024)
+
+
+def _shown(value: object) -> str:
+    """The value as an error message quotes it: one line, printable, at most 60 characters."""
+    text = repr(value if isinstance(value, (int, float, bool, type(None), list, dict)) else str(value))
+    return text if len(text) <= 60 else text[:57] + "…" + text[0]

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The things that can be done to a hypervisor: plain values, performed in `hypervisor/`, tested without one.
+
+`words` finishes the sentence "network lab will be …"; `done` finishes "network lab has been …".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ..model.address import Address
+from .disruption import Disruption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing to do to one object. It is finished when it returns, and doing it again is harmless or refused."""
+
+    word: ClassVar[str] = "changed"
+    address: Address
+    disruption: Disruption = Disruption.NONE
+
+    @property
+    def words(self) -> str:
+        return self.word
+
+    def __str__(self) -> str:
+        return f"{self.address} has been {self.words}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Define(Action):
+    """Write the persistent definition; a running object keeps its live one."""
+
+    xml: str
+    anew: bool = True  # whether there was none before
+
+    @property
+    def words(self) -> str:
+        return "defined" if self.anew else "redefined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undefine(Action):
+    """Remove the definition; a domain's NVRAM and TPM state go with it, disks never do."""
+
+    word: ClassVar[str] = "undefined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build(Action):
+    """Make what a pool stands on: its directory, its file system, its volume group."""
+
+    word: ClassVar[str] = "built"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Action):
+    """Start it from its persistent definition."""
+
+    word: ClassVar[str] = "started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop(Action):
+    """Stop it: a guest is asked to power off and gets `timeout` seconds, then it is forced (VM-14)."""
+
+    word: ClassVar[str] = "stopped"
+    timeout: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAutostart(Action):
+    """Whether libvirt starts it by itself."""
+
+    on: bool
+
+    @property
+    def words(self) -> str:
+        return "set to start by itself" if self.on else "set not to start by itself"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolume(Action):
+    """Make a volume from its XML, in the pool that its address names (`pool/name`)."""
+
+    word: ClassVar[str] = "created"
+    xml: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeVolume(Action):
+    """Grow a volume to `capacity` bytes. `domain` names the running domain that has it open as `target`, if any."""
+
+    capacity: int
+    domain: str = ""
+    target: str = ""
+
+    @property
+    def words(self) -> str:
+        return "grown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteVolume(Action):
+    """Remove a volume and what is in it."""
+
+    word: ClassVar[str] = "deleted"
+    disruption: Disruption = Disruption.DATA_LOSS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSecretValue(Action):
+    """Give a libvirt secret the value that the run brought along under its name."""
+
+    word: ClassVar[str] = "given its value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateNetwork(Action):
+    """Change one section of a network, live and in its definition (virNetworkUpdate)."""
+
+    command: Literal["add-first", "add-last", "delete", "modify"]
+    section: Literal["ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv", "portgroup", "forward-interface"]
+    xml: str
+    parent_index: int = -1
+    live: bool = True
+    disruption: Disruption = Disruption.LIVE
+
+    @property
+    def words(self) -> str:
+        verb = {"delete": "relieved of", "modify": "given a changed"}.get(self.command, "given")
+        return f"{verb} {self.section}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachDevice(Action):
+    """Plug a device into the running guest."""
+
+    xml: str
+    device: str
+    disruption: Disruption = Disruption.HOTPLUG
+
+    @property
+    def words(self) -> str:
+        return f"given {self.device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachDevice(Action):
+    """Unplug a device from the running guest and wait until the guest let go of it."""
+
+    xml: str
+    device: str
+    disruption: Disruption = Disruption.HOTPLUG
+
+    @property
+    def words(self) -> str:
+        return f"relieved of {self.device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateDevice(Action):
+    """Change a device of the running guest in place: medium, link, password."""
+
+    xml: str
+    device: str
+    disruption: Disruption = Disruption.LIVE
+
+    @property
+    def words(self) -> str:
+        return f"given a changed {self.device}"

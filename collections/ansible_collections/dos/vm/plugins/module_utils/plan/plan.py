@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan: what will happen to one object, why, and what it disturbs. A plan is shown, tested, then performed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from ..model.address import Address
+from ..model.host import HostFacts
+from ..model.slice import Permission
+from ..xml.compare import Change
+from .action import Action
+from .disruption import Disruption
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+Verdict = Literal["create", "change", "remove", "keep", "conflict", "left", "unmanaged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One object as the host has it now.
+
+    `xml` is the persistent definition, `live` that of the running object where it may differ (domains, networks). `ours`
+    says whether it bears our mark. `info` holds what XML does not say, by name: a volume's `path`, a domain's `state`.
+    """
+
+    address: Address
+    xml: Element
+    live: Element | None = None
+    active: bool = False
+    autostart: bool = False
+    persistent: bool = True
+    ours: bool = False
+    info: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a plan depends on besides the object itself."""
+
+    site: str
+    host: HostFacts
+    permission: Permission
+    observed: dict[Address, Observed] = field(default_factory=dict)  # everything on the host
+    secrets: frozenset[str] = frozenset()  # names of the secrets whose values this run brought along
+    digests: dict[str, str] = field(default_factory=dict)  # of those values, by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChange:
+    """A difference, with what it disturbs."""
+
+    change: Change
+    disruption: Disruption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be done to one object.
+
+    `actions` will be performed; `withheld` would be, if the permission named in `needs` were given; `pending` waits for the
+    next start of a running guest. `reason` says why nothing is done when nothing is; `problem` why nothing can be.
+    """
+
+    address: Address
+    verdict: Verdict
+    changes: tuple[PlannedChange, ...] = ()
+    actions: tuple[Action, ...] = ()
+    withheld: tuple[Action, ...] = ()
+    needs: str = ""
+    pending: tuple[PlannedChange, ...] = ()
+    before: str = ""
+    after: str = ""
+    reason: str = ""
+    problem: str = ""
+    origin: str = ""
+
+    @property
+    def disruption(self) -> Disruption:
+        """The largest of what will be done."""
+        return max((action.disruption for action in self.actions), default=Disruption.NONE)
+
+    @property
+    def empty(self) -> bool:
+        return not self.actions

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kinds share when they write and read XML: our mark, spellings, and the dropping of what was not said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..model.address import NAMESPACE, Mark
+from .._thirdparty import etree
+from .build import E
+from .shape import shape
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+OBJECT = f"{{{NAMESPACE}}}object"
+METADATA = shape("metadata", shape(OBJECT, whole=True, computed=True, field="mark"), field=".")
+
+
+def mark_element(mark: Mark | None) -> Element | None:
+    """`<metadata>` with our mark, as domains and networks carry it."""
+    if mark is None:
+        return None
+    held = etree.Element(OBJECT, nsmap={"dos": NAMESPACE})
+    for name in ("site", "project", "origin"):
+        if getattr(mark, name) is not None:
+            held.set(name, getattr(mark, name))
+    return E("metadata", held)
+
+
+def mark_of(element: Element) -> dict[str, str] | None:
+    """The mark of a domain or network, as `Mark` takes it; `None` if it has none."""
+    held = element.find(f"metadata/{OBJECT}")
+    return None if held is None else {str(name): str(value) for name, value in held.attrib.items()}
+
+
+def lower(text: str) -> str:
+    """The spelling of MAC addresses and UUIDs that we compare."""
+    return text.lower()
+
+
+def flag(text: str | None) -> bool | None:
+    """libvirt's `yes`/`no` and `on`/`off`; `None` when nothing was said."""
+    return None if text is None else text in ("yes", "on")
+
+
+def absent(element: Element | None, attribute: str) -> str | None:
+    """The attribute, or nothing if even the element is missing."""
+    return None if element is None else element.get(attribute)
+
+
+def pruned(**values: Any) -> dict[str, Any]:
+    """The values that say something: not `None`, not an empty list."""
+    return {name: value for name, value in values.items() if value is not None and value != []}

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The differences between observed and desired, each a `Change` that knows where it is in both the XML and the YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .build import compact
+from .merge import identified
+from .shape import Attr, Shape
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference.
+
+    `xpath` is the place by tags alone (`network/ip/dhcp/host/@ip`): what the tables of `plan/` are written in. `path` is the
+    place in the operator's words (`subnets[10.0.0.1].dhcp.hosts[52:54:00:00:00:01].ip`). `before` and `after` are texts,
+    `None` for nothing. `key` is the identity of the nearest keyed element, by which an action finds it.
+    """
+
+    op: Literal["add", "remove", "replace"]
+    xpath: str
+    path: str
+    before: str | None
+    after: str | None
+    key: tuple[str, ...] = ()
+
+
+def compare(observed: Element, desired: Element, shape: Shape) -> Iterator[Change]:
+    """What must change for `observed` to become `desired`; both normalised."""
+    return _element(observed, desired, shape, shape.tag, "", ())
+
+
+def _element(
+    observed: Element | None, desired: Element | None, shape: Shape, xpath: str, path: str, key: tuple[str, ...]
+) -> Iterator[Change]:
+    if shape.whole:
+        yield from _value(_shown(observed), _shown(desired), xpath, path, key, shape.secret)
+        return
+    for name in _names(observed, desired):
+        attribute = shape.attributes.get(name) or Attr(name)
+        before = None if observed is None else observed.get(name)
+        after = None if desired is None else desired.get(name)
+        where = _dotted(path, attribute.field or name)
+        yield from _value(before, after, f"{xpath}/@{name}", where, key, attribute.secret)
+    if shape.text:
+        before = None if observed is None else observed.text or ""
+        after = None if desired is None else desired.text or ""
+        yield from _value(before, after, xpath, path, key, shape.secret)
+    yield from _children(observed, desired, shape, xpath, path, key)
+
+
+def _children(
+    observed: Element | None, desired: Element | None, shape: Shape, xpath: str, path: str, key: tuple[str, ...]
+) -> Iterator[Change]:
+    before = dict(identified(observed, shape)) if observed is not None else {}
+    after = dict(identified(desired, shape)) if desired is not None else {}
+    for identity in [*before, *(identity for identity in after if identity not in before)]:
+        tag, own_key = identity
+        old, new = before.get(identity), after.get(identity)
+        known = shape.children.get(tag)
+        here = f"{xpath}/{tag}"
+        if known is None:
+            yield from _value(_shown(old), _shown(new), here, _dotted(path, f"xml:{_bare(tag)}"), key, False)
+            continue
+        word = known.field or tag
+        where = _dotted(path, f"{word}[{' '.join(filter(None, own_key))}]" if known.key and any(own_key) else word)
+        if (known.key or known.flag) and (old is None or new is None):
+            yield from _value(_shown(old), _shown(new), here, where, own_key, known.secret)
+        else:
+            yield from _element(old, new, known, here, where, own_key or key)
+    yield from _order(before, after, shape, xpath, path, key)
+
+
+def _order(
+    before: dict[tuple[str, tuple[str, ...]], Element],
+    after: dict[tuple[str, tuple[str, ...]], Element],
+    shape: Shape,
+    xpath: str,
+    path: str,
+    key: tuple[str, ...],
+) -> Iterator[Change]:
+    for tag, known in shape.children.items():
+        if not known.ordered:
+            continue
+        old, new = ([" ".join(own) for name, own in side if name == tag] for side in (before, after))
+        if old != new and sorted(old) == sorted(new):
+            yield Change(
+                "replace", f"{xpath}/{tag}", _dotted(path, known.field or tag), ", ".join(old), ", ".join(new), key
+            )
+
+
+def _value(
+    before: str | None, after: str | None, xpath: str, path: str, key: tuple[str, ...], secret: bool
+) -> Iterator[Change]:
+    if before == after:
+        return
+    op: Literal["add", "remove", "replace"] = "add" if before is None else "remove" if after is None else "replace"
+    if secret:
+        before, after = (side and HIDDEN for side in (before, after))
+    yield Change(op, xpath, path, before, after, key)
+
+
+def _names(observed: Element | None, desired: Element | None) -> list[str]:
+    names = list(observed.attrib) if observed is not None else []
+    return names + [name for name in (desired.attrib if desired is not None else ()) if name not in names]
+
+
+def _dotted(path: str, word: str) -> str:
+    if word == ".":
+        return path
+    return f"{path}.{word}" if path else word
+
+
+def _shown(element: Element | None) -> str | None:
+    return None if element is None else compact(element)
+
+
+def _bare(tag: str) -> str:
+    return tag.rpartition("}")[2]

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declared and observed make desired: the declaration, plus what libvirt computed for it, plus what is foreign to us.
+
+All three are normalised elements. `overlay` is the same walk with another purpose: it lays an operator's own XML over
+what we rendered, by identity and never by text.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from .build import compact
+from .shape import Shape
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+Identity = tuple[str, tuple[str, ...]]
+
+
+def identified(element: Element, shape: Shape) -> Iterator[tuple[Identity, Element]]:
+    """The children of `element` with what tells them apart: their tag, then their key, or their position if foreign."""
+    seen: defaultdict[str, int] = defaultdict(int)
+    for child in element:
+        known = shape.children.get(child.tag)
+        index = seen[child.tag]
+        seen[child.tag] += 1
+        if known is None or (not known.key and index):
+            yield (child.tag, (str(index),)), child
+        else:
+            yield (child.tag, known.identity(child, index)), child
+
+
+def merge(declared: Element, observed: Element | None, shape: Shape) -> Element:
+    """The desired element. Neither argument is changed."""
+    if observed is None:
+        return deepcopy(declared)
+    desired = declared.makeelement(declared.tag, nsmap=declared.nsmap or observed.nsmap)
+    _merge_attributes(desired, declared, observed, shape)
+    desired.text = declared.text
+    if declared.text and observed.text and shape.settles and shape.settles(declared.text, observed.text):
+        desired.text = observed.text
+    if shape.whole:
+        desired.extend(deepcopy(child) for child in declared)
+        return desired
+    on_host = dict(identified(observed, shape))
+    for identity, child in identified(declared, shape):
+        found = on_host.pop(identity, None)
+        known = shape.children.get(child.tag)
+        if known is not None:
+            desired.append(merge(child, found, known))
+        else:
+            desired.append(deepcopy(found if found is not None and covers(found, child) else child))
+    for child in on_host.values():
+        kept = _kept(child, shape.children.get(child.tag))
+        if kept is not None:
+            desired.append(kept)
+    return desired
+
+
+def _merge_attributes(desired: Element, declared: Element, observed: Element, shape: Shape) -> None:
+    for name, value in declared.attrib.items():
+        attribute = shape.attributes.get(name)
+        on_host = observed.get(name)
+        if on_host is not None and attribute and attribute.settles and attribute.settles(value, on_host):
+            value = on_host
+        desired.set(name, value)
+    for name, value in observed.attrib.items():
+        attribute = shape.attributes.get(name)
+        if name not in declared.attrib and (attribute is None or attribute.computed) and not shape.whole:
+            desired.set(name, value)
+
+
+def _kept(observed: Element, shape: Shape | None) -> Element | None:
+    """What stays of an observed element about which the declaration is silent."""
+    if shape is None or shape.computed:
+        return deepcopy(observed)
+    if shape.key or shape.flag or shape.text or shape.whole:
+        return None
+    # A container: it goes, unless something inside is foreign or libvirt's own choice.
+    rest = merge(observed.makeelement(observed.tag), observed, shape)
+    foreign = [name for name in rest.attrib if name not in shape.attributes]
+    return rest if len(rest) or foreign else None
+
+
+def covers(observed: Element, declared: Element) -> bool:
+    """Whether everything the declared element says, the observed one says too; libvirt may have added to it."""
+    if observed.tag != declared.tag or (declared.text or "").strip() != (observed.text or "").strip():
+        return False
+    if any(observed.get(name) != value for name, value in declared.attrib.items()):
+        return False
+    rest = list(observed)
+    for child in declared:
+        match = next((candidate for candidate in rest if covers(candidate, child)), None)
+        if match is None:
+            return False
+        rest.remove(match)
+    return True
+
+
+def overlay(rendered: Element, patch: Element, shape: Shape) -> list[str]:
+    """Lay `patch` over `rendered` in place; the paths of values that `patch` changed rather than added are returned."""
+    overridden = [f"@{name}" for name, value in patch.attrib.items() if rendered.get(name, value) != value]
+    for name, value in patch.attrib.items():
+        rendered.set(name, value)
+    if patch.text and patch.text.strip():
+        if rendered.text and rendered.text != patch.text:
+            overridden.append("text()")
+        rendered.text = patch.text
+    present = dict(identified(rendered, shape))
+    for identity, child in identified(patch, shape):
+        known, found = shape.children.get(child.tag), present.get(identity)
+        if known is not None and not known.whole and found is not None:
+            overridden += [f"{child.tag}/{path}" for path in overlay(found, child, known)]
+        elif known is not None or not any(compact(child) == compact(held) for held in rendered.iterfind(child.tag)):
+            rendered.append(deepcopy(child))
+    return overridden

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`<network>`: how one is written, read back, and compared; see https://libvirt.org/formatnetwork.html."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from ..model.network import (
+    Bandwidth,
+    Dhcp,
+    DhcpHost,
+    Dns,
+    DnsSrv,
+    Nat,
+    Network,
+    PortGroup,
+    Rate,
+    Route,
+    Subnet,
+)
+from .build import E, maybe, on_off
+from .common import METADATA, absent, flag, lower, mark_element, mark_of, pruned
+from .shape import Attr, Shape, shape
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+
+def render(network: Network) -> Element:
+    """The XML of a declared network."""
+    forward = network.forward if network.forward != "none" else None
+    return E(
+        "network",
+        E("name", network.name),
+        network.uuid and E("uuid", network.uuid),
+        mark_element(network.mark),
+        forward and E("forward", _nat(network.nat), mode=forward, dev=network.device),
+        _bridge(network),
+        network.mac and E("mac", address=network.mac),
+        network.mtu and E("mtu", size=network.mtu),
+        network.domain and E("domain", name=network.domain, localOnly=network.domain_local or None),
+        network.dns and _dns(network.dns),
+        (_ip(subnet) for subnet in network.subnets),
+        (_route(route) for route in network.routes),
+        network.bandwidth and bandwidth(network.bandwidth),
+        (_port_group(group) for group in network.port_groups),
+        ipv6=network.ipv6 or None,
+    )
+
+
+def _bridge(network: Network) -> Element | None:
+    if network.forward == "bridge":
+        return E("bridge", name=network.bridge)
+    return E("bridge", name=network.bridge, stp=on_off(network.stp), delay=network.delay)
+
+
+def _nat(nat: Nat | None) -> Element | None:
+    return nat and E(
+        "nat",
+        nat.addresses and E("address", start=nat.addresses.start, end=nat.addresses.end),
+        nat.ports and E("port", start=nat.ports.start, end=nat.ports.end),
+    )
+
+
+def _ip(subnet: Subnet) -> Element:
+    family = "ipv6" if subnet.address.version == 6 else "ipv4"
+    return E(
+        "ip",
+        subnet.tftp and E("tftp", root=subnet.tftp),
+        subnet.dhcp and _dhcp(subnet.dhcp),
+        family=family,
+        address=subnet.address.ip,
+        prefix=subnet.address.prefix,
+    )
+
+
+def _dhcp(dhcp: Dhcp) -> Element:
+    return E(
+        "dhcp",
+        (E("range", start=span.start, end=span.end) for span in dhcp.ranges),
+        (dhcp_host(host) for host in dhcp.hosts),
+        maybe("bootp", file=dhcp.boot_file, server=dhcp.boot_server),
+    )
+
+
+def dhcp_host(host: DhcpHost) -> Element:
+    """One reservation, as `virNetworkUpdate` takes it too."""
+    return E("host", mac=host.mac, name=host.name, ip=host.ip)
+
+
+def _dns(dns: Dns) -> Element:
+    return E(
+        "dns",
+        (E("forwarder", addr=address) for address in dns.forwarders),
+        (E("txt", name=txt.name, value=txt.value) for txt in dns.txt),
+        (E("host", (E("hostname", name) for name in host.names), ip=host.ip) for host in dns.hosts),
+        (_srv(srv) for srv in dns.srv),
+        enable=None if dns.enabled else False,
+        forwardPlainNames=None if dns.forward_plain_names else False,
+    )
+
+
+def _srv(srv: DnsSrv) -> Element:
+    return E(
+        "srv",
+        service=srv.service,
+        protocol=srv.protocol,
+        domain=srv.domain,
+        target=srv.target,
+        port=srv.port,
+        priority=srv.priority,
+        weight=srv.weight,
+    )
+
+
+def _route(route: Route) -> Element:
+    family = "ipv6" if route.to.version == 6 else "ipv4"
+    destination, prefix = route.to.network.network_address, route.to.prefix
+    return E("route", family=family, address=destination, prefix=prefix, gateway=route.via, metric=route.metric)
+
+
+def bandwidth(limits: Bandwidth) -> Element:
+    """Limits of a network, a port group or an interface."""
+    return E("bandwidth", _rate("inbound", limits.inbound), _rate("outbound", limits.outbound))
+
+
+def _rate(direction: str, rate: Rate | None) -> Element | None:
+    return rate and E(direction, average=rate.average, peak=rate.peak, burst=rate.burst)
+
+
+def _port_group(group: PortGroup) -> Element:
+    return E("portgroup", group.bandwidth and bandwidth(group.bandwidth), name=group.name, default=group.default or None)
+
+
+def _prefix_from_netmask(element: Element) -> None:
+    # libvirt echoes whichever of netmask and prefix it was given, and nothing for a classful address; we write prefix.
+    address, netmask = element.get("address", ""), element.attrib.pop("netmask", None)
+    if netmask is not None:
+        element.set("prefix", str(ipaddress.ip_network(f"0.0.0.0/{netmask}").prefixlen))
+    elif element.get("prefix") is None and address:
+        parsed = ipaddress.ip_address(address)
+        first = int(str(parsed).split(".")[0]) if parsed.version == 4 else 0
+        element.set("prefix", "128" if parsed.version == 6 else "8" if first < 128 else "16" if first < 192 else "24")
+
+
+RATE = (Attr("average"), Attr("peak"), Attr("burst"), Attr("floor"))
+BANDWIDTH = shape("bandwidth", shape("inbound", *RATE), shape("outbound", *RATE))
+
+SHAPE = shape(
+    "network",
+    Attr("ipv6", default="no"),
+    Attr("connections", computed=True),  # how many interfaces are plugged in: a fact of the moment
+    Attr("trustGuestRxFilters", default="no"),
+    shape("name"),
+    shape("uuid", computed=True),
+    METADATA,
+    shape(
+        "forward",
+        Attr("mode", field="forward"),
+        Attr("dev", field="device"),
+        shape(
+            "nat",
+            Attr("ipv6", default="no"),
+            shape("address", Attr("start"), Attr("end"), field="addresses"),
+            # libvirt writes the range it would use anyway
+            shape("port", Attr("start", default="1024"), Attr("end", default="65535"), field="ports"),
+        ),
+        # With dev given, libvirt lists the same interface once more.
+        shape("interface", Attr("dev"), Attr("connections", computed=True), key="@dev", computed=True),
+        field=".",
+    ),
+    shape(
+        "bridge",
+        Attr("name", field="bridge", computed=True),
+        Attr("stp", default="on"),
+        Attr("delay", default="0"),
+        Attr("macTableManager", computed=True),
+        Attr("zone", computed=True),
+        computed=True,
+        field=".",
+    ),
+    shape("mac", Attr("address", field="mac", canon=lower, computed=True), computed=True, field="."),
+    shape("mtu", Attr("size", field="mtu"), field="."),
+    shape("domain", Attr("name", field="domain"), Attr("localOnly", field="domain_local", default="no"), field="."),
+    shape(
+        "dns",
+        Attr("enable", field="enabled", default="yes"),
+        Attr("forwardPlainNames", field="forward_plain_names", default="yes"),
+        shape("forwarder", Attr("addr"), Attr("domain"), key=("@addr", "@domain"), field="forwarders", ordered=True),
+        shape("txt", Attr("name"), Attr("value"), key="@name"),
+        shape("host", Attr("ip"), shape("hostname", key="."), key="@ip", field="hosts"),
+        shape(
+            "srv",
+            *(Attr(name) for name in ("service", "protocol", "domain", "target", "port", "priority", "weight")),
+            key=("@service", "@protocol", "@domain", "@target", "@port"),
+        ),
+    ),
+    shape(
+        "ip",
+        Attr("family", default="ipv4"),
+        Attr("address"),
+        Attr("prefix"),
+        Attr("localPtr", default="no"),
+        shape("tftp", Attr("root", field="tftp"), field="."),
+        shape(
+            "dhcp",
+            shape("range", Attr("start"), Attr("end"), key=("@start", "@end"), field="ranges"),
+            shape(
+                "host", Attr("mac", canon=lower), Attr("name"), Attr("ip"), Attr("id"), key="@mac|@id|@name", field="hosts"
+            ),
+            shape("bootp", Attr("file", field="boot_file"), Attr("server", field="boot_server"), field="."),
+        ),
+        key=("@family", "@address"),
+        field="subnets",
+        tidy=_prefix_from_netmask,
+    ),
+    shape(
+        "route",
+        Attr("family", default="ipv4"),
+        *(Attr(name) for name in ("address", "prefix", "gateway", "metric")),
+        key=("@family", "@address", "@prefix"),
+        field="routes",
+        tidy=_prefix_from_netmask,
+    ),
+    BANDWIDTH,
+    shape(
+        "portgroup",
+        Attr("name"),
+        Attr("default", default="no"),
+        Attr("trustGuestRxFilters", default="no"),
+        BANDWIDTH,
+        key="@name",
+        field="port_groups",
+    ),
+)
+
+
+def parse(element: Element) -> dict[str, Any]:
+    """What a `Network` must declare to render like the normalised `element`; the inverse of `render`."""
+    forward, bridge, domain = element.find("forward"), element.find("bridge"), element.find("domain")
+    return pruned(
+        name=element.findtext("name"),
+        uuid=element.findtext("uuid"),
+        mark=mark_of(element),
+        ipv6=flag(element.get("ipv6")),
+        forward="none" if forward is None else forward.get("mode", "nat"),
+        device=absent(forward, "dev"),
+        nat=_read_nat(element.find("forward/nat")),
+        bridge=absent(bridge, "name"),
+        stp=None if bridge is None else flag(bridge.get("stp")),
+        delay=None if bridge is None or bridge.get("delay") is None else int(bridge.get("delay", "0")),
+        mac=absent(element.find("mac"), "address"),
+        mtu=_number(element.find("mtu"), "size"),
+        domain=absent(domain, "name"),
+        domain_local=None if domain is None else domain.get("localOnly") == "yes",
+        dns=_read_dns(element.find("dns")),
+        subnets=[_read_ip(ip) for ip in element.iterfind("ip")],
+        routes=[_read_route(route) for route in element.iterfind("route")],
+        bandwidth=read_bandwidth(element.find("bandwidth")),
+        port_groups=[
+            pruned(
+                name=group.get("name"),
+                default=flag(group.get("default")),
+                bandwidth=read_bandwidth(group.find("bandwidth")),
+            )
+            for group in element.iterfind("portgroup")
+        ],
+    )
+
+
+def _read_nat(element: Element | None) -> dict[str, Any] | None:
+    if element is None:
+        return None
+    addresses, ports = element.find("address"), element.find("port")
+    return pruned(
+        addresses=None if addresses is None else dict(addresses.attrib),
+        ports=None
+        if ports is None
+        else {"start": int(ports.get("start", "1024")), "end": int(ports.get("end", "65535"))},
+    )
+
+
+def _read_ip(element: Element) -> dict[str, Any]:
+    dhcp, bootp = element.find("dhcp"), element.find("dhcp/bootp")
+    return pruned(
+        address=f"{element.get('address')}/{element.get('prefix')}",
+        tftp=absent(element.find("tftp"), "root"),
+        dhcp=None
+        if dhcp is None
+        else pruned(
+            ranges=[{"start": span.get("start"), "end": span.get("end")} for span in dhcp.iterfind("range")],
+            hosts=[
+                pruned(mac=host.get("mac"), name=host.get("name"), ip=host.get("ip")) for host in dhcp.iterfind("host")
+            ],
+            boot_file=absent(bootp, "file"),
+            boot_server=absent(bootp, "server"),
+        ),
+    )
+
+
+def _read_route(element: Element) -> dict[str, Any]:
+    to = f"{element.get('address')}/{element.get('prefix')}"
+    return pruned(to=to, via=element.get("gateway"), metric=_number(element, "metric"))
+
+
+def _read_dns(element: Element | None) -> dict[str, Any] | None:
+    if element is None:
+        return None
+    numbers = ("port", "priority", "weight")
+    return pruned(
+        enabled=flag(element.get("enable")),
+        forward_plain_names=element.get("forwardPlainNames") != "no",
+        forwarders=[held.get("addr") for held in element.iterfind("forwarder")],
+        txt=[{"name": txt.get("name"), "value": txt.get("value")} for txt in element.iterfind("txt")],
+        hosts=[
+            {"ip": host.get("ip"), "names": [name.text for name in host.iterfind("hostname")]}
+            for host in element.iterfind("host")
+        ],
+        srv=[
+            {name: int(value) if name in numbers else value for name, value in srv.attrib.items()}
+            for srv in element.iterfind("srv")
+        ],
+    )
+
+
+def read_bandwidth(element: Element | None) -> dict[str, Any] | None:
+    """The limits of a network, a port group or an interface, as `Bandwidth` takes them."""
+    if element is None:
+        return None
+    rates = {side: element.find(side) for side in ("inbound", "outbound")}
+    return pruned(**{
+        side: None
+        if rate is None or rate.get("average") is None
+        else {name: int(value) for name, value in rate.attrib.items() if name != "floor"}
+        for side, rate in rates.items()
+    })
+
+
+def _number(element: Element | None, name: str) -> int | None:
+    value = None if element is None else element.get(name)
+    return None if value is None else int(value)
+
+
+__all__ = ["SHAPE", "Shape", "bandwidth", "dhcp_host", "parse", "read_bandwidth", "render"]
