@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Each target does all of its own set-up; none asks a question.
+
+PYTHON := .venv/bin/python
+UNIT := collections/ansible_collections/dos/vm/tests/unit
+# make test TESTS=tests/layers, or TESTS='-k bridge'
+TESTS ?= $(UNIT) tests
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check format generate changelog clean setup-run setup-dev
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: setup-run ## real guests on this machine, from nothing; again: says that nothing changed
+	@tools/quickstart.sh
+
+test: setup-dev ## unit tests and the tests of the whole
+	@$(PYTHON) -m pytest $(TESTS)
+
+check: setup-dev ## format, lint, types, layers, generated files, changelog, sanity; make check ONLY='lint types'
+	@$(PYTHON) tools/check.py $(ONLY)
+
+format: setup-dev ## let ruff write the files as `make check` wants them
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+generate: setup-dev ## documentation, argument specs and schema from the model
+	@$(PYTHON) tools/generate.py
+
+changelog: setup-dev ## fragments into CHANGELOG.md, for the version in galaxy.yml
+	@cd collections/ansible_collections/dos/vm && PATH=$(CURDIR)/.venv/bin:$$PATH antsibull-changelog release
+
+clean: ## forget the virtual environment and every cache; guests and inventories stay
+	@rm -rf .venv .cache .ansible .hypothesis dist collections/ansible_collections/dos/vm/tests/output
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-run:
+	@tools/setup.sh run
+
+setup-dev:
+	@tools/setup.sh dev
