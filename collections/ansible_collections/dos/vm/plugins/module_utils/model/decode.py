@@ -47,7 +47,7 @@ Decoder = Callable[[Any, Path, _Report, Any], Any]
 def decode(kind: type[T], data: object, *, path: str = "", where: Where = lambda value: None) -> T:
     """Make a `kind` of `data` (mappings, sequences, scalars), or raise `DeclarationError` with all that is wrong."""
     report = _Report(where)
-    value = decoder(kind)(data, None, report, None)
+    value = decoder(typing.cast(Any, kind))(data, None, report, None)
     if report.problems:
         raise DeclarationError(problem.under(path) for problem in report.problems)
     return typing.cast(T, value)
@@ -101,7 +101,9 @@ def _declaration(kind: type) -> Decoder:
     def run(data: Any, path: Path, report: _Report, near: Any) -> Any:
         if not isinstance(data, Mapping):
             expected = ", ".join(required or list(fields)[:3])
-            return report.add(path, f"{_kind_of(data)} where a mapping is expected, with keys like {expected}", data, near)
+            return report.add(
+                path, f"{_kind_of(data)} where a mapping is expected, with keys like {expected}", data, near
+            )
         before = len(report.problems)
         values: dict[str, Any] = {}
         for key, given in data.items():
@@ -169,7 +171,9 @@ def _tuple(item: Any) -> Decoder:
         nonlocal run_item
         run_item = run_item or decoder(item)
         if isinstance(data, (str, bytes, Mapping)) or not isinstance(data, Sequence):
-            return report.add(path, f"{_kind_of(data)} where a list is expected, write each entry after a '-'", data, near)
+            return report.add(
+                path, f"{_kind_of(data)} where a list is expected, write each entry after a '-'", data, near
+            )
         values = [run_item(held, (path, index), report, data) for index, held in enumerate(data)]
         return _BAD if _BAD in values else tuple(values)
 
@@ -199,7 +203,7 @@ def _union(alternatives: list[Any]) -> Decoder:
     decoders = [decoder(alternative) for alternative in alternatives]
 
     def run(data: Any, path: Path, report: _Report, near: Any) -> Any:
-        attempts = []
+        attempts: list[list[Problem]] = []
         for candidate in decoders:
             attempt = _Report(report.where)
             value = candidate(data, path, attempt, near)
@@ -292,7 +296,11 @@ def _kind_of(data: object) -> str:
 
 
 def _article(kind: Any) -> str:
-    words = {"ByteSize": "a size like 512 MiB", "Cidr": "an address like 10.0.0.1/24", "Prefix": "a network like 10.0.0.0/24"}
+    words = {
+        "ByteSize": "a size like 512 MiB",
+        "Cidr": "an address like 10.0.0.1/24",
+        "Prefix": "a network like 10.0.0.0/24",
+    }
     return words.get(kind.__name__, f"a {kind.__name__.lower()}")
 
 

@@ -39,7 +39,9 @@ class Cpu:
 class Disk:
     """A disk or an optical drive, from a volume, from a file, or empty (optical only)."""
 
-    target: str | None = option("Device name such as vda; made from the bus when not given.", spec="DISK-T1.6", default=None)
+    target: str | None = option(
+        "Device name such as vda; made from the bus when not given.", spec="DISK-T1.6", default=None
+    )
     device: Literal["disk", "cdrom"] = option("What the guest sees.", spec="DISK-T1.2", default="disk")
     bus: Literal["virtio", "sata", "ide", "scsi", "usb"] | None = option(
         "Bus; virtio for disks, sata or ide for optical drives when not given.", spec="DOMX-06", default=None
@@ -47,7 +49,9 @@ class Disk:
     pool: Name | None = option("Pool of the volume.", spec="DISK-T1.10", default=None)
     volume: Name | None = option("Volume of that pool.", spec="DISK-T1.11", default=None)
     file: AbsolutePath | None = option("File of the host.", spec="DISK-T1.13", default=None)
-    format: Format | None = option("Format of the source; never guessed. Required with a source.", spec="IMG-11", default=None)
+    format: Format | None = option(
+        "Format of the source; never guessed. Required with a source.", spec="IMG-11", default=None
+    )
     cache: Cache | None = option("Cache mode.", spec="DISK-T1.3", default=None)
     discard: Literal["unmap", "ignore"] | None = option("Whether the guest may give space back.", default=None)
     copy_on_read: bool = option("Copy what is read from a backing file.", spec="DISK-T1.4", default=False)
@@ -63,7 +67,9 @@ class Disk:
     )
     relabel: bool | None = option("Whether the security label is rewritten.", spec="DISK-T1.14", default=None)
     serial: str | None = option("Serial number the guest sees.", spec="HOT-01", default=None)
-    boot_order: int | None = option("Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1)
+    boot_order: int | None = option(
+        "Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1
+    )
 
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.volume is None) != (self.pool is None):
@@ -95,7 +101,9 @@ class Interface:
     bridge: DeviceName | None = option("Bridge of the host, instead of a network.", spec="NIC-T1.1", default=None)
     port_group: Name | None = option("Port group of the network.", spec="NIC-T1.2", default=None)
     mac: Mac | None = option("Address; libvirt's own when not given.", spec="NIC-T1.3", default=None)
-    tap: DeviceName | None = option("Name of the tap device; libvirt's own when not given.", spec="NIC-T1.4", default=None)
+    tap: DeviceName | None = option(
+        "Name of the tap device; libvirt's own when not given.", spec="NIC-T1.4", default=None
+    )
     filter: Name | None = option("Filter laid on the card.", spec="NIC-T1.5", default=None)
     filter_parameters: dict[str, str] | None = option("Variables of the filter.", spec="NWF-01", default=None)
     model: Literal["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"] = option(
@@ -104,8 +112,12 @@ class Interface:
     link: Literal["up", "down"] = option("Whether the cable is plugged.", spec="NIC-T1.7", default="up")
     mtu: int | None = option("MTU.", default=None, low=68, high=65535)
     bandwidth: Bandwidth | None = option("Limits of this card.", spec="PGRT-01", default=None)
-    boot_order: int | None = option("Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1)
-    boot_rom: bool = option("Whether the card's network boot ROM is loaded; without it a guest starts sooner.", default=True)
+    boot_order: int | None = option(
+        "Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1
+    )
+    boot_rom: bool = option(
+        "Whether the card's network boot ROM is loaded; without it a guest starts sooner.", default=True
+    )
 
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.network is None) == (self.bridge is None):
@@ -121,25 +133,35 @@ class Graphics:
     """A remote console."""
 
     type: Literal["vnc", "spice"] = option("Protocol.", spec="GFX-T1.1", default="vnc")
-    port: int | None = option("Fixed port; chosen at each start when not given.", spec="GFX-T1.3", default=None, low=5900, high=65535)
+    port: int | None = option(
+        "Fixed port; chosen at each start when not given.", spec="GFX-T1.3", default=None, low=5900, high=65535
+    )
     tls_port: int | None = option("TLS port of SPICE.", spec="GFX-T1.9", default=None, low=5900, high=65535)
     listen: Address = option("Address it listens on.", spec="GFX-T1.8", default=Address("127.0.0.1"))
     password: Name | None = option("Name of the secret that holds the password.", spec="GFX-T1.4", default=None)
-    password_valid_to: str | None = option("When the password ends, 2026-12-31T23:59:59 in UTC.", spec="GFX-T1.5", default=None)
+    password_valid_to: str | None = option(
+        "When the password ends, 2026-12-31T23:59:59 in UTC.", spec="GFX-T1.5", default=None
+    )
     keep_connections: bool = option("Keep connections when the password changes.", spec="GFX-T1.6", default=False)
     share_policy: Literal["allow-exclusive", "force-shared", "ignore"] | None = option(
         "Who may connect beside others.", spec="GFX-T1.7", default=None
     )
     keymap: str | None = option("Keymap such as en-us.", spec="GFX-05", default=None)
-    default_mode: Literal["any", "insecure", "secure"] = option("Policy of SPICE's channels.", spec="GFX-T1.10", default="any")
+    default_mode: Literal["any", "insecure", "secure"] = option(
+        "Policy of SPICE's channels.", spec="GFX-T1.10", default="any"
+    )
     channels: dict[str, Literal["any", "insecure", "secure"]] | None = option(
         "Policy by channel.", spec="GFX-T1.11", default=None
     )
     image_compression: Literal["auto_glz", "auto_lz", "quic", "glz", "lz", "off"] | None = option(
         "Image compression of SPICE.", spec="GFX-T1.13", default=None
     )
-    jpeg_compression: Literal["auto", "never", "always"] | None = option("JPEG over slow links.", spec="GFX-T1.14", default=None)
-    zlib_compression: Literal["auto", "never", "always"] | None = option("zlib over slow links.", spec="GFX-T1.15", default=None)
+    jpeg_compression: Literal["auto", "never", "always"] | None = option(
+        "JPEG over slow links.", spec="GFX-T1.14", default=None
+    )
+    zlib_compression: Literal["auto", "never", "always"] | None = option(
+        "zlib over slow links.", spec="GFX-T1.15", default=None
+    )
     playback_compression: bool | None = option("Compression of sound.", spec="GFX-T1.16", default=None)
     streaming: Literal["filter", "all", "off"] | None = option("Streaming of video.", spec="GFX-T1.17", default=None)
     file_transfer: bool | None = option("Whether files may be sent to the guest.", spec="GFX-T1.18", default=None)
@@ -165,7 +187,9 @@ class Graphics:
 class Serial:
     """The first serial port."""
 
-    log: AbsolutePath | None = option("File on the host that receives what the guest writes.", spec="DOMX-10", default=None)
+    log: AbsolutePath | None = option(
+        "File on the host that receives what the guest writes.", spec="DOMX-10", default=None
+    )
 
 
 @declaration
@@ -179,25 +203,39 @@ class Domain:
     virt_type: Literal["auto", "kvm", "qemu"] = option(
         "kvm, qemu, or auto: kvm where the host truly supports it.", spec="INST-T1.2", default="auto"
     )
-    arch: Literal["x86_64", "i686", "aarch64"] = option("Architecture of the machine.", spec="INST-T1.1", default="x86_64")
-    machine: str = option("Board; an alias such as q35 or pc stays at the version it first became.", spec="INST-T1.3", default="q35")
+    arch: Literal["x86_64", "i686", "aarch64"] = option(
+        "Architecture of the machine.", spec="INST-T1.1", default="x86_64"
+    )
+    machine: str = option(
+        "Board; an alias such as q35 or pc stays at the version it first became.", spec="INST-T1.3", default="q35"
+    )
     vcpus: int = option("Number of virtual CPUs.", spec="INST-T1.9", default=1, low=1, high=255)
     memory: ByteSize = option("Memory.", spec="INST-T1.10", low=2**20, example="1 GiB")
-    cpu: Cpu | None = option("Processor; libvirt's default for the kind of virtualisation when not given.", spec="DOMX-09", default=None)
+    cpu: Cpu | None = option(
+        "Processor; libvirt's default for the kind of virtualisation when not given.", spec="DOMX-09", default=None
+    )
     firmware: Literal["bios", "uefi"] = option("Firmware.", default="bios")
     boot: tuple[Literal["hd", "cdrom", "network", "fd"], ...] = option(
         "Boot devices, preferred first.", spec="INST-T1.4", default=()
     )
     boot_menu: bool = option("Whether the firmware asks for a device.", spec="INST-T1.5", default=False)
-    boot_menu_timeout: int | None = option("Milliseconds until the automatic choice.", spec="INST-T1.6", default=None, low=1, high=65535)
+    boot_menu_timeout: int | None = option(
+        "Milliseconds until the automatic choice.", spec="INST-T1.6", default=None, low=1, high=65535
+    )
     bios_serial: bool = option("Whether the BIOS writes to the serial console.", spec="INST-T1.7", default=False)
     reboot_timeout: int = option(
-        "Milliseconds until a guest that fails to boot is restarted; -1 for never.", spec="INST-T1.8", default=-1, low=-1, high=65535
+        "Milliseconds until a guest that fails to boot is restarted; -1 for never.",
+        spec="INST-T1.8",
+        default=-1,
+        low=-1,
+        high=65535,
     )
     kernel: AbsolutePath | None = option("Kernel on the host, for a boot without firmware disk.", default=None)
     initrd: AbsolutePath | None = option("Initial RAM disk for the kernel.", default=None)
     cmdline: str | None = option("Command line of the kernel.", default=None)
-    clock: Literal["utc", "localtime"] = option("Offset of the guest's clock; localtime for Windows.", spec="DOMX-05", default="utc")
+    clock: Literal["utc", "localtime"] = option(
+        "Offset of the guest's clock; localtime for Windows.", spec="DOMX-05", default="utc"
+    )
     disks: tuple[Disk, ...] = option("Disks and optical drives.", spec="DISK-01", default=())
     interfaces: tuple[Interface, ...] = option("Network cards.", spec="NIC-T1", default=())
     graphics: tuple[Graphics, ...] = option("Remote consoles.", spec="GFX-T1", default=())
@@ -212,7 +250,9 @@ class Domain:
     agent: bool = option("Channel of the guest agent.", default=False)
     active: bool = option("Whether the machine runs.", spec="VM-T1.6", default=True)
     autostart: bool = option("Whether libvirt starts it when the host comes up.", default=False)
-    stop_timeout: int = option("Seconds a guest gets to power off before it is forced.", spec="AMB-32", default=120, low=0, high=3600)
+    stop_timeout: int = option(
+        "Seconds a guest gets to power off before it is forced.", spec="AMB-32", default=120, low=0, high=3600
+    )
     mark: Mark | None = option("Whose the machine is.", spec="DOMX-03", default=None)
     xml: tuple[str, ...] = option(
         "Fragments with the root `domain` or `devices`, laid over the rest.", spec="CUST-T1.3", default=()
@@ -223,7 +263,8 @@ class Domain:
             yield "boot_menu_timeout", "needs boot_menu: true"
         if (self.initrd or self.cmdline) and not self.kernel:
             yield "kernel", "is required with initrd or cmdline"
-        if self.boot and any(device.boot_order for device in (*self.disks, *self.interfaces)):
+        orders = [disk.boot_order for disk in self.disks] + [card.boot_order for card in self.interfaces]
+        if self.boot and any(orders):
             yield "boot", "write either boot or the boot_order of devices"
         targets = [disk.target for disk in self.disks if disk.target]
         for target in sorted({target for target in targets if targets.count(target) > 1}):
@@ -231,7 +272,11 @@ class Domain:
         macs = [card.mac for card in self.interfaces if card.mac]
         for mac in sorted({mac for mac in macs if macs.count(mac) > 1}):
             yield "interfaces", f"mac {mac} is there twice"
-        if self.cpu and self.cpu.sockets and self.cpu.sockets * (self.cpu.cores or 1) * (self.cpu.threads or 1) != self.vcpus:
+        if (
+            self.cpu
+            and self.cpu.sockets
+            and self.cpu.sockets * (self.cpu.cores or 1) * (self.cpu.threads or 1) != self.vcpus
+        ):
             yield "cpu.sockets", f"sockets, cores and threads must multiply to vcpus, which is {self.vcpus}"
         if self.balloon_period and not self.balloon:
             yield "balloon_period", "needs balloon: true"

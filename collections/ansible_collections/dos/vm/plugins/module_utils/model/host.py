@@ -18,8 +18,12 @@ class HostFacts:
     cpus: int = option("Processors that run now.", spec="HOST-T1.5")
     memory: ByteSize = option("Memory.", spec="HOST-T1.6")
     free_memory: ByteSize = option("Memory that is free now.", spec="HOST-T1.11", default=ByteSize(0))
-    kvm: bool = option("Whether KVM truly works here: the device opens, and the processor virtualises.", spec="INST-T1.2")
+    kvm: bool = option(
+        "Whether KVM truly works here: the device opens, and the processor virtualises.", spec="INST-T1.2"
+    )
     libvirt: int = option("Version of libvirt, 9000000 for 9.0.0.", spec="DEP-14")
     hypervisor: int = option("Version of QEMU, 7002022 for 7.2.22.", spec="DEP-14")
     emulators: dict[str, str] | None = option("Path of the emulator by architecture.", spec="INST-13", default=None)
-    machines: dict[str, str] | None = option("Board aliases and what they stand for, x86_64.", spec="INST-13", default=None)
+    machines: dict[str, str] | None = option(
+        "Board aliases and what they stand for, x86_64.", spec="INST-13", default=None
+    )

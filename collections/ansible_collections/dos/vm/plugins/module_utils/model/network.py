@@ -31,7 +31,9 @@ class DhcpHost:
 
     ip: Address = option("The reserved address.", spec="SUBN-T2.3")
     mac: Mac | None = option("Whom it is for (IPv4).", spec="SUBN-T2.3", default=None)
-    name: str | None = option("Host name that is handed out with it; for IPv6 the one the client sends.", spec="SUBN-T2.3", default=None)
+    name: str | None = option(
+        "Host name that is handed out with it; for IPv6 the one the client sends.", spec="SUBN-T2.3", default=None
+    )
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.mac is None and self.name is None:
@@ -114,7 +116,9 @@ class Dns:
     """The name service of a network."""
 
     enabled: bool = option("Whether the network's dnsmasq answers names.", spec="SUBN-T1.10", default=True)
-    forward_plain_names: bool = option("Whether names without a domain are sent upstream.", spec="SUBN-T3.2", default=False)
+    forward_plain_names: bool = option(
+        "Whether names without a domain are sent upstream.", spec="SUBN-T3.2", default=False
+    )
     forwarders: tuple[Address, ...] = option("Servers to ask instead of the host's own.", spec="SUBN-T3.4", default=())
     hosts: tuple[DnsHost, ...] = option("Names of addresses.", spec="SUBN-T3.6", default=())
     txt: tuple[DnsTxt, ...] = option("TXT records.", spec="SUBN-T3.3", default=())
@@ -187,17 +191,27 @@ class Network:
         spec="NET-01",
         default="nat",
     )
-    device: DeviceName | None = option("Interface that traffic leaves by; any when not given.", spec="NET-14", default=None)
+    device: DeviceName | None = option(
+        "Interface that traffic leaves by; any when not given.", spec="NET-14", default=None
+    )
     nat: Nat | None = option("Ranges used for translation.", spec="NET-26", default=None)
-    ipv6: bool = option("Whether guests may speak IPv6 among themselves on a network without an IPv6 subnet.", spec="NET-T3.4", default=False)
-    bridge: DeviceName | None = option("Name of the bridge; libvirt picks one when not given.", spec="NET-T3.1", default=None)
+    ipv6: bool = option(
+        "Whether guests may speak IPv6 among themselves on a network without an IPv6 subnet.",
+        spec="NET-T3.4",
+        default=False,
+    )
+    bridge: DeviceName | None = option(
+        "Name of the bridge; libvirt picks one when not given.", spec="NET-T3.1", default=None
+    )
     stp: bool = option("Spanning tree on the bridge.", spec="NET-T3.5", default=True)
     delay: int = option("Forward delay of the bridge in seconds.", spec="NET-T3.7", default=0, low=0, high=30)
     mac: Mac | None = option("MAC of the bridge; libvirt's own when not given.", spec="NET-T3.2", default=None)
     mtu: int | None = option("MTU of the bridge.", default=None, low=68, high=65535)
     domain: str | None = option("DNS domain of the guests.", spec="SUBN-T3.1", default=None)
     domain_local: bool = option("Whether names of the domain are never asked upstream.", spec="SUBN-T3.2", default=True)
-    subnets: tuple[Subnet, ...] = option("Addresses and services of the host on the network.", spec="NET-T3.8", default=())
+    subnets: tuple[Subnet, ...] = option(
+        "Addresses and services of the host on the network.", spec="NET-T3.8", default=()
+    )
     dns: Dns | None = option("Name service beyond libvirt's defaults.", spec="SUBN-T1.10", default=None)
     routes: tuple[Route, ...] = option("Static routes.", spec="NET-21", default=())
     bandwidth: Bandwidth | None = option("Limits of the whole network.", spec="NET-19", default=None)

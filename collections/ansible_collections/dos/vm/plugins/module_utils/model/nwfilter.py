@@ -9,14 +9,18 @@ from typing import Literal
 from .declaration import declaration, option
 from .types import Name
 
-Protocol = Literal["all", "tcp", "udp", "icmp", "arp", "ip", "ipv6", "tcp-ipv6", "udp-ipv6", "icmpv6", "all-ipv6", "mac"]
+Protocol = Literal[
+    "all", "tcp", "udp", "icmp", "arp", "ip", "ipv6", "tcp-ipv6", "udp-ipv6", "icmpv6", "all-ipv6", "mac"
+]
 
 
 @declaration
 class FilterRule:
     """One rule: what of a packet is looked at, and what becomes of it."""
 
-    action: Literal["accept", "drop", "reject", "return", "continue"] = option("What becomes of a match.", spec="NWF-T1.4")
+    action: Literal["accept", "drop", "reject", "return", "continue"] = option(
+        "What becomes of a match.", spec="NWF-T1.4"
+    )
     direction: Literal["in", "out", "inout"] = option("Seen from the guest.", spec="NWF-T1.4")
     protocol: Protocol = option("Protocol, in libvirt's words.", spec="NWF-T1.4", default="all")
     priority: int = option("Lower goes first.", spec="NWF-T1.4", default=500, low=-1000, high=1000)

@@ -35,8 +35,6 @@ class Permission:
     restart: bool = option("Machines and networks may be stopped and started.", default=False)
     recreate: bool = option("Objects without data may be removed and made anew.", default=False)
     migrate: bool = option("Machines may move.", default=False)
-    data_loss: tuple[str, ...] = option(
-        "Objects, by name, whose data may go: `volume default/web-1`.", default=()
-    )
+    data_loss: tuple[str, ...] = option("Objects, by name, whose data may go: `volume default/web-1`.", default=())
     prune: bool = option("Objects of ours that are no longer declared are removed.", default=False)
     adopt: bool = option("Objects that are not ours and differ are taken over.", default=False)

@@ -86,7 +86,9 @@ class Mac(str):
         if not MAC.fullmatch(spelled):
             raise ValueError(f"{_shown(text)} is not a MAC address, write six hex octets like 52:54:00:00:00:01")
         if int(spelled[:2], 16) & 1:
-            raise ValueError(f"{_shown(text)} is a multicast address, write one whose first octet is even, like 52:54:…")
+            raise ValueError(
+                f"{_shown(text)} is a multicast address, write one whose first octet is even, like 52:54:…"
+            )
         return super().__new__(cls, spelled)
 
 

@@ -39,7 +39,9 @@ class Volume:
         low=512,
         example="10 GiB",
     )
-    allocation: ByteSize | None = option("Bytes allocated at creation; sparse when not given.", spec="VOL-11", default=None)
+    allocation: ByteSize | None = option(
+        "Bytes allocated at creation; sparse when not given.", spec="VOL-11", default=None
+    )
     format: Format = option("Format of the file.", spec="VOL-T1.4", default="qcow2")
     backing: Backing | None = option("What the volume is layered over.", spec="VSNP-01", default=None)
     permissions: Permissions | None = option("Owner, group, mode and label of the file.", spec="VOL-T1.5", default=None)

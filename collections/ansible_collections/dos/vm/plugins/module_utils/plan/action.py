@@ -122,7 +122,9 @@ class UpdateNetwork(Action):
     """Change one section of a network, live and in its definition (virNetworkUpdate)."""
 
     command: Literal["add-first", "add-last", "delete", "modify"]
-    section: Literal["ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv", "portgroup", "forward-interface"]
+    section: Literal[
+        "ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv", "portgroup", "forward-interface"
+    ]
     xml: str
     parent_index: int = -1
     live: bool = True

@@ -45,8 +45,8 @@ class Context:
     host: HostFacts
     permission: Permission
     observed: dict[Address, Observed] = field(default_factory=dict)  # everything on the host
-    secrets: frozenset[str] = frozenset()  # names of the secrets whose values this run brought along
-    digests: dict[str, str] = field(default_factory=dict)  # of those values, by name
+    digests: dict[str, str] = field(default_factory=dict)  # of the secret values this run brought along, by name
+    pool_paths: dict[str, str] = field(default_factory=dict)  # directories of the declared pools, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

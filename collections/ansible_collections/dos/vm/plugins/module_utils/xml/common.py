@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..model.address import NAMESPACE, Mark
 from .._thirdparty import etree
+from ..model.address import NAMESPACE, Mark
 from .build import E
 from .shape import shape
 

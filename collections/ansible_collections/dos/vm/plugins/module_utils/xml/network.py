@@ -40,10 +40,10 @@ def render(network: Network) -> Element:
         network.mac and E("mac", address=network.mac),
         network.mtu and E("mtu", size=network.mtu),
         network.domain and E("domain", name=network.domain, localOnly=network.domain_local or None),
-        network.dns and _dns(network.dns),
+        _dns(network.dns) if network.dns else None,
         (_ip(subnet) for subnet in network.subnets),
         (_route(route) for route in network.routes),
-        network.bandwidth and bandwidth(network.bandwidth),
+        bandwidth(network.bandwidth) if network.bandwidth else None,
         (_port_group(group) for group in network.port_groups),
         ipv6=network.ipv6 or None,
     )
@@ -56,10 +56,12 @@ def _bridge(network: Network) -> Element | None:
 
 
 def _nat(nat: Nat | None) -> Element | None:
-    return nat and E(
+    if nat is None:
+        return None
+    return E(
         "nat",
-        nat.addresses and E("address", start=nat.addresses.start, end=nat.addresses.end),
-        nat.ports and E("port", start=nat.ports.start, end=nat.ports.end),
+        E("address", start=nat.addresses.start, end=nat.addresses.end) if nat.addresses else None,
+        E("port", start=nat.ports.start, end=nat.ports.end) if nat.ports else None,
     )
 
 
@@ -68,7 +70,7 @@ def _ip(subnet: Subnet) -> Element:
     return E(
         "ip",
         subnet.tftp and E("tftp", root=subnet.tftp),
-        subnet.dhcp and _dhcp(subnet.dhcp),
+        _dhcp(subnet.dhcp) if subnet.dhcp else None,
         family=family,
         address=subnet.address.ip,
         prefix=subnet.address.prefix,
@@ -126,11 +128,16 @@ def bandwidth(limits: Bandwidth) -> Element:
 
 
 def _rate(direction: str, rate: Rate | None) -> Element | None:
-    return rate and E(direction, average=rate.average, peak=rate.peak, burst=rate.burst)
+    return E(direction, average=rate.average, peak=rate.peak, burst=rate.burst) if rate else None
 
 
 def _port_group(group: PortGroup) -> Element:
-    return E("portgroup", group.bandwidth and bandwidth(group.bandwidth), name=group.name, default=group.default or None)
+    return E(
+        "portgroup",
+        bandwidth(group.bandwidth) if group.bandwidth else None,
+        name=group.name,
+        default=group.default or None,
+    )
 
 
 def _prefix_from_netmask(element: Element) -> None:
@@ -207,7 +214,13 @@ SHAPE = shape(
             "dhcp",
             shape("range", Attr("start"), Attr("end"), key=("@start", "@end"), field="ranges"),
             shape(
-                "host", Attr("mac", canon=lower), Attr("name"), Attr("ip"), Attr("id"), key="@mac|@id|@name", field="hosts"
+                "host",
+                Attr("mac", canon=lower),
+                Attr("name"),
+                Attr("ip"),
+                Attr("id"),
+                key="@mac|@id|@name",
+                field="hosts",
             ),
             shape("bootp", Attr("file", field="boot_file"), Attr("server", field="boot_server"), field="."),
         ),
@@ -329,12 +342,14 @@ def read_bandwidth(element: Element | None) -> dict[str, Any] | None:
     if element is None:
         return None
     rates = {side: element.find(side) for side in ("inbound", "outbound")}
-    return pruned(**{
-        side: None
-        if rate is None or rate.get("average") is None
-        else {name: int(value) for name, value in rate.attrib.items() if name != "floor"}
-        for side, rate in rates.items()
-    })
+    return pruned(
+        **{
+            side: None
+            if rate is None or rate.get("average") is None
+            else {name: int(value) for name, value in rate.attrib.items() if name != "floor"}
+            for side, rate in rates.items()
+        }
+    )
 
 
 def _number(element: Element | None, name: str) -> int | None:

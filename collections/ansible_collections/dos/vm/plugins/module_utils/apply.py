@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The story that every front end tells: lock, observe, plan, perform, verify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from .errors import ConflictError, HypervisorError, VerificationError
+from .hypervisor.protocol import Hypervisor
+from .model.address import Address, own_uuid
+from .model.slice import Permission, Slice
+from .plan.action import Action
+from .plan.host import plan_host, requirements
+from .plan.plan import Context, Observed, Plan
+from .xml.secret import digest
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to. `performed` are sentences; `failures` are (object, why); `remaining` counts actions not yet done."""
+
+    plans: tuple[Plan, ...]
+    performed: tuple[str, ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
+    remaining: int = 0
+    observed: Mapping[Address, Observed] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was, or in a dry run would be, done."""
+        return bool(self.performed) or any(plan.actions for plan in self.plans)
+
+
+def converge(
+    held: Slice,
+    hypervisor: Hypervisor,
+    *,
+    permission: Permission,
+    secrets: Mapping[str, bytes] | None = None,
+    dry_run: bool = False,
+    seconds: float | None = None,
+    clock: Clock = time.monotonic,
+) -> Outcome:
+    """Bring one host to its slice and prove it.
+
+    `secrets` has the values that the slice's secrets and consoles name. With `seconds`, the run ends after the first action
+    that ends later than that; `Outcome.remaining` then says how much is left, and the same call goes on with it. An action
+    that fails does not stop those that do not stand on it.
+
+    Raises `ConflictError` with every object that cannot be as declared, before anything is changed; `DeclarationError` for a
+    slice that cannot be meant; `VerificationError` when all was done and the host still differs.
+    """
+    values = secrets or {}
+    with hypervisor.lock():
+        plans, observed = _plan(held, hypervisor, permission, values)
+        _refuse_conflicts(plans)
+        if dry_run or not any(plan.actions for plan in plans):
+            return Outcome(plans=plans, observed=observed)
+        run = _Run(hypervisor, values, requirements(held), None if seconds is None else clock() + seconds, clock)
+        run.perform(plans)
+        after, observed = _plan(held, hypervisor, permission, values)
+        if not run.failures and not run.remaining:
+            _verify(after)
+    return Outcome(
+        plans=plans,
+        performed=tuple(run.performed),
+        failures=tuple((str(address), why) for address, why in run.failures.items()),
+        remaining=run.remaining,
+        observed=observed,
+    )
+
+
+def _plan(
+    held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: Mapping[str, bytes]
+) -> tuple[tuple[Plan, ...], dict[Address, Observed]]:
+    observed = hypervisor.observe(held.site)
+    context = Context(
+        site=held.site,
+        host=hypervisor.facts(),
+        permission=permission,
+        observed=observed,
+        digests={
+            secret.name: _digest(secret.name, held, observed, secrets)
+            for secret in held.secrets
+            if secret.name in secrets
+        },
+    )
+    return tuple(plan_host(held, context)), observed
+
+
+def _digest(name: str, held: Slice, observed: Mapping[Address, Observed], secrets: Mapping[str, bytes]) -> str:
+    """Salted with the UUID the secret has, or will have."""
+    address = Address("secret", name)
+    found = observed.get(address)
+    uuid = (found.xml.findtext("uuid") if found else None) or own_uuid(held.site, address)
+    return digest(secrets[name], uuid)
+
+
+def _refuse_conflicts(plans: tuple[Plan, ...]) -> None:
+    problems = [plan.problem for plan in plans if plan.verdict == "conflict"]
+    if problems:
+        raise ConflictError("\n".join(problems))
+
+
+def _verify(plans: tuple[Plan, ...]) -> None:
+    rest = [f"{plan.address}: {', '.join(action.words for action in plan.actions)}" for plan in plans if plan.actions]
+    if rest:
+        raise VerificationError("everything was done and this is still to do: " + "; ".join(rest))
+
+
+class _Run:
+    """One pass over the actions of a plan."""
+
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        secrets: Mapping[str, bytes],
+        needs: Mapping[Address, tuple[Address, ...]],
+        until: float | None,
+        clock: Clock,
+    ) -> None:
+        self.hypervisor, self.secrets, self.needs = hypervisor, secrets, needs
+        self.until, self.clock = until, clock
+        self.performed: list[str] = []
+        self.failures: dict[Address, str] = {}
+        self.remaining = 0
+
+    def perform(self, plans: tuple[Plan, ...]) -> None:
+        """Perform what can be: an object waits for those it stands on, and stops at its own first failure."""
+        for plan in plans:
+            if plan.actions and (broken := self._broken(plan.address)) is not None:
+                self.failures[plan.address] = f"not attempted, since {broken} failed"
+                continue
+            for action in plan.actions:
+                if self.until is not None and self.clock() > self.until:
+                    self.remaining += 1
+                elif not self._perform(action):
+                    break
+
+    def _broken(self, address: Address) -> Address | None:
+        return next((need for need in self.needs.get(address, ()) if need in self.failures), None)
+
+    def _perform(self, action: Action) -> bool:
+        try:
+            self.hypervisor.perform(action, self.secrets)
+        except HypervisorError as failed:
+            self.failures[action.address] = str(failed)
+            return False
+        self.performed.append(str(action))
+        return True

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a domain comes to be as declared.
+
+The definition is always brought to what is declared. The running guest gets what can change under it; the rest waits,
+shown as pending, for the next start (INST-09), and a restart is done only where it is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..model.address import Address
+from ..model.domain import Domain
+from ..model.host import HostFacts
+from ..xml.build import compact
+from ..xml.compare import Change
+from ..xml.domain import SHAPE, render
+from .action import Action, Start, Stop, UpdateDevice
+from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
+from .disruption import Disruption
+from .plan import Context, Observed, Plan, PlannedChange
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+# Devices that change in place while the guest runs: which part of them may, by xpath.
+LIVE: Mapping[str, str] = {
+    "domain/devices/interface/link": "interface",
+    "domain/devices/interface/bandwidth": "interface",
+    "domain/devices/interface/filterref": "interface",
+    "domain/devices/disk/source": "medium",
+    "domain/devices/graphics/@passwd": "graphics",
+    "domain/devices/graphics/@passwdValidTo": "graphics",
+}
+# What a running guest is not told, or tells only of itself.
+NOT_LIVE = ("domain/metadata", "domain/title", "domain/description", "domain/@id", "domain/name", "domain/uuid")
+
+DISRUPTION = {**dict.fromkeys(LIVE, Disruption.LIVE), **dict.fromkeys(NOT_LIVE, Disruption.NONE)}
+
+
+def settled(domain: Domain, host: HostFacts) -> Domain:
+    """The domain with what only the host can decide: KVM where it truly works (INST-T1.2)."""
+    if domain.virt_type != "auto":
+        return domain
+    return replace(domain, virt_type="kvm" if host.kvm and host.arch == domain.arch else "qemu")
+
+
+def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
+    """Pure: the plan for one domain."""
+    address = Address("domain", domain.name)
+    domain = settled(domain, context.host)
+    if observed is not None and not observed.ours and not context.permission.adopt:
+        domain = replace(domain, mark=None)
+    declared = render(domain)
+    difference = differ(declared, definition_of(observed), SHAPE)
+    if observed is None:
+        found = Observed(address=address, xml=difference.desired)
+        actions = [redefined(address, difference), *_power(address, domain, found)]
+        return creation(address, difference, *actions)
+    if (refused := foreign(address, difference, observed, context)) is not None:
+        return refused
+    define: list[Action] = [redefined(address, difference)] if difference.changes else []
+    power = _power(address, domain, observed)
+    if not (observed.active and domain.active):
+        return change(address, difference, [*define, *power], changes=_stopped(difference.changes))
+    running = differ(declared, observed.live, SHAPE, ignore=NOT_LIVE)
+    updates, waiting = _sorted(address, running)
+    changes = _distinct(difference.changes, running.changes)
+    return _running(address, domain, difference, [*define, *updates, *power], changes, waiting, context)
+
+
+def _power(address: Address, domain: Domain, observed: Observed) -> list[Action]:
+    actions = powered(address, domain.active, domain.autostart, observed)
+    return [replace(action, timeout=domain.stop_timeout) if isinstance(action, Stop) else action for action in actions]
+
+
+def _running(
+    address: Address,
+    domain: Domain,
+    difference: Difference,
+    actions: list[Action],
+    changes: tuple[PlannedChange, ...],
+    waiting: tuple[PlannedChange, ...],
+    context: Context,
+) -> Plan:
+    if not waiting:
+        return change(address, difference, actions, changes=changes)
+    stop = Stop(address=address, timeout=domain.stop_timeout, disruption=Disruption.RESTART)
+    restart: tuple[Action, ...] = (stop, Start(address=address))
+    if context.permission.restart:
+        kept = [action for action in actions if not isinstance(action, UpdateDevice)]
+        return change(address, difference, [*kept, *restart], changes=changes)
+    shown = tuple(planned for planned in changes if planned not in waiting)
+    return change(address, difference, actions, changes=shown, pending=waiting, withheld=restart, needs="restart")
+
+
+def _stopped(changes: Iterable[Change]) -> tuple[PlannedChange, ...]:
+    return classified(changes, {}, Disruption.NONE)
+
+
+def _distinct(*sides: Iterable[Change]) -> tuple[PlannedChange, ...]:
+    found = {(held.xpath, held.path): held for side in sides for held in side}
+    return classified(found.values(), DISRUPTION, Disruption.RESTART)
+
+
+def _sorted(address: Address, running: Difference) -> tuple[list[UpdateDevice], tuple[PlannedChange, ...]]:
+    """What the running guest can be given now, device by device, and what must wait for its next start."""
+    devices: dict[tuple[str, tuple[str, ...]], str] = {}
+    waiting: list[PlannedChange] = []
+    for planned in classified(running.changes, DISRUPTION, Disruption.RESTART):
+        held = planned.change
+        row = next((row for row in LIVE if held.xpath == row or held.xpath.startswith(row + "/")), None)
+        if row is None or not held.key or not _in_place(running, row, held.key):
+            waiting.append(replace(planned, disruption=Disruption.RESTART))
+        else:
+            devices[(row.split("/")[2], held.key)] = LIVE[row]
+    updates = [
+        UpdateDevice(address=address, xml=compact(element), device=f"{word} {' '.join(key)}")
+        for (tag, key), word in devices.items()
+        if (element := device(running.desired, tag, key)) is not None
+    ]
+    return updates, tuple(waiting)
+
+
+def _in_place(running: Difference, row: str, key: tuple[str, ...]) -> bool:
+    """Only a removable medium is exchanged under a running guest; a disk is not."""
+    if LIVE[row] != "medium":
+        return True
+    disk = device(running.desired, "disk", key)
+    return disk is not None and disk.get("device") in ("cdrom", "floppy")
+
+
+def device(domain: Element, tag: str, key: tuple[str, ...]) -> Element | None:
+    """The device of that tag and identity."""
+    shape = SHAPE.children["devices"].children[tag]
+    for index, element in enumerate(domain.iterfind(f"devices/{tag}")):
+        if shape.identity(element, index) == key:
+            return element
+    return None
+
+
+def needs(domain: Domain) -> Iterator[Address]:
+    """A domain stands on its volumes, networks, filters, and the secrets of its consoles."""
+    for disk in domain.disks:
+        if disk.volume is not None:
+            yield Address("pool", str(disk.pool))
+            yield Address("volume", f"{disk.pool}/{disk.volume}")
+    for card in domain.interfaces:
+        if card.network is not None:
+            yield Address("network", card.network)
+        if card.filter is not None:
+            yield Address("nwfilter", card.filter)
+    for console in domain.graphics:
+        if console.password is not None:
+            yield Address("secret", console.password)

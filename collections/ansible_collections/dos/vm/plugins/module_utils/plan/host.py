@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a whole host: every declared object after those it stands on, and what became of those nobody declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+
+from ..errors import DeclarationError, Problem
+from ..model.address import Address
+from ..model.slice import Declared, Slice
+from .kinds import KINDS, Kind, declared_objects
+from .plan import Context, Observed, Plan
+
+# What every host has from libvirt itself, and no one needs to be told of.
+PREDEFINED = frozenset(
+    [
+        "allow-arp",
+        "allow-dhcp",
+        "allow-dhcp-server",
+        "allow-dhcpv6",
+        "allow-dhcpv6-server",
+        "allow-incoming-ipv4",
+        "allow-incoming-ipv6",
+        "allow-ipv4",
+        "allow-ipv6",
+        "clean-traffic",
+        "clean-traffic-gateway",
+        "no-arp-ip-spoofing",
+        "no-arp-mac-spoofing",
+        "no-arp-spoofing",
+        "no-ip-multicast",
+        "no-ip-spoofing",
+        "no-ipv6-multicast",
+        "no-ipv6-spoofing",
+        "no-mac-broadcast",
+        "no-mac-spoofing",
+        "no-other-l2-traffic",
+        "no-other-rarp-traffic",
+        "qemu-announce-self",
+        "qemu-announce-self-rarp",
+    ]
+)
+
+
+def plan_host(held: Slice, context: Context) -> list[Plan]:
+    """Pure: one plan per object, removals first, then in the order in which they can be performed.
+
+    Raises `DeclarationError` when the slice itself cannot be meant: an object twice, or two that stand on each other.
+    """
+    declared = _by_address(held)
+    context = replace(context, pool_paths={pool.name: pool.path for pool in held.pools})
+    gone = list(_undeclared(declared, context))
+    plans = [_plan(*declared[address], address, context) for address in _ordered(declared)]
+    return [*gone, *plans]
+
+
+def _plan(kind: Kind, declared: Declared, address: Address, context: Context) -> Plan:
+    plan = kind.plan(declared, context.observed.get(address), context)
+    mark = getattr(declared, "mark", None)
+    return replace(plan, origin=mark.origin) if mark is not None and mark.origin else plan
+
+
+def _by_address(held: Slice) -> dict[Address, tuple[Kind, Declared]]:
+    found: dict[Address, tuple[Kind, Declared]] = {}
+    problems = []
+    for kind, address, declared in declared_objects(held):
+        if address in found:
+            problems.append(Problem(kind.held, f"{address} is declared twice"))
+        found[address] = (kind, declared)
+    if problems:
+        raise DeclarationError(problems)
+    return found
+
+
+def _ordered(declared: dict[Address, tuple[Kind, Declared]]) -> Iterable[Address]:
+    """Every object after those it stands on; among equals, kind by kind and in the order declared."""
+    needs = _needs(declared)
+    position = {address: index for index, address in enumerate(declared)}
+    if all(position[need] < position[address] for address, needed in needs.items() for need in needed):
+        return declared  # the usual case: the kinds' own order is enough
+    try:
+        return list(TopologicalSorter(needs).static_order())
+    except CycleError as cycle:
+        circle = " → ".join(str(address) for address in cycle.args[1])
+        raise DeclarationError.at("", f"these stand on each other: {circle}") from None
+
+
+def _undeclared(declared: Iterable[Address], context: Context) -> Iterator[Plan]:
+    names = set(declared)
+    for kind in reversed(tuple(KINDS.values())):
+        for address, observed in context.observed.items():
+            if address.kind != kind.name or address in names:
+                continue
+            if observed.ours:
+                yield kind.leave(observed, context)
+            elif not _libvirts_own(observed):
+                yield Plan(address=address, verdict="unmanaged", reason="not ours, and never touched")
+
+
+def _libvirts_own(observed: Observed) -> bool:
+    return observed.address.kind == "nwfilter" and observed.address.name in PREDEFINED
+
+
+def requirements(held: Slice) -> dict[Address, tuple[Address, ...]]:
+    """What each object of a slice stands on, among those the slice declares."""
+    return _needs(_by_address(held))
+
+
+def _needs(declared: dict[Address, tuple[Kind, Declared]]) -> dict[Address, tuple[Address, ...]]:
+    return {
+        address: tuple(need for need in kind.needs(object_) if need in declared)
+        for address, (kind, object_) in declared.items()
+    }

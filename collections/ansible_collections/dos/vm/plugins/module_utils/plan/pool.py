@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a pool comes to be as declared. Nothing here ever deletes what a pool holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..model.address import Address
+from ..model.pool import Pool
+from ..xml.pool import SHAPE, render
+from .action import Action, Build, SetAutostart, Start, Stop
+from .definition import change, classified, creation, definition_of, differ, foreign, powered, redefined, with_own_uuid
+from .disruption import Disruption
+from .plan import Context, Observed, Plan
+
+# The directory is read when the pool starts, so moving it means stopping the pool; what it held stays where it was.
+DISRUPTION = {"pool/target/path": Disruption.RECREATE, "pool/@type": Disruption.RECREATE}
+
+
+def plan(pool: Pool, observed: Observed | None, context: Context) -> Plan:
+    """Pure: the plan for one pool."""
+    address = Address("pool", pool.name)
+    difference = differ(with_own_uuid(render(pool), address, observed, context), definition_of(observed), SHAPE)
+    if observed is None:
+        actions: list[Action] = [redefined(address, difference), Build(address=address)]
+        actions += [SetAutostart(address=address, on=True)] if pool.autostart else []
+        actions += [Start(address=address)] if pool.active else []
+        return creation(address, difference, *actions)
+    if (refused := foreign(address, difference, observed, context)) is not None:
+        return refused
+    changes = classified(difference.changes, DISRUPTION, Disruption.LIVE)
+    power = powered(address, pool.active, pool.autostart, observed)
+    if not changes:
+        return change(address, difference, power)
+    rebuilt = _rebuilt(address, redefined(address, difference), observed, pool)
+    if any(planned.disruption is Disruption.RECREATE for planned in changes) and not context.permission.recreate:
+        return change(address, difference, (), changes=changes, withheld=tuple(rebuilt), needs="recreate")
+    return change(address, difference, rebuilt, changes=changes)
+
+
+def _rebuilt(address: Address, define: Action, observed: Observed, pool: Pool) -> list[Action]:
+    actions: list[Action] = []
+    if observed.active:
+        actions.append(Stop(address=address, disruption=Disruption.RECREATE))
+    actions += [define, Build(address=address)]
+    if pool.autostart != observed.autostart:
+        actions.append(SetAutostart(address=address, on=pool.autostart))
+    return [*actions, Start(address=address)] if pool.active else actions
+
+
+def needs(pool: Pool) -> Iterator[Address]:
+    """A directory pool stands on nothing."""
+    yield from ()

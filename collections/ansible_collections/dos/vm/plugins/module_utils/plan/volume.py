@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a volume comes to be as declared: it is created, it grows, and only by name is it ever made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..model.address import Address
+from ..model.types import ByteSize
+from ..model.volume import Volume
+from ..xml.compare import Change
+from ..xml.volume import SHAPE, render
+from .action import Action, CreateVolume, DeleteVolume, ResizeVolume
+from .definition import Difference, change, classified, creation, definition_of, differ
+from .disruption import Disruption
+from .plan import Context, Observed, Plan
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+DISRUPTION = {"volume/capacity": Disruption.LIVE}
+SMALLEST_STEP = ByteSize("10 MB")  # VOL-04
+
+
+def address_of(volume: Volume) -> Address:
+    """A volume is found by its pool and its name."""
+    return Address("volume", f"{volume.pool}/{volume.name}")
+
+
+def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
+    """Pure: the plan for one volume."""
+    address = address_of(volume)
+    declared = render(volume, _pool_path(volume, context), _backing_capacity(volume, context))
+    difference = differ(declared, definition_of(observed), SHAPE)
+    create = CreateVolume(address=address, xml=difference.after)
+    if observed is None:
+        return creation(address, difference, create)
+    changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)
+    rest = [planned for planned in changes if planned.change.xpath != "volume/capacity"]
+    if rest:
+        return _anew(address, difference, create, context)
+    sizes = [planned.change for planned in changes]
+    if not sizes:
+        return change(address, difference, ())
+    if (refused := _refuse_size(address, sizes[0])) is not None:
+        return refused
+    user = next(users(observed, context), None)
+    domain, target = (user[0].name, user[1]) if user else ("", "")
+    grow = ResizeVolume(address=address, capacity=int(sizes[0].after or 0), domain=domain, target=target)
+    return change(address, difference, [grow], changes=changes)
+
+
+def _refuse_size(address: Address, size: Change) -> Plan | None:
+    before, after = ByteSize(int(size.before or 0)), ByteSize(int(size.after or 0))
+    if after < before:
+        problem = f"{address} has {before} and cannot shrink to {after} (LIMIT-10): write capacity: {before} or more"
+    elif after - before <= SMALLEST_STEP:
+        problem = f"{address} has {before}, and {after} is not more than 10 MB above it (VOL-04)"
+    else:
+        return None
+    return Plan(address=address, verdict="conflict", problem=problem)
+
+
+def _anew(address: Address, difference: Difference, create: Action, context: Context) -> Plan:
+    changes = classified(difference.changes, {}, Disruption.DATA_LOSS)
+    actions = (DeleteVolume(address=address), create)
+    user = next(users(context.observed.get(address), context), None)
+    if str(address) not in context.permission.data_loss:
+        needs = f"data_loss: [{address}]"
+        return change(address, difference, (), changes=changes, withheld=actions, needs=needs)
+    if user is not None:
+        problem = f"{address} is open in {user[0]}, which runs: stop it before the volume is made anew"
+        return Plan(address=address, verdict="conflict", problem=problem)
+    return change(address, difference, actions, changes=changes)
+
+
+def users(observed: Observed | None, context: Context) -> Iterator[tuple[Address, str]]:
+    """The running domains that have a volume open, each with the target it has there."""
+    path = None if observed is None else observed.info.get("path")
+    for address, held in context.observed.items():
+        if path is None or held.live is None or address.kind != "domain":
+            continue
+        for disk in held.live.iterfind("devices/disk"):
+            source = disk.find("source")
+            target = disk.find("target")
+            if (
+                source is not None
+                and target is not None
+                and path in (source.get("file"), _volume_path(source, context))
+            ):
+                yield address, target.get("dev", "")
+
+
+def _volume_path(source: Element, context: Context) -> str | None:
+    held = context.observed.get(Address("volume", f"{source.get('pool')}/{source.get('volume')}"))
+    return None if held is None else held.info.get("path")
+
+
+def _pool_path(volume: Volume, context: Context) -> str:
+    pool = context.observed.get(Address("pool", volume.pool))
+    return context.pool_paths.get(volume.pool) or (pool.xml.findtext("target/path") or "" if pool else "")
+
+
+def _backing_capacity(volume: Volume, context: Context) -> int | None:
+    if volume.capacity is not None or volume.backing is None or volume.backing.volume is None:
+        return None
+    base = context.observed.get(Address("volume", f"{volume.pool}/{volume.backing.volume}"))
+    return None if base is None else int(base.info.get("capacity", "0")) or None
+
+
+def leave(observed: Observed, context: Context) -> Plan:
+    """What becomes of a volume in a pool of ours that nobody declares: it stays, unless prune and its very name say otherwise."""
+    address = observed.address
+    delete = DeleteVolume(address=address)
+    if context.permission.prune and str(address) in context.permission.data_loss:
+        return Plan(address=address, verdict="remove", actions=(delete,))
+    why = f"not declared; dos_prune: true with dos_allow: {{data_loss: [{address}]}} deletes it and its data"
+    return Plan(address=address, verdict="left", withheld=(delete,), needs=f"prune, data_loss: [{address}]", reason=why)
+
+
+def needs(volume: Volume) -> Iterator[Address]:
+    """A volume stands on its pool and on the volume it is layered over."""
+    yield Address("pool", volume.pool)
+    if volume.backing is not None and volume.backing.volume is not None:
+        yield Address("volume", f"{volume.pool}/{volume.backing.volume}")

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`<volume>`: see https://libvirt.org/formatstorage.html#storage-volume-xml.
+
+A volume is not a definition but a file: libvirt tells what it found there, and only its size can change in place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..model.types import ByteSize
+from ..model.volume import Backing, Volume
+from .build import E
+from .common import pruned
+from .pool import PERMISSIONS, permissions, read_permissions
+from .shape import Attr, shape
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+
+def render(volume: Volume, pool_path: str, backing_capacity: int | None = None) -> Element:
+    """The XML a volume is created from.
+
+    `pool_path` is the directory of its pool, where a backing volume is found; `backing_capacity`, in bytes, is what the
+    volume gets when it declares no capacity of its own.
+    """
+    capacity = volume.capacity if volume.capacity is not None else backing_capacity
+    compat = volume.compat or ("1.1" if volume.lazy_refcounts else None)
+    return E(
+        "volume",
+        E("name", volume.name),
+        None if capacity is None else E("capacity", int(capacity), unit="bytes"),
+        None if volume.allocation is None else E("allocation", int(volume.allocation), unit="bytes"),
+        E(
+            "target",
+            E("format", type=volume.format),
+            permissions(volume.permissions),
+            compat and E("compat", compat),
+            E("features", E("lazy_refcounts")) if volume.lazy_refcounts else None,
+        ),
+        _backing(volume.backing, pool_path) if volume.backing else None,
+    )
+
+
+def _backing(backing: Backing, pool_path: str) -> Element:
+    path = backing.path or f"{pool_path}/{backing.volume}"
+    return E("backingStore", E("path", path), E("format", type=backing.format))
+
+
+def _in_bytes(element: Element) -> None:
+    unit = element.attrib.pop("unit", "bytes")
+    if unit != "bytes" and element.text:
+        element.text = str(int(ByteSize(f"{element.text.strip()} {unit}")))
+
+
+SHAPE = shape(
+    "volume",
+    Attr("type", computed=True),
+    shape("name"),
+    shape("key", computed=True),
+    shape("source", computed=True),
+    # Without a declared size the volume has its backing's.
+    shape("capacity", Attr("unit"), text=True, computed=True, tidy=_in_bytes),
+    *(shape(tag, Attr("unit"), text=True, computed=True, tidy=_in_bytes) for tag in ("allocation", "physical")),
+    shape(
+        "target",
+        shape("path", computed=True),
+        shape("format", Attr("type", field="format"), field="."),
+        PERMISSIONS,
+        shape("timestamps", computed=True, whole=True),
+        shape("compat", computed=True),
+        shape("clusterSize", Attr("unit"), text=True, computed=True),
+        shape("features", shape("lazy_refcounts", flag=True), field="."),
+        field=".",
+    ),
+    shape(
+        "backingStore",
+        shape("path"),
+        shape("format", Attr("type", field="format"), field="."),
+        shape("permissions", whole=True, computed=True),
+        shape("timestamps", whole=True, computed=True),
+        field="backing",
+    ),
+)
+
+
+def parse(element: Element, pool: str) -> dict[str, Any]:
+    """What a `Volume` of `pool` must declare to render like the normalised `element`."""
+    backing = element.find("backingStore")
+    backing_format = None if backing is None else backing.find("format")
+    found = element.find("target/format")
+    is_qcow2 = found is not None and found.get("type") == "qcow2"
+    capacity = element.findtext("capacity")
+    return pruned(
+        name=element.findtext("name"),
+        pool=pool,
+        capacity=capacity and str(ByteSize(int(capacity))),
+        format=None if found is None else found.get("type"),
+        permissions=read_permissions(element.find("target/permissions")),
+        compat=element.findtext("target/compat") if is_qcow2 else None,
+        lazy_refcounts=True if element.find("target/features/lazy_refcounts") is not None else None,
+        backing=None
+        if backing is None
+        else pruned(
+            path=backing.findtext("path"), format=None if backing_format is None else backing_format.get("type")
+        ),
+    )
