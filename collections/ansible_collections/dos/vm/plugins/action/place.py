@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`dos.vm.place`: decides which machine runs where, and makes of the site one slice per host. Nothing is contacted."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile_site
+from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
+from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+
+
+class ActionModule(ActionBase):
+    """Returns `slices` by host, `decisions` by machine, and `secrets`: the names each host needs the values of."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        reader = SiteReader(self._templar, variables)
+        try:
+            site = reader.load(check=False)
+            compiled = compile_site(site, host_states(variables, site.hosts), now=time.time())
+        except DosVmError as error:
+            return {**result, **refused(error)}
+        return {
+            **result,
+            "changed": False,
+            "slices": {host: encode(held) for host, held in compiled.slices.items()},
+            "decisions": {vm: {"host": made.host, "reason": made.reason} for vm, made in compiled.decisions.items()},
+        }

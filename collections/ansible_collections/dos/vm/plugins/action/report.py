@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`dos.vm.report`: what the hosts answered, as one text for people and one document for pipelines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.dos.vm.plugins.plugin_utils.report import counts, lines, summary
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Shows the plans of all hosts; with `exit_code: true` it fails when something is to be done, for a pipeline to see."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"results", "title", "file", "exit_code"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        arguments = self._task.args
+        answers = {host: held for host, held in arguments["results"].items() if "plans" in held}
+        hosts = {host: held["plans"] for host, held in answers.items()}
+        for text, colour in lines(hosts):
+            display.display(text, color=colour)
+        found = counts(hosts)
+        if arguments.get("file"):
+            self._write(Path(arguments["file"]), hosts, found)
+        pending = bool(found["create"] or found["change"] or found["remove"] or found["withheld"] or found["conflicts"])
+        failed = bool(arguments.get("exit_code")) and pending
+        return {**result, "changed": False, "summary": summary(hosts), "counts": found, "failed": failed, "msg": summary(hosts)}
+
+    @staticmethod
+    def _write(file: Path, hosts: dict[str, Any], found: dict[str, int]) -> None:
+        document = {"version": 1, "summary": found, "hosts": hosts}
+        file.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The site, as the action plugins read it from Ansible's variables and from what the hosts told of themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
+from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError
+from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
+from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
+from ansible_collections.dos.vm.plugins.module_utils.site.load import load
+from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard
+from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
+from ansible_collections.dos.vm.plugins.plugin_utils.variables import declared_variables, where
+
+GROUP = "dos_hosts"
+FACTS = "dos_run_facts"  # what `dos.vm.host_info` is registered as
+
+
+class SiteReader:
+    """Reads the declaration out of the variables of the task it runs in."""
+
+    def __init__(self, templar: Any, variables: Mapping[str, Any]) -> None:
+        self._templar, self._variables = templar, variables
+
+    def load(self, *, check: bool = True) -> Site:
+        """The site; raises `DeclarationError` with all its problems. `check=False` skips the rules, for the second reading."""
+        raw = declared_variables(self._variables)
+        guard(raw, where)
+        declared = {name: self._templar.template(value) for name, value in raw.items()}
+        return load(declared, hosts=self.hosts(), where=where, check=check)
+
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that may run machines: the group `dos_hosts`, or those of the play where there is no such group."""
+        groups = self._variables.get("groups", {})
+        return tuple(groups.get(GROUP) or self._variables.get("ansible_play_hosts_all", ()))
+
+    @staticmethod
+    def counts(site: Site) -> dict[str, int]:
+        """How much there is of each kind."""
+        held = {field.name: getattr(site, field.name) for field in dataclasses.fields(site)}
+        return {name: len(value) for name, value in held.items() if isinstance(value, Mapping)}
+
+
+def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, HostState]:
+    """What each host told of itself; one that did not answer is left out, and nothing new is placed on it."""
+    found: dict[str, HostState] = {}
+    for host in hosts:
+        told = variables["hostvars"].get(host, {}).get(FACTS) or {}
+        if told.get("facts"):
+            found[host] = HostState(
+                facts=decode(HostFacts, told["facts"], path=f"facts of {host}"),
+                domains={name: bool(held.get("ours")) for name, held in told.get("domains", {}).items()},
+                volumes=frozenset(told.get("volumes", ())),
+            )
+    return found
+
+
+def refused(error: DosVmError) -> dict[str, Any]:
+    """A failed task that lists every problem."""
+    if not isinstance(error, DeclarationError):
+        return {"failed": True, "msg": str(error)}
+    problems = [str(problem) for problem in error.problems]
+    head = f"{len(problems)} problem{'' if len(problems) == 1 else 's'} in the site; no host was contacted"
+    return {"failed": True, "msg": "\n".join([head, *problems]), "problems": problems}
