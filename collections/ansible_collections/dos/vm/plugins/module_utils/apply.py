@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .errors import ConflictError, HypervisorError, VerificationError
+from .errors import ConflictError, HypervisorError, PermissionNeeded, VerificationError
 from .hypervisor.protocol import Hypervisor
 from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
 from .plan.action import Action
 from .plan.host import plan_host, requirements
 from .plan.plan import Context, Observed, Plan
+from .plan.remove import plan_removal
 from .xml.secret import digest
 
 Clock = Callable[[], float]
@@ -72,6 +73,53 @@ def converge(
         remaining=run.remaining,
         observed=observed,
     )
+
+
+def remove(
+    address: Address,
+    hypervisor: Hypervisor,
+    *,
+    site: str,
+    permission: Permission,
+    stop_timeout: int | None = None,
+    dry_run: bool = False,
+) -> Outcome:
+    """Bring one host to not having an object, and prove it. Nothing else is looked at, whatever `permission.prune` says.
+
+    Raises `ConflictError` for an object that is not ours, `PermissionNeeded` where data would go that nobody named.
+    """
+    with hypervisor.lock():
+        plan, observed = _plan_removal(address, hypervisor, site, permission, stop_timeout)
+        _refuse_conflicts((plan,))
+        _refuse_loss(plan)
+        if dry_run or plan.empty:
+            return Outcome(plans=(plan,), observed=observed)
+        run = _Run(hypervisor, {}, {}, None, time.monotonic)
+        run.perform((plan,))
+        after, observed = _plan_removal(address, hypervisor, site, permission, stop_timeout)
+        if not run.failures:
+            _verify((after,))
+    return Outcome(
+        plans=(plan,),
+        performed=tuple(run.performed),
+        failures=tuple((str(failed), why) for failed, why in run.failures.items()),
+        observed=observed,
+    )
+
+
+def _plan_removal(
+    address: Address, hypervisor: Hypervisor, site: str, permission: Permission, stop_timeout: int | None
+) -> tuple[Plan, dict[Address, Observed]]:
+    observed = hypervisor.observe(site)
+    context = Context(site=site, host=hypervisor.facts(), permission=permission, observed=observed)
+    return plan_removal(address, context, stop_timeout), observed
+
+
+def _refuse_loss(plan: Plan) -> None:
+    if plan.withheld:
+        raise PermissionNeeded(
+            f'{plan.address} would be lost with what is in it: write allow: {{data_loss: ["{plan.address}"]}}'
+        )
 
 
 def _plan(

@@ -147,8 +147,11 @@ def _ranged(inner: Decoder, option: Option) -> Decoder:
         if value is _BAD:
             return value
         many = isinstance(value, (tuple, dict))
-        size = len(value) if many else value
+        size = len(value) if many or isinstance(value, str) else value
         if (low is not None and size < low) or (high is not None and size > high):
+            if isinstance(value, str):
+                wanted = _between(low, high, low)
+                return report.add(path, f"has {size} characters, write {wanted} of them", data, near)
             as_written = type(value) if isinstance(value, int) and not isinstance(value, bool) else int
             between = _between(low and as_written(low), high and as_written(high), low)
             what = f"has {size} entries" if many else f"{value} is out of range"

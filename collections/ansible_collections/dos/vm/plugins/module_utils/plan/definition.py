@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..model.address import Address, own_uuid
 from ..xml.build import E, to_text
 from ..xml.compare import Change, compare
+from ..xml.mask import masked
 from ..xml.merge import merge
 from ..xml.normalize import normalize
 from ..xml.shape import Shape
@@ -23,19 +24,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one comparison found. `observed` is `None` for an object that does not exist."""
+    """What one comparison found. `observed` is `None` for an object that does not exist.
+
+    `before` and `after` are texts to be shown, with secrets hidden; what is performed is written from `desired`.
+    """
 
     observed: Element | None
     desired: Element
     changes: tuple[Change, ...]
+    shape: Shape
 
     @property
     def before(self) -> str:
-        return "" if self.observed is None else to_text(self.observed)
+        return "" if self.observed is None else to_text(masked(self.observed, self.shape))
 
     @property
     def after(self) -> str:
-        return to_text(self.desired)
+        return to_text(masked(self.desired, self.shape))
 
 
 def differ(declared: Element, observed: Element | None, shape: Shape, *, ignore: tuple[str, ...] = ()) -> Difference:
@@ -44,7 +49,8 @@ def differ(declared: Element, observed: Element | None, shape: Shape, *, ignore:
     found = None if observed is None else normalize(observed, shape)
     desired = merge(wanted, found, shape)
     changes = () if found is None else tuple(compare(found, desired, shape))
-    return Difference(found, desired, tuple(change for change in changes if not change.xpath.startswith(ignore)))
+    shown = tuple(change for change in changes if not change.xpath.startswith(ignore))
+    return Difference(found, desired, shown, shape)
 
 
 def definition_of(observed: Observed | None) -> Element | None:

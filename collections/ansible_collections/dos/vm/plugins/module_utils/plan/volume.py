@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..model.address import Address
 from ..model.types import ByteSize
 from ..model.volume import Volume
+from ..xml.build import to_text
 from ..xml.compare import Change
 from ..xml.volume import SHAPE, render
 from .action import Action, CreateVolume, DeleteVolume, ResizeVolume
@@ -33,7 +34,7 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     address = address_of(volume)
     declared = render(volume, _pool_path(volume, context), _backing_capacity(volume, context))
     difference = differ(declared, definition_of(observed), SHAPE)
-    create = CreateVolume(address=address, xml=difference.after)
+    create = CreateVolume(address=address, xml=to_text(difference.desired))
     if observed is None:
         return creation(address, difference, create)
     changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)

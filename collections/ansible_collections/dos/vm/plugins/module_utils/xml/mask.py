@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An element as it may be shown: what its table calls secret is hidden."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from .compare import HIDDEN
+from .shape import Shape
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+# Secret wherever libvirt writes them, also in elements that no table names.
+SECRET_ATTRIBUTES = frozenset(["passwd", "password"])
+
+
+def masked(element: Element, shape: Shape) -> Element:
+    """A copy of `element` whose secret values read `(hidden)`; that there is a value still shows."""
+    copied = deepcopy(element)
+    copied.tail = None
+    _hide(copied, shape)
+    return copied
+
+
+def _hide(element: Element, shape: Shape | None) -> None:
+    if element.text and not element.text.strip():
+        element.text = None  # indentation of children that are gone would show as a difference
+    for name in map(str, element.attrib):
+        known = shape.attributes.get(name) if shape else None
+        if name in SECRET_ATTRIBUTES or (known is not None and known.secret):
+            element.set(name, HIDDEN)
+    if shape is not None and shape.secret:
+        _empty(element)
+    for child in element:
+        _hide(child, shape.children.get(str(child.tag)) if shape else None)
+
+
+def _empty(element: Element) -> None:
+    for child in list(element):
+        element.remove(child)
+    element.text = HIDDEN

@@ -1,0 +1,89 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Tell what a host has, holds and can do
+version_added: "0.1.0"
+description:
+  - Tells what a host has and can do, and every object it holds in a line, which is what placement and a status table
+    need.
+author:
+  - dos.vm contributors (@dos-vm)
+extends_documentation_fragment:
+  - dos.vm.attributes.info
+  - dos.vm.connection
+seealso:
+  - module: dos.vm.host
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  dos.vm.host_info:
+  register: host
+
+- name: Which addresses were handed out
+  ansible.builtin.debug:
+    msg: "{{ host.networks | map(attribute='leases') | flatten }}"
+"""
+
+RETURN = r"""
+facts:
+  description: What the host has and can do.
+  returned: always
+  type: dict
+  sample: {arch: x86_64, cpus: 8, hostname: host-1, kvm: true, libvirt: 9000000, memory: 32 GiB}
+ours:
+  description: What belongs to O(site), each by kind and name.
+  returned: always
+  type: list
+  elements: str
+unmanaged:
+  description: What does not, and is never touched.
+  returned: always
+  type: list
+  elements: str
+domains:
+  description: The virtual machines with C(name), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in bytes.
+  returned: always
+  type: list
+  elements: dict
+pools:
+  description: The storage pools with their C(capacity), C(allocation) and C(available) bytes.
+  returned: always
+  type: list
+  elements: dict
+networks:
+  description: The networks with their DHCP C(leases), each with C(mac), C(ip), C(prefix), C(hostname) and C(expires).
+  returned: always
+  type: list
+  elements: dict
+volumes:
+  description: The volumes of active pools.
+  returned: always
+  type: list
+  elements: dict
+nwfilters:
+  description: The network filters, libvirt's own among them.
+  returned: always
+  type: list
+  elements: dict
+secrets:
+  description: The names of secrets.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.dos.vm.plugins.module_utils.module import run_host_info
+
+
+def main() -> None:
+    run_host_info()
+
+
+if __name__ == "__main__":
+    main()

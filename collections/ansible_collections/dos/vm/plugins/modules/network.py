@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: network
+short_description: Declare a virtual network
+version_added: "0.1.0"
+description:
+  - Makes a virtual network of the host as it is declared, or removes it.
+  - What libvirt can change while the network runs is changed so. The rest waits for a restart, which cuts
+    every guest off for a moment and so needs O(allow.restart).
+author:
+  - dos.vm contributors (@dos-vm)
+extends_documentation_fragment:
+  - dos.vm.attributes
+  - dos.vm.network
+  - dos.vm.existence
+  - dos.vm.connection
+seealso:
+  - module: dos.vm.network_info
+  - module: dos.vm.host
+"""
+
+EXAMPLES = r"""
+- name: A network behind NAT with DHCP
+  dos.vm.network:
+    name: lab
+    domain: lab.example
+    subnets:
+      - address: 192.168.150.1/24
+        dhcp:
+          ranges:
+            - {start: 192.168.150.100, end: 192.168.150.199}
+          hosts:
+            - {mac: "52:54:00:00:00:01", ip: 192.168.150.11, name: web}
+
+- name: Move its subnet, although guests lose their link for a moment
+  dos.vm.network:
+    name: lab
+    subnets:
+      - address: 192.168.160.1/24
+    allow:
+      restart: true
+
+- name: No such network
+  dos.vm.network:
+    name: lab
+    state: absent
+"""
+
+RETURN = r"""
+network:
+  description: The virtual network as it is after the run, or before it in check mode; null when there is none.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+    uuid:
+      description: Its UUID, where it has one.
+      type: str
+      returned: always
+    active:
+      description: Whether it runs.
+      type: bool
+      returned: always
+    autostart:
+      description: Whether libvirt starts it by itself.
+      type: bool
+      returned: always
+    ours:
+      description: Whether it belongs to O(site).
+      type: bool
+      returned: always
+    info:
+      description: What else is known of it.
+      type: dict
+      returned: always
+plans:
+  description: What was to be done to the object; empty when it is as declared.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    verdict:
+      description: One of V(create), V(change), V(remove), V(keep).
+      type: str
+      returned: always
+    disruption:
+      description: The largest disturbance of what is done, from V(none) over V(live) and V(restart) to V(data_loss).
+      type: str
+      returned: always
+    changes:
+      description: Each difference by its path in the declaration, with C(op), C(before), C(after) and C(disruption).
+      type: list
+      elements: dict
+      returned: always
+    pending:
+      description: Differences that wait for the next start of a running machine or network.
+      type: list
+      elements: dict
+      returned: always
+    actions:
+      description: Sentences that say what will be done.
+      type: list
+      elements: str
+      returned: always
+    withheld:
+      description: Sentences that say what would be done if C(needs) were allowed.
+      type: list
+      elements: str
+      returned: always
+    needs:
+      description: What is missing from O(allow).
+      type: str
+      returned: always
+performed:
+  description: Sentences that say what was done.
+  returned: always
+  type: list
+  elements: str
+  sample: [network lab has been defined, network lab has been started]
+"""
+
+from ansible_collections.dos.vm.plugins.module_utils.model.network import Network
+from ansible_collections.dos.vm.plugins.module_utils.module import run
+
+
+def main() -> None:
+    run(Network)
+
+
+if __name__ == "__main__":
+    main()

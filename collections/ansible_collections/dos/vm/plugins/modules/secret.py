@@ -1,0 +1,124 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secret
+short_description: Declare a libvirt secret
+version_added: "0.1.0"
+description:
+  - Keeps a named secret with libvirt, or removes it. The value is written where it differs from the one that
+    was last given; a salted digest in the description remembers which one that was.
+  - The value is never returned, logged or shown.
+author:
+  - dos.vm contributors (@dos-vm)
+extends_documentation_fragment:
+  - dos.vm.attributes
+  - dos.vm.secret
+  - dos.vm.existence
+  - dos.vm.connection
+seealso:
+  - module: dos.vm.secret_info
+  - module: dos.vm.host
+"""
+
+EXAMPLES = r"""
+- name: The passphrase of an encrypted volume
+  dos.vm.secret:
+    name: web-disk
+    value: "{{ vault_web_disk }}"
+
+- name: No such secret
+  dos.vm.secret:
+    name: web-disk
+    state: absent
+"""
+
+RETURN = r"""
+secret:
+  description: The secret as it is after the run, or before it in check mode; null when there is none.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+    uuid:
+      description: Its UUID, where it has one.
+      type: str
+      returned: always
+    active:
+      description: Whether it runs.
+      type: bool
+      returned: always
+    autostart:
+      description: Whether libvirt starts it by itself.
+      type: bool
+      returned: always
+    ours:
+      description: Whether it belongs to O(site).
+      type: bool
+      returned: always
+    info:
+      description: What else is known of it.
+      type: dict
+      returned: always
+plans:
+  description: What was to be done to the object; empty when it is as declared.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    verdict:
+      description: One of V(create), V(change), V(remove), V(keep).
+      type: str
+      returned: always
+    disruption:
+      description: The largest disturbance of what is done, from V(none) over V(live) and V(restart) to V(data_loss).
+      type: str
+      returned: always
+    changes:
+      description: Each difference by its path in the declaration, with C(op), C(before), C(after) and C(disruption).
+      type: list
+      elements: dict
+      returned: always
+    pending:
+      description: Differences that wait for the next start of a running machine or network.
+      type: list
+      elements: dict
+      returned: always
+    actions:
+      description: Sentences that say what will be done.
+      type: list
+      elements: str
+      returned: always
+    withheld:
+      description: Sentences that say what would be done if C(needs) were allowed.
+      type: list
+      elements: str
+      returned: always
+    needs:
+      description: What is missing from O(allow).
+      type: str
+      returned: always
+performed:
+  description: Sentences that say what was done.
+  returned: always
+  type: list
+  elements: str
+  sample: [secret web-disk has been defined, secret web-disk has been given its value]
+"""
+
+from ansible_collections.dos.vm.plugins.module_utils.model.secret import Secret
+from ansible_collections.dos.vm.plugins.module_utils.module import run
+
+
+def main() -> None:
+    run(Secret)
+
+
+if __name__ == "__main__":
+    main()

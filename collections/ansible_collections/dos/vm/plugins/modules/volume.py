@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: volume
+short_description: Declare a volume of a storage pool
+version_added: "0.1.0"
+description:
+  - Makes a volume as it is declared, or deletes it. A volume grows, also while a running machine has it
+    open; it never shrinks.
+  - Anything that would lose data is refused unless the volume is named in O(allow.data_loss). A pool that is
+    not active has no volumes to be seen.
+author:
+  - dos.vm contributors (@dos-vm)
+extends_documentation_fragment:
+  - dos.vm.attributes
+  - dos.vm.volume
+  - dos.vm.existence
+  - dos.vm.connection
+seealso:
+  - module: dos.vm.volume_info
+  - module: dos.vm.host
+"""
+
+EXAMPLES = r"""
+- name: A disk of 10 GiB that takes space as it is written
+  dos.vm.volume:
+    pool: default
+    name: web-1.qcow2
+    capacity: 10 GiB
+
+- name: A disk layered over an image
+  dos.vm.volume:
+    pool: default
+    name: web-2.qcow2
+    backing:
+      volume: debian-12.qcow2
+
+- name: Delete a disk and what is in it
+  dos.vm.volume:
+    pool: default
+    name: web-1.qcow2
+    state: absent
+    allow:
+      data_loss:
+        - volume default/web-1.qcow2
+"""
+
+RETURN = r"""
+volume:
+  description: The volume as it is after the run, or before it in check mode; null when there is none.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Its name, V(pool/name).
+      type: str
+      returned: always
+    uuid:
+      description: Its UUID, where it has one.
+      type: str
+      returned: always
+    active:
+      description: Whether it runs.
+      type: bool
+      returned: always
+    autostart:
+      description: Whether libvirt starts it by itself.
+      type: bool
+      returned: always
+    ours:
+      description: Whether it belongs to O(site).
+      type: bool
+      returned: always
+    info:
+      description: What else is known of it.
+      type: dict
+      returned: always
+plans:
+  description: What was to be done to the object; empty when it is as declared.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    verdict:
+      description: One of V(create), V(change), V(remove), V(keep).
+      type: str
+      returned: always
+    disruption:
+      description: The largest disturbance of what is done, from V(none) over V(live) and V(restart) to V(data_loss).
+      type: str
+      returned: always
+    changes:
+      description: Each difference by its path in the declaration, with C(op), C(before), C(after) and C(disruption).
+      type: list
+      elements: dict
+      returned: always
+    pending:
+      description: Differences that wait for the next start of a running machine or network.
+      type: list
+      elements: dict
+      returned: always
+    actions:
+      description: Sentences that say what will be done.
+      type: list
+      elements: str
+      returned: always
+    withheld:
+      description: Sentences that say what would be done if C(needs) were allowed.
+      type: list
+      elements: str
+      returned: always
+    needs:
+      description: What is missing from O(allow).
+      type: str
+      returned: always
+performed:
+  description: Sentences that say what was done.
+  returned: always
+  type: list
+  elements: str
+  sample: [volume default/web-1.qcow2 has been created]
+"""
+
+from ansible_collections.dos.vm.plugins.module_utils.model.volume import Volume
+from ansible_collections.dos.vm.plugins.module_utils.module import run
+
+
+def main() -> None:
+    run(Volume)
+
+
+if __name__ == "__main__":
+    main()
