@@ -1,0 +1,614 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place that touches libvirt: what a host has, what it holds, and one thing done to it at a time.
+
+Reading is a handful of bulk lists and one XML an object. Nothing here decides anything; what libvirt refuses becomes a
+`HypervisorError` in `_saying`. A connection may be used from several threads, as libvirt's own may.
+See https://libvirt.org/html/index.html for the calls.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property, singledispatchmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from .._thirdparty import libvirt, require
+from ..errors import DeclarationError, HypervisorError, InternalError
+from ..model.address import Address, own_uuid
+from ..model.host import HostFacts
+from ..model.types import ByteSize
+from ..plan.action import (
+    Action,
+    AttachDevice,
+    Build,
+    CreateVolume,
+    Define,
+    DeleteVolume,
+    DetachDevice,
+    ResizeVolume,
+    SetAutostart,
+    SetSecretValue,
+    Start,
+    Stop,
+    Undefine,
+    UpdateDevice,
+    UpdateNetwork,
+)
+from ..plan.plan import Observed
+from ..xml.build import parse, to_text
+from ..xml.common import mark_of
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+    Look = Callable[[Any], Iterable[Observed]]
+
+# virDomainState, in virsh's words.
+STATES = {
+    0: "no state",
+    1: "running",
+    2: "idle",
+    3: "paused",
+    4: "in shutdown",
+    5: "shut off",
+    6: "crashed",
+    7: "pmsuspended",
+}
+VERBS: dict[type[Action], str] = {
+    Define: "define",
+    Undefine: "undefine",
+    Build: "build",
+    Start: "start",
+    Stop: "stop",
+    SetAutostart: "set the autostart of",
+    CreateVolume: "create",
+    ResizeVolume: "grow",
+    DeleteVolume: "delete",
+    SetSecretValue: "set the value of",
+    UpdateNetwork: "update",
+    AttachDevice: "attach a device to",
+    DetachDevice: "detach a device from",
+    UpdateDevice: "update a device of",
+}
+# These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
+FORMATTED_POOLS = ("disk", "fs", "logical")
+REFERENCE = "secret:"  # what a console's password is in a definition, before its name
+
+
+class LibvirtHypervisor:
+    """A host by its libvirt; `uri` as in https://libvirt.org/uri.html. Implements `protocol.Hypervisor`."""
+
+    patience = 60.0  # seconds to wait for another run
+    detach_patience = 10.0  # seconds a guest gets to let go of a device
+    step = 0.05  # seconds between two looks while waiting
+
+    def __init__(self, uri: str = "qemu:///system") -> None:
+        self.uri = uri
+        self._connection = _open(uri)
+        self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
+
+    def close(self) -> None:
+        """Let go of the host; what fails here has no consequence."""
+        with suppress(libvirt.libvirtError):
+            self._connection.close()
+
+    # What the host is
+
+    @cached_property
+    def _capabilities(self) -> tuple[Element, int, int]:
+        # Asked once: libvirt looks at every emulator for each answer, and takes seconds when its cache does not hold.
+        with _saying("read the capabilities of the host"):
+            held = self._connection
+            return parse(held.getCapabilities()), held.getLibVersion(), held.getVersion()
+
+    def facts(self) -> HostFacts:
+        """What the host has and can do; memory that is free is read anew each time."""
+        capabilities, libvirt_version, version = self._capabilities
+        with _saying("read what the host has"):
+            arch, mebibytes, cpus, *_rest = self._connection.getInfo()
+            return HostFacts(
+                hostname=self._connection.getHostname(),
+                uuid=capabilities.findtext("host/uuid") or "",
+                arch=arch,
+                cpu_model=capabilities.findtext("host/cpu/model") or "",
+                cpus=cpus,
+                memory=ByteSize(mebibytes * 2**20),
+                free_memory=ByteSize(self._connection.getFreeMemory()),
+                kvm=_offers_kvm(capabilities, arch) and kvm_works(arch),
+                libvirt=libvirt_version,
+                hypervisor=version,
+                emulators=_emulators(capabilities),
+                machines=_machines(capabilities),
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held while a run changes the host; waits `patience` seconds for the run that has it, then names it."""
+        with _lock_file(self.uri) as held:
+            _wait_for(held, time.monotonic() + self.patience, self.step)
+            held.truncate(0)
+            held.write(str(os.getpid()))
+            held.flush()
+            yield
+
+    # What the host holds
+
+    def observe(self, site: str) -> dict[Address, Observed]:
+        """Everything the host holds; see `protocol.Hypervisor.observe`."""
+        with _saying("look at what the host holds"):
+            return {seen.address: seen for seen in self._look(site)}
+
+    def _look(self, site: str) -> Iterator[Observed]:
+        yield from self._look_at_secrets(site)
+        yield from self._look_at_pools(site)
+        yield from self._look_at_nwfilters(site)
+        yield from self._look_at_networks(site)
+        yield from self._look_at_domains(site)
+
+    def _look_at_secrets(self, site: str) -> list[Observed]:
+        def look(secret: Any) -> Iterator[Observed]:
+            xml = parse(secret.XMLDesc())
+            # libvirt keeps no name; ours are found by their usage, which is the name unless the operator says otherwise.
+            address = Address("secret", secret.usageID() or secret.UUIDString())
+            uuid, description = secret.UUIDString(), xml.findtext("description") or ""
+            ours = uuid == own_uuid(site, address)
+            yield Observed(address=address, xml=xml, ours=ours, info={"description": description, "uuid": uuid})
+
+        # Two secrets may have one usage in different types: ours comes last and stays.
+        found = sorted(_each(look, _known(self._connection.listAllSecrets)), key=lambda seen: seen.ours)
+        self._secret_uuids |= {seen.address.name: seen.info["uuid"] for seen in found}
+        return found
+
+    def _look_at_pools(self, site: str) -> Iterator[Observed]:
+        listed = self._connection.listAllStoragePools
+        active = _names(listed(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE))
+        autostart = _names(listed(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART))
+        persistent = _names(listed(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_PERSISTENT))
+
+        def look(pool: Any) -> Iterator[Observed]:
+            name, address = pool.name(), Address("pool", pool.name())
+            seen = Observed(
+                address=address,
+                xml=parse(pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE)),
+                active=name in active,
+                autostart=name in autostart,
+                persistent=name in persistent,
+                ours=pool.UUIDString() == own_uuid(site, address),
+            )
+            yield seen
+            if seen.active:
+                yield from _look_at_volumes(pool, seen)
+
+        return _each(look, listed())
+
+    def _look_at_nwfilters(self, site: str) -> Iterator[Observed]:
+        def look(nwfilter: Any) -> Iterator[Observed]:
+            address = Address("nwfilter", nwfilter.name())
+            ours = nwfilter.UUIDString() == own_uuid(site, address)
+            yield Observed(address=address, xml=parse(nwfilter.XMLDesc()), active=True, ours=ours)
+
+        return _each(look, _known(self._connection.listAllNWFilters))
+
+    def _look_at_networks(self, site: str) -> Iterator[Observed]:
+        listed = self._connection.listAllNetworks
+        active = _names(listed(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE))
+        autostart = _names(listed(libvirt.VIR_CONNECT_LIST_NETWORKS_AUTOSTART))
+        persistent = _names(listed(libvirt.VIR_CONNECT_LIST_NETWORKS_PERSISTENT))
+
+        def look(network: Any) -> Iterator[Observed]:
+            name = network.name()
+            xml = parse(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE))
+            yield Observed(
+                address=Address("network", name),
+                xml=xml,
+                live=parse(network.XMLDesc()) if name in active else None,
+                active=name in active,
+                autostart=name in autostart,
+                persistent=name in persistent,
+                ours=_marked(xml, site),
+            )
+
+        return _each(look, listed())
+
+    def _look_at_domains(self, site: str) -> Iterator[Observed]:
+        listed = self._connection.listAllDomains
+        autostart = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART))
+        persistent = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT))
+
+        def look(domain: Any) -> Iterator[Observed]:
+            # Secure, so that a console's password can be compared; it stays in memory.
+            secure = libvirt.VIR_DOMAIN_XML_SECURE
+            name, state = domain.name(), domain.state()[0]
+            active = state not in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED) or bool(domain.isActive())
+            xml = parse(domain.XMLDesc(secure | libvirt.VIR_DOMAIN_XML_INACTIVE))
+            yield Observed(
+                address=Address("domain", name),
+                xml=xml,
+                live=parse(domain.XMLDesc(secure)) if active else None,
+                active=active,
+                autostart=name in autostart,
+                persistent=name in persistent,
+                ours=_marked(xml, site),
+                info={"state": STATES.get(state, "no state")},
+            )
+
+        return _each(look, listed())
+
+    # What is done to it
+
+    def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
+        """Do one thing and return when it is done. A value that is missing from `secrets` is a `DeclarationError`."""
+        with _saying(f"{VERBS[type(action)]} {action.address}", secrets.values()):
+            self._perform(action, secrets)
+
+    @singledispatchmethod
+    def _perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
+        raise InternalError(f"nothing performs {type(action).__name__}")
+
+    @_perform.register
+    def _define(self, action: Define, secrets: Mapping[str, bytes]) -> None:
+        # Validated: without it libvirt drops what it does not know in silence, and a misspelt overlay would do nothing.
+        held = self._connection
+        match action.address.kind:
+            case "domain":
+                held.defineXMLFlags(with_secrets(action.xml, secrets), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+            case "network":
+                held.networkDefineXMLFlags(action.xml, libvirt.VIR_NETWORK_DEFINE_VALIDATE)
+            case "pool":
+                held.storagePoolDefineXML(action.xml, libvirt.VIR_STORAGE_POOL_DEFINE_VALIDATE)
+            case "nwfilter":
+                held.nwfilterDefineXMLFlags(action.xml, libvirt.VIR_NWFILTER_DEFINE_VALIDATE)
+            case "secret":
+                secret = held.secretDefineXML(action.xml, libvirt.VIR_SECRET_DEFINE_VALIDATE)
+                self._secret_uuids[action.address.name] = secret.UUIDString()
+            case "volume":
+                raise InternalError(f"{action.address} is created and never defined")
+
+    @_perform.register
+    def _undefine(self, action: Undefine, secrets: Mapping[str, bytes]) -> None:
+        found = self._find(action.address)
+        if action.address.kind == "domain":
+            _undefine_domain(found)
+        else:
+            found.undefine()
+
+    @_perform.register
+    def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:
+        pool = self._find(action.address)
+        formatted = parse(pool.XMLDesc()).get("type") in FORMATTED_POOLS
+        pool.build(libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE if formatted else 0)
+
+    @_perform.register
+    def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
+        self._find(action.address).create()
+
+    @_perform.register
+    def _stop(self, action: Stop, secrets: Mapping[str, bytes]) -> None:
+        found = self._find(action.address)
+        if action.address.kind == "domain":
+            _shut_down(found, time.monotonic() + action.timeout, self.step)
+        else:
+            found.destroy()
+
+    @_perform.register
+    def _set_autostart(self, action: SetAutostart, secrets: Mapping[str, bytes]) -> None:
+        self._find(action.address).setAutostart(int(action.on))
+
+    @_perform.register
+    def _create_volume(self, action: CreateVolume, secrets: Mapping[str, bytes]) -> None:
+        if (backing := parse(action.xml).find("backingStore")) is not None and backing.find("format") is None:
+            raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
+        pool = self._find(Address("pool", action.address.name.partition("/")[0]))
+        try:
+            pool.createXML(action.xml)
+        except libvirt.libvirtError as refused:
+            if refused.get_error_code() not in (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID):
+                raise
+            # Files came or went without libvirt: it knows a volume whose file is gone, or a file lies where none should.
+            # libvirt never overwrites, so asking again is safe, and after the refresh the next run sees what is there.
+            pool.refresh()
+            pool.createXML(action.xml)
+
+    @_perform.register
+    def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:
+        if not action.domain:
+            self._find(action.address).resize(action.capacity)
+            return
+        domain = self._find(Address("domain", action.domain))
+        domain.blockResize(action.target, action.capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+    @_perform.register
+    def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:
+        self._find(action.address).delete()
+
+    @_perform.register
+    def _set_secret_value(self, action: SetSecretValue, secrets: Mapping[str, bytes]) -> None:
+        self._find(action.address).setValue(value_of(action.address.name, secrets))
+
+    @_perform.register
+    def _update_network(self, action: UpdateNetwork, secrets: Mapping[str, bytes]) -> None:
+        flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+        if action.live:
+            flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+        command = _constant("VIR_NETWORK_UPDATE_COMMAND", action.command)
+        section = _constant("VIR_NETWORK_SECTION", action.section)
+        self._find(action.address).update(command, section, action.parent_index, action.xml, flags)
+
+    @_perform.register
+    def _attach_device(self, action: AttachDevice, secrets: Mapping[str, bytes]) -> None:
+        self._find(action.address).attachDeviceFlags(action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    @_perform.register
+    def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
+        domain = self._find(action.address)
+        with _allowing("VIR_ERR_DEVICE_MISSING"):
+            domain.detachDeviceFlags(action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        # The request is only that: the device is gone when the guest let go of it.
+        deadline = time.monotonic() + self.detach_patience
+        while _has_device(parse(domain.XMLDesc()), parse(action.xml)):
+            if time.monotonic() > deadline:
+                operation = f"{VERBS[DetachDevice]} {action.address}"
+                text = f"the guest still holds {action.device} after {self.detach_patience:.0f} s; it goes when the guest stops"
+                raise HypervisorError(operation, text)
+            time.sleep(self.step)
+
+    @_perform.register
+    def _update_device(self, action: UpdateDevice, secrets: Mapping[str, bytes]) -> None:
+        self._find(action.address).updateDeviceFlags(with_secrets(action.xml, secrets), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def _find(self, address: Address) -> Any:
+        """libvirt's own object; a `libvirtError` when there is none."""
+        held = self._connection
+        match address.kind:
+            case "domain":
+                return held.lookupByName(address.name)
+            case "network":
+                return held.networkLookupByName(address.name)
+            case "pool":
+                return held.storagePoolLookupByName(address.name)
+            case "nwfilter":
+                return held.nwfilterLookupByName(address.name)
+            case "volume":
+                pool, _, name = address.name.partition("/")
+                return held.storagePoolLookupByName(pool).storageVolLookupByName(name)
+            case "secret":
+                return self._find_secret(address.name)
+
+    def _find_secret(self, name: str) -> Any:
+        if name not in self._secret_uuids:
+            held = self._connection.listAllSecrets()
+            self._secret_uuids |= {secret.usageID(): secret.UUIDString() for secret in held}
+        if name not in self._secret_uuids:
+            raise HypervisorError(f"find secret {name}", "the host has none whose usage is that")
+        return self._connection.secretLookupByUUIDString(self._secret_uuids[name])
+
+
+# Connecting and refusing
+
+
+def _open(uri: str) -> Any:
+    require("libvirt", "lxml")
+    # Otherwise the binding prints every error, also those that are an answer, on the stderr of the Ansible module.
+    libvirt.registerErrorHandler(lambda context, error: None, None)
+    try:
+        return libvirt.open(uri)
+    except libvirt.libvirtError as refused:
+        text = f"{refused.get_error_message()}; {_remedy(refused)}"
+        raise HypervisorError(f"connect to {uri}", text, refused.get_error_code()) from None
+
+
+def _remedy(refused: Any) -> str:
+    if "Permission denied" in str(refused) or refused.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED:
+        return "run as root (become: true), or add the user to the group libvirt"
+    return "libvirt does not run here or the URI is wrong: systemctl start libvirtd (or virtqemud), then try again"
+
+
+@contextmanager
+def _saying(operation: str, values: Iterable[bytes] = ()) -> Iterator[None]:
+    """Turns libvirt's refusal into ours. `values` are secrets: libvirt quotes what it could not parse."""
+    try:
+        yield
+    except libvirt.libvirtError as refused:
+        text = refused.get_error_message() or str(refused)
+        for value in values:
+            text = text.replace(value.decode(errors="replace"), "********") if value else text
+        raise HypervisorError(operation, text, refused.get_error_code()) from None
+
+
+class _allowing:  # read as a word: with _allowing("VIR_ERR_NO_DOMAIN")
+    """For refusals that are an answer: `VIR_ERR_*` by name."""
+
+    def __init__(self, *names: str) -> None:
+        self.codes = [getattr(libvirt, name) for name in names]
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: object, refused: object, trace: object) -> bool:
+        return isinstance(refused, libvirt.libvirtError) and refused.get_error_code() in self.codes
+
+
+def _constant(prefix: str, word: str) -> int:
+    return int(getattr(libvirt, f"{prefix}_{word.upper().replace('-', '_')}"))
+
+
+# Looking
+
+
+def _each(look: Look, objects: Iterable[Any]) -> Iterator[Observed]:
+    """What `look` sees of each object; one that disappears while we look is left out."""
+    for held in objects:
+        with _allowing(
+            "VIR_ERR_NO_DOMAIN",
+            "VIR_ERR_NO_NETWORK",
+            "VIR_ERR_NO_NWFILTER",
+            "VIR_ERR_NO_SECRET",
+            "VIR_ERR_NO_STORAGE_POOL",
+            "VIR_ERR_NO_STORAGE_VOL",
+        ):
+            # Whole objects only: a caller must not see half of one.
+            yield from list(look(held))
+
+
+def _known(listed: Callable[[], Iterable[Any]]) -> Iterable[Any]:
+    """What a driver lists; nothing from one that does not know the kind (`test:` has neither secrets nor filters)."""
+    with _allowing("VIR_ERR_NO_SUPPORT"):
+        return listed()
+    return ()
+
+
+def _look_at_volumes(pool: Any, held: Observed) -> Iterator[Observed]:
+    """The volumes of an active pool: sizes are as the files have them now, for libvirt opens each to answer.
+
+    The pool is not refreshed: reading must not write. A file whose volume libvirt does not know yet is found at creation.
+    """
+    path = held.xml.findtext("target/path")
+
+    def look(volume: Any) -> Iterator[Observed]:
+        xml = parse(volume.XMLDesc())
+        info = {name: xml.findtext(name) or "" for name in ("capacity", "allocation")}
+        info["path"] = xml.findtext("target/path") or f"{path}/{volume.name()}"
+        address = Address("volume", f"{held.address.name}/{volume.name()}")
+        yield Observed(address=address, xml=xml, active=True, ours=held.ours, info=info)
+
+    with _allowing("VIR_ERR_OPERATION_INVALID"):  # the pool was stopped a moment ago
+        return _each(look, pool.listAllVolumes())
+    return iter(())
+
+
+def _names(objects: Iterable[Any]) -> set[str]:
+    return {held.name() for held in objects}
+
+
+def _marked(xml: Element, site: str) -> bool:
+    return (mark_of(xml) or {}).get("site") == site
+
+
+# Doing
+
+
+def _undefine_domain(domain: Any) -> None:
+    """Removes all that libvirt keeps about a guest. Disks are not libvirt's."""
+    flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    more = libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    # Since 8.9; before, the state of a TPM goes without being asked.
+    more |= getattr(libvirt, "VIR_DOMAIN_UNDEFINE_TPM", 0)
+    try:
+        domain.undefineFlags(flags | more)
+    except libvirt.libvirtError as refused:
+        if refused.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:  # drivers without firmware do not know these flags
+            raise
+        domain.undefineFlags(flags)
+
+
+def _shut_down(domain: Any, deadline: float, step: float) -> None:
+    """Asks a running guest to power off until `deadline`, then ends it. One that is paused cannot hear the question."""
+    with _allowing("VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):  # it went off by itself: that is what we want
+        if time.monotonic() < deadline and domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING:
+            domain.shutdown()
+            while domain.isActive() and time.monotonic() < deadline:
+                time.sleep(step)
+        if domain.isActive():
+            domain.destroy()
+
+
+def _has_device(live: Element, device: Element) -> bool:
+    """Whether a guest has `device`, by target, MAC or alias; one without them is gone when libvirt says so."""
+    wanted, tag = _identity(device), str(device.tag)
+    return bool(wanted) and any(_identity(held) == wanted for held in live.iterfind(f"devices/{tag}"))
+
+
+def _identity(device: Element) -> tuple[str, ...]:
+    for path, attribute in (("target", "dev"), ("mac", "address"), ("alias", "name")):
+        found = device.find(path)
+        # A tap is called by target too, and changes at each start.
+        if found is not None and found.get(attribute) and (path, device.tag) != ("target", "interface"):
+            return path, str(found.get(attribute)).lower()
+    return ()
+
+
+def value_of(name: str, secrets: Mapping[str, bytes]) -> bytes:
+    """The value of a secret by name; a `DeclarationError` when this run did not bring it along."""
+    if name not in secrets:
+        raise DeclarationError.at(
+            f"dos_secrets.{name}.value", "is needed now and this run has none: give it, from a vault"
+        )
+    return secrets[name]
+
+
+def with_secrets(text: str, secrets: Mapping[str, bytes]) -> str:
+    """A definition with the passwords of its consoles, which are `secret:NAME` until here."""
+    root = parse(text)
+    for graphics in root.iter("graphics"):
+        password = graphics.get("passwd", "")
+        if password.startswith(REFERENCE):
+            graphics.set("passwd", value_of(password.removeprefix(REFERENCE), secrets).decode())
+    return to_text(root)
+
+
+# The host
+
+
+def _offers_kvm(capabilities: Element, arch: str) -> bool:
+    return any(
+        held.get("name") == arch and any(domain.get("type") == "kvm" for domain in held.iterfind("domain"))
+        for held in capabilities.iterfind("guest/arch")
+    )
+
+
+def kvm_works(arch: str, device: str = "/dev/kvm", cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Whether KVM truly works here: libvirt offers it for a device node alone, also where guests would hang."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    if arch not in ("x86_64", "i686"):
+        return True
+    flags = next((line.split() for line in Path(cpuinfo).read_text().splitlines() if line.startswith("flags")), [])
+    return "vmx" in flags or "svm" in flags
+
+
+def _emulators(capabilities: Element) -> dict[str, str]:
+    held = capabilities.iterfind("guest/arch")
+    return {arch.get("name", ""): arch.findtext("emulator") or "" for arch in held if arch.findtext("emulator")}
+
+
+def _machines(capabilities: Element) -> dict[str, str]:
+    found = capabilities.iterfind("guest/arch[@name='x86_64']/machine[@canonical]")
+    return {machine.text or "": machine.get("canonical", "") for machine in found}
+
+
+# One run at a time
+
+
+@contextmanager
+def _lock_file(uri: str) -> Iterator[TextIO]:
+    """The file that runs on the host of `uri` lock, opened; it stays, for removing it would let two runs hold it."""
+    name = f"dos-vm-{hashlib.sha256(uri.encode()).hexdigest()[:12]}.lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(Path("/run/lock", name), flags, 0o644)
+    except OSError:  # no such directory, or not for us
+        descriptor = os.open(Path(tempfile.gettempdir(), name), flags, 0o644)
+    with os.fdopen(descriptor, "r+") as held:
+        yield held
+
+
+def _wait_for(held: TextIO, deadline: float, step: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                held.seek(0)
+                holder = held.read().strip() or "unknown"
+                text = f"another run of dos.vm holds it (process {holder}); wait for its end, or end it"
+                raise HypervisorError("lock the host", text) from None
+        time.sleep(step)
