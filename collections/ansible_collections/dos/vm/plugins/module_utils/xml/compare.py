@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .build import compact
 from .merge import identified
-from .shape import Attr, Shape
+from .shape import Attr, Shape, Show
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -50,11 +50,11 @@ def _element(
         before = None if observed is None else observed.get(name)
         after = None if desired is None else desired.get(name)
         where = _dotted(path, attribute.field or name)
-        yield from _value(before, after, f"{xpath}/@{name}", where, key, attribute.secret)
+        yield from _value(before, after, f"{xpath}/@{name}", where, key, attribute.secret, attribute.show)
     if shape.text:
         before = None if observed is None else observed.text or ""
         after = None if desired is None else desired.text or ""
-        yield from _value(before, after, xpath, path, key, shape.secret)
+        yield from _value(before, after, xpath, path, key, shape.secret, shape.show)
     yield from _children(observed, desired, shape, xpath, path, key)
 
 
@@ -99,13 +99,21 @@ def _order(
 
 
 def _value(
-    before: str | None, after: str | None, xpath: str, path: str, key: tuple[str, ...], secret: bool
+    before: str | None,
+    after: str | None,
+    xpath: str,
+    path: str,
+    key: tuple[str, ...],
+    secret: bool,
+    show: Show | None = None,
 ) -> Iterator[Change]:
     if before == after:
         return
     op: Literal["add", "remove", "replace"] = "add" if before is None else "remove" if after is None else "replace"
     if secret:
         before, after = (side and HIDDEN for side in (before, after))
+    elif show is not None:
+        before, after = (side and show(side) for side in (before, after))
     yield Change(op, xpath, path, before, after, key)
 
 

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from .build import compact
-from .shape import Shape
+from .shape import SILENT, Chosen, Shape
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -47,15 +47,14 @@ def merge(declared: Element, observed: Element | None, shape: Shape) -> Element:
         desired.extend(deepcopy(child) for child in declared)
         return desired
     on_host = dict(identified(observed, shape))
-    for identity, child in identified(declared, shape):
-        found = on_host.pop(identity, None)
+    for child, found in _paired(declared, on_host, shape):
         known = shape.children.get(child.tag)
         if known is not None:
             desired.append(merge(child, found, known))
         else:
             desired.append(deepcopy(found if found is not None and covers(found, child) else child))
     for child in on_host.values():
-        kept = _kept(child, shape.children.get(child.tag))
+        kept = _kept(child, shape.children.get(child.tag), declared)
         if kept is not None:
             desired.append(kept)
     return desired
@@ -70,13 +69,41 @@ def _merge_attributes(desired: Element, declared: Element, observed: Element, sh
         desired.set(name, value)
     for name, value in observed.attrib.items():
         attribute = shape.attributes.get(name)
-        if name not in declared.attrib and (attribute is None or attribute.computed) and not shape.whole:
+        if name in declared.attrib or shape.whole:
+            continue
+        if attribute is None or _chosen(attribute.computed, observed, declared):
             desired.set(name, value)
 
 
-def _kept(observed: Element, shape: Shape | None) -> Element | None:
-    """What stays of an observed element about which the declaration is silent."""
-    if shape is None or shape.computed:
+def _paired(declared: Element, on_host: dict[Identity, Element], shape: Shape) -> list[tuple[Element, Element | None]]:
+    """Each declared child with the one that is it on the host, which is taken out of `on_host`."""
+    pairs = [(child, on_host.pop(identity, None)) for identity, child in identified(declared, shape)]
+    if any(known.alike for known in shape.children.values()):
+        for strictly in (True, False):
+            pairs = [
+                (child, _alike(child, on_host, shape, strictly) if found is None else found) for child, found in pairs
+            ]
+    return pairs
+
+
+def _alike(declared: Element, on_host: dict[Identity, Element], shape: Shape, strictly: bool) -> Element | None:
+    """What a declared child that is silent about its key may be on the host, taken out of `on_host`."""
+    known = shape.children.get(declared.tag)
+    if known is None or not known.alike or not known.identity(declared, 0)[0].startswith(SILENT):
+        return None
+    for identity, held in on_host.items():
+        if held.tag == declared.tag and (not strictly or known.likeness(held) == known.likeness(declared)):
+            return on_host.pop(identity)
+    return None
+
+
+def _chosen(computed: bool | Chosen, observed: Element, declared: Element) -> bool:
+    return computed if isinstance(computed, bool) else computed(observed, declared)
+
+
+def _kept(observed: Element, shape: Shape | None, around: Element) -> Element | None:
+    """What stays of an observed element about which the declaration, `around` it, is silent."""
+    if shape is None or _chosen(shape.computed, observed, around):
         return deepcopy(observed)
     if shape.key or shape.flag or shape.text or shape.whole:
         return None
@@ -103,7 +130,7 @@ def covers(observed: Element, declared: Element) -> bool:
 
 def overlay(rendered: Element, patch: Element, shape: Shape) -> list[str]:
     """Lay `patch` over `rendered` in place; the paths of values that `patch` changed rather than added are returned."""
-    overridden = [f"@{name}" for name, value in patch.attrib.items() if rendered.get(name, value) != value]
+    overridden = [f"@{name!s}" for name, value in patch.attrib.items() if rendered.get(name, value) != value]
     for name, value in patch.attrib.items():
         rendered.set(name, value)
     if patch.text and patch.text.strip():

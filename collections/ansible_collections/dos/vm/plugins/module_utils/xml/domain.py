@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`<domain>`: how one is written, read back, and compared; see https://libvirt.org/formatdomain.html.
+
+What a declaration leaves open and we decide (names of disks, buses, the video card) is settled by `explicit`; what it leaves
+open and libvirt decides is `computed` in the tables. Devices are in `xml/devices.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DeclarationError, InternalError, Problem
+from ..model.domain import Cpu, Disk, Domain, Serial
+from ..model.types import ByteSize
+from . import devices
+from .build import E, maybe
+from .build import parse as parse_xml
+from .common import METADATA, absent, flag, mark_element, mark_of, pruned
+from .merge import overlay
+from .shape import Attr, Shape, shape
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+PREFIX = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd", "ide": "hd"}  # of disk names, by bus
+
+
+def render(domain: Domain) -> Element:
+    """The XML of a declared domain, its own fragments laid over. Raises `DeclarationError` for a fragment that is none."""
+    rendered = _render(explicit(domain))
+    for index, text in enumerate(domain.xml):
+        _lay_over(rendered, text, f"xml[{index}]")
+    return rendered
+
+
+def _render(domain: Domain) -> Element:
+    if domain.virt_type == "auto":
+        raise InternalError(f"domain {domain.name}: virt_type auto must be settled for a host before it is rendered")
+    return E(
+        "domain",
+        E("name", domain.name),
+        domain.uuid and E("uuid", domain.uuid),
+        domain.title and E("title", domain.title),
+        domain.description and E("description", domain.description),
+        mark_element(domain.mark),
+        E("memory", domain.memory.kib, unit="KiB"),
+        E("vcpu", domain.vcpus),
+        _os(domain),
+        # Without acpi no soft shutdown, without apic Windows does not run (DOMX-08).
+        E("features", E("acpi"), None if domain.arch == "aarch64" else E("apic")),
+        _cpu(domain.cpu) if domain.cpu else None,
+        E("clock", offset=domain.clock),
+        devices.render(domain),
+        type=domain.virt_type,
+    )
+
+
+def _os(domain: Domain) -> Element:
+    return E(
+        "os",
+        E("type", "hvm", arch=domain.arch, machine=domain.machine),
+        domain.kernel and E("kernel", domain.kernel),
+        domain.initrd and E("initrd", domain.initrd),
+        domain.cmdline and E("cmdline", domain.cmdline),
+        (E("boot", dev=device) for device in domain.boot),
+        maybe("bootmenu", enable=domain.boot_menu or None, timeout=domain.boot_menu_timeout),
+        maybe("bios", useserial=domain.bios_serial or None, rebootTimeout=_unless_never(domain.reboot_timeout)),
+        firmware="efi" if domain.firmware == "uefi" else None,
+    )
+
+
+def _unless_never(timeout: int) -> int | None:
+    return None if timeout == -1 else timeout
+
+
+def _cpu(cpu: Cpu) -> Element:
+    return E(
+        "cpu",
+        cpu.model and E("model", cpu.model),
+        maybe("topology", sockets=cpu.sockets, cores=cpu.cores, threads=cpu.threads),
+        mode=cpu.mode,
+        match="exact" if cpu.mode == "custom" else None,
+    )
+
+
+# --- what goes without saying ------------------------------------------------------------------------------------------
+
+
+def explicit(domain: Domain) -> Domain:
+    """The same machine with everything said that we would have chosen: it renders like `domain` without its fragments."""
+    orders = [disk.boot_order for disk in domain.disks] + [card.boot_order for card in domain.interfaces]
+    return replace(
+        domain,
+        memory=ByteSize(domain.memory.kib * 1024),
+        # What libvirt writes when nobody says where to boot from. It cannot stand beside an order of devices.
+        boot=domain.boot or (() if any(orders) else ("hd",)),
+        disks=tuple(_named(domain)),
+        graphics=tuple(replace(held, channels=held.channels or None) for held in domain.graphics),
+        interfaces=tuple(replace(held, filter_parameters=held.filter_parameters or None) for held in domain.interfaces),
+        video=domain.video or _video(domain),
+        serial=domain.serial or Serial(),
+        xml=(),
+    )
+
+
+def _named(domain: Domain) -> Iterator[Disk]:
+    taken = {disk.target for disk in domain.disks}
+    for disk in domain.disks:
+        bus = disk.bus or _bus(disk, domain.machine)
+        target = disk.target or next(name for name in _names(PREFIX[bus]) if name not in taken)
+        taken.add(target)
+        optical = disk.device == "cdrom"
+        yield replace(
+            disk,
+            bus=bus,
+            target=target,
+            format=disk.format if disk.volume or disk.file else None,
+            cache=None if disk.cache == "default" else disk.cache,
+            read_only=disk.read_only or optical,
+            relabel=False if disk.relabel is False else None,
+        )
+
+
+def _bus(disk: Disk, machine: str) -> Any:
+    if disk.device == "disk":
+        return "virtio"
+    return {"pc": "ide", "q35": "sata"}.get(devices.family(machine), "scsi")
+
+
+def _names(prefix: str) -> Iterator[str]:
+    """`vda` … `vdz`, `vdaa` …"""
+    for number in count():
+        letters = ""
+        while number >= 0:
+            letters = chr(ord("a") + number % 26) + letters
+            number = number // 26 - 1
+        yield prefix + letters
+
+
+def _video(domain: Domain) -> Any:
+    if not domain.graphics:
+        return None
+    if domain.arch == "aarch64":
+        return "virtio"
+    # DOMX-11 says cirrus otherwise: an ISA-age card of 4 MiB. vga is as simple and QEMU's own default.
+    return "qxl" if any(console.type == "spice" for console in domain.graphics) else "vga"
+
+
+# --- the operator's own XML (CUST) -------------------------------------------------------------------------------------
+
+
+def fragment_problems(domain: Domain) -> list[Problem]:
+    """What is wrong with the fragments: no XML, or another root (CUST-02)."""
+    problems: list[Problem] = []
+    for index, text in enumerate(domain.xml):
+        try:
+            _fragment(text, f"xml[{index}]")
+        except DeclarationError as refused:
+            problems += refused.problems
+    return problems
+
+
+def fragment_overrides(domain: Domain) -> list[str]:
+    """Where the fragments change a value that the fields of the domain gave, each worth a warning (CUST-02)."""
+    rendered = _render(explicit(domain))
+    return [
+        f"xml[{index}]: {path}"
+        for index, text in enumerate(domain.xml)
+        for path in _lay_over(rendered, text, f"xml[{index}]")
+    ]
+
+
+def _lay_over(rendered: Element, text: str, path: str) -> list[str]:
+    fragment = _fragment(text, path)
+    if fragment.tag == "domain":
+        return overlay(rendered, fragment, SHAPE)
+    return [f"devices/{place}" for place in overlay(_devices(rendered), fragment, devices.SHAPE)]
+
+
+def _fragment(text: str, path: str) -> Element:
+    fragment = parse_xml(text, path=path)
+    if fragment.tag not in ("domain", "devices"):
+        raise DeclarationError.at(path, f"has the root <{fragment.tag}>, write <domain> or <devices> around it")
+    return fragment
+
+
+def _devices(domain: Element) -> Element:
+    found = domain.find("devices")
+    return E("devices") if found is None else found
+
+
+# --- spellings, and what libvirt chose ---------------------------------------------------------------------------------
+
+
+def _tidy_domain(domain: Element) -> None:
+    memory, current = domain.find("memory"), domain.find("currentMemory")
+    if memory is not None and current is not None and _kib(memory) == _kib(current):
+        domain.remove(current)
+
+
+def _tidy_memory(element: Element) -> None:
+    element.text = str(_kib(element))
+    element.attrib.pop("unit", None)
+
+
+def _kib(element: Element) -> int:
+    return ByteSize(f"{(element.text or '0').strip()} {element.get('unit', 'KiB')}").kib
+
+
+def _size(kib: str) -> str:
+    return str(ByteSize(int(kib) * 1024))
+
+
+def _tidy_cpu(cpu: Element) -> None:
+    # While the machine runs, libvirt shows the processor that a mode or a model became, every feature by name.
+    if cpu.get("check") == "full" and cpu.get("mode") == "custom" and devices.is_live(cpu):
+        cpu.set("mode", EXPANDED)
+
+
+EXPANDED = "expanded"  # our word for it
+
+
+def _is_expanded(declared: str, observed: str) -> bool:
+    return observed == EXPANDED
+
+
+def _expansion(observed: Element, declared: Element) -> bool:
+    cpu = observed.getparent()
+    return cpu is not None and declared.get("mode") is not None and cpu.get("mode") == EXPANDED
+
+
+def _empty_or_expansion(model: Element, declared: Element) -> bool:
+    # Older libvirt writes an empty <model> below mode host-model.
+    return not (model.text or "").strip() or _expansion(model, declared)
+
+
+def _of_cpu(observed: Element, declared: Element) -> bool:
+    return declared.get("mode") is not None
+
+
+def _libvirts_own_cpu(cpu: Element, declared: Element) -> bool:
+    # A model that somebody asked for may fall back; the one that libvirt writes for a silent declaration may not.
+    return cpu.get("mode") in ("custom", EXPANDED) and absent(cpu.find("model"), "fallback") == "forbid"
+
+
+def _of_uefi(observed: Element, declared: Element) -> bool:
+    return declared.get("firmware") == "efi"
+
+
+def _is_versioned(alias: str, machine: str) -> bool:
+    """Whether `machine` is a version of the board `alias`: `pc-q35-7.2` is of `q35`, `pc-i440fx-7.2` of `pc`."""
+    return "-" not in alias and "-" in machine and alias == devices.family(machine)
+
+
+def _live(observed: Element, declared: Element) -> bool:
+    return devices.is_live(observed)
+
+
+UNIT = Attr("unit", default="KiB")
+
+SHAPE: Shape = shape(
+    "domain",
+    Attr("type", field="virt_type"),
+    Attr("id", computed=True),
+    shape("name"),
+    shape("uuid", computed=True),
+    shape("title"),
+    shape("description"),
+    METADATA,
+    shape("memory", UNIT, text=True, tidy=_tidy_memory, show=_size),
+    # Only a running machine may have less than it was given; in a definition it would be less at the next start.
+    shape("currentMemory", UNIT, text=True, tidy=_tidy_memory, show=_size, computed=_live, field="current_memory"),
+    shape("vcpu", Attr("placement", default="static"), text=True, field="vcpus"),
+    shape("resource", whole=True, computed=_live),
+    shape(
+        "os",
+        Attr("firmware"),
+        shape("type", Attr("arch"), Attr("machine", settles=_is_versioned), text=True, field="."),
+        *(shape(tag, whole=True, computed=_of_uefi) for tag in ("firmware", "loader", "nvram")),
+        shape("kernel"),
+        shape("initrd"),
+        shape("cmdline"),
+        shape("boot", Attr("dev"), key="@dev", ordered=True),
+        shape(
+            "bootmenu",
+            Attr("enable", field="boot_menu", default="no"),
+            Attr("timeout", field="boot_menu_timeout"),
+            field=".",
+        ),
+        shape(
+            "bios",
+            Attr("useserial", field="bios_serial", default="no"),
+            Attr("rebootTimeout", field="reboot_timeout", default="-1"),
+            field=".",
+        ),
+        field=".",
+    ),
+    shape(
+        "features",
+        shape("acpi", flag=True),
+        shape("apic", flag=True),
+        shape("gic", whole=True, computed=True),
+        shape("smm", whole=True, computed=True),
+    ),
+    shape(
+        "cpu",
+        Attr("mode", settles=_is_expanded),
+        Attr("match", default="exact"),
+        Attr("check", computed=_of_cpu),
+        Attr("migratable", computed=_of_cpu),
+        shape("model", Attr("fallback", computed=True), text=True, computed=_empty_or_expansion),
+        shape("vendor", computed=_expansion),
+        shape(
+            "topology",
+            *(Attr(name) for name in ("sockets", "cores", "threads")),
+            Attr("dies", default="1"),
+            field=".",
+        ),
+        shape("feature", Attr("policy"), Attr("name"), key="@name", computed=_expansion),
+        computed=_libvirts_own_cpu,
+        tidy=_tidy_cpu,
+    ),
+    shape("clock", Attr("offset", field=".", default="utc")),
+    *(shape(f"on_{event}", computed=True) for event in ("poweroff", "reboot", "crash")),
+    shape("pm", whole=True, computed=True),
+    devices.SHAPE,
+    shape("seclabel", whole=True, key="@model", computed=True),
+    tidy=_tidy_domain,
+)
+
+
+# --- reading back ------------------------------------------------------------------------------------------------------
+
+
+def parse(element: Element) -> dict[str, Any]:
+    """What a `Domain` must declare to render like the normalised `element`; the inverse of `render`, but for fragments."""
+    machine, menu, bios = element.find("os/type"), element.find("os/bootmenu"), element.find("os/bios")
+    memory = element.findtext("memory")
+    return pruned(
+        name=element.findtext("name"),
+        uuid=element.findtext("uuid"),
+        title=element.findtext("title"),
+        description=element.findtext("description"),
+        mark=mark_of(element),
+        virt_type=element.get("type"),
+        arch=absent(machine, "arch"),
+        machine=absent(machine, "machine"),
+        vcpus=int(element.findtext("vcpu") or 1),
+        memory=memory and str(ByteSize(int(memory) * 1024)),
+        cpu=_read_cpu(element.find("cpu")),
+        firmware="uefi" if absent(element.find("os"), "firmware") == "efi" else None,
+        boot=[boot.get("dev") for boot in element.iterfind("os/boot")],
+        boot_menu=flag(absent(menu, "enable")),
+        boot_menu_timeout=_number(menu, "timeout"),
+        bios_serial=flag(absent(bios, "useserial")),
+        reboot_timeout=_number(bios, "rebootTimeout"),
+        kernel=element.findtext("os/kernel"),
+        initrd=element.findtext("os/initrd"),
+        cmdline=element.findtext("os/cmdline"),
+        clock=absent(element.find("clock"), "offset"),
+        **devices.parse(_devices(element)),
+    )
+
+
+def _read_cpu(cpu: Element | None) -> dict[str, Any] | None:
+    if cpu is None or _libvirts_own_cpu(cpu, cpu):
+        return None
+    topology = cpu.find("topology")
+    return pruned(
+        mode=cpu.get("mode"),
+        model=cpu.findtext("model"),
+        **{name: _number(topology, name) for name in ("sockets", "cores", "threads")},
+    )
+
+
+def _number(element: Element | None, name: str) -> int | None:
+    value = None if element is None else element.get(name)
+    return None if value is None else int(value)
+
+
+__all__ = ["SHAPE", "explicit", "fragment_overrides", "fragment_problems", "parse", "render"]
