@@ -116,10 +116,12 @@ def _plan_removal(
 
 
 def _refuse_loss(plan: Plan) -> None:
-    if plan.withheld:
+    if plan.withheld and plan.address.kind == "volume":
         raise PermissionNeeded(
             f'{plan.address} would be lost with what is in it: write allow: {{data_loss: ["{plan.address}"]}}'
         )
+    if plan.withheld:
+        raise PermissionNeeded(f"{plan.address} stays: {plan.reason}; delete these first, or name each in data_loss")
 
 
 def _plan(

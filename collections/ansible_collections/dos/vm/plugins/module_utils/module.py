@@ -31,9 +31,11 @@ from .model.slice import Permission, Slice
 from .model.types import Name
 from .model.volume import Volume
 from .plan.describe import brief, described
+from .plan.host import PREDEFINED
 from .plan.kinds import KINDS, Kind
 from .plan.plain import difference, plain, says_nothing
 from .plan.plan import Observed, Plan
+from .xml.common import mark_of
 
 Act = Callable[..., Outcome]
 Result = dict[str, Any]
@@ -241,7 +243,9 @@ def _look_at_host(module: Module) -> Result:
     return {
         "facts": encode(facts),
         "ours": [str(address) for address in sorted(found) if found[address].ours],
-        "unmanaged": [str(address) for address in sorted(found) if not found[address].ours],
+        "unmanaged": [
+            str(address) for address in sorted(found) if not found[address].ours and address.name not in PREDEFINED
+        ],
         "domains": _domains(found),
         "pools": [
             {**brief(pool), **{size: _number(pool, size) for size in ("capacity", "allocation", "available")}}
@@ -263,9 +267,20 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
             "state": domain.info.get("state", "running" if domain.active else "shut off"),
             "vcpus": _number(domain, "vcpu"),
             "memory": (_number(domain, "memory") or 0) * 1024,  # libvirt always answers in KiB
+            "project": (mark_of(domain.xml) or {}).get("project"),
+            "macs": [mac.get("address", "").lower() for mac in domain.xml.iterfind("devices/interface/mac")],
+            "console": _console(domain),
         }
         for domain in _of(found, "domain")
     ]
+
+
+def _console(domain: Observed) -> str | None:
+    """Where the first remote console of a running machine listens."""
+    graphics = None if domain.live is None else domain.live.find("devices/graphics")
+    if graphics is None or graphics.get("port", "-1") == "-1":
+        return None
+    return f"{graphics.get('type')}://{graphics.get('listen', '127.0.0.1')}:{graphics.get('port')}"
 
 
 def _of(found: Mapping[Address, Observed], kind: str) -> list[Observed]:

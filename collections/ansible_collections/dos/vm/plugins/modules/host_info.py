@@ -47,7 +47,9 @@ unmanaged:
   type: list
   elements: str
 domains:
-  description: The virtual machines with C(name), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in bytes.
+  description: >-
+    The virtual machines with C(name), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in bytes,
+    C(project), C(macs) and C(console).
   returned: always
   type: list
   elements: dict

@@ -335,9 +335,8 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _update_network(self, action: UpdateNetwork, secrets: Mapping[str, bytes]) -> None:
-        flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
-        if action.live:
-            flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+        flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG if action.config else 0
+        flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE if action.live else 0
         command = _constant("VIR_NETWORK_UPDATE_COMMAND", action.command)
         section = _constant("VIR_NETWORK_SECTION", action.section)
         self._find(action.address).update(command, section, action.parent_index, action.xml, flags)

@@ -119,7 +119,7 @@ class SetSecretValue(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateNetwork(Action):
-    """Change one section of a network, live and in its definition (virNetworkUpdate)."""
+    """Change one section of a network, where it runs (`live`) and in its definition (`config`): virNetworkUpdate."""
 
     command: Literal["add-first", "add-last", "delete", "modify"]
     section: Literal[
@@ -128,6 +128,7 @@ class UpdateNetwork(Action):
     xml: str
     parent_index: int = -1
     live: bool = True
+    config: bool = True
     disruption: Disruption = Disruption.LIVE
 
     @property

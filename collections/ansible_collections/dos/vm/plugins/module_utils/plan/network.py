@@ -127,6 +127,7 @@ def _entry(
         section=live.section,
         xml=compact(found.element),
         parent_index=found.parent_index,
+        config=False,  # the definition is written whole, and libvirt refuses to add to it what it already has
     )
 
 
