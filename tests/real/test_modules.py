@@ -23,7 +23,8 @@ pytestmark = [
     pytest.mark.skipif(not LIBVIRTD.exists(), reason="no libvirtd (tools/apt.txt names the package)"),
 ]
 Result = dict[str, Any]
-SECRET = "rather-not-shown"
+SECRET = "n0tshown"  # VNC takes eight characters
+OTHER = "n0rthis1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -159,6 +160,51 @@ def test_a_running_guest_is_interrupted_only_where_that_is_allowed(tmp_path: Pat
     assert found["declaration"]["vcpus"] == 2
     assert "domain md-guest" in told[7]["ours"]
     assert told[8]["domain"] is None
+
+
+def test_a_password_is_shown_nowhere_whatever_changes(tmp_path: Path) -> None:
+    console = {"type": "vnc", "password": "md-console"}
+    guest = {"name": "md-console", "memory": "16 MiB", "active": False, "graphics": [console]}
+    value = {"secrets": {"md-console": SECRET}}
+    told = play(
+        tmp_path,
+        {"dos.vm.domain": {**guest, **value}},
+        {"dos.vm.domain": {**guest, **value}},
+        {"dos.vm.domain": {**guest, "secrets": {"md-console": OTHER}}},
+        {"dos.vm.domain": {**guest, **value}},
+        {"dos.vm.domain": guest},
+        {"dos.vm.domain": {**guest, "title": "another"}, "check_mode": True},
+        {"dos.vm.domain": {**guest, "graphics": []}, "check_mode": True},
+        {"dos.vm.domain_info": {"name": "md-console"}},
+        {"dos.vm.domain": {"name": "md-console", "state": "absent"}},
+    )
+    assert [held.get("msg") for held in told] == [None] * 9
+    assert [held["changed"] for held in told] == [True, False, True, True, False, True, True, False, True]
+    # Without the value among the arguments Ansible has nothing to look for: that it is hidden is our doing.
+    assert "(hidden)" in told[6]["diff"][0]["before"]
+    assert SECRET not in told[0]["shown"]
+    assert OTHER not in told[0]["shown"]
+
+
+def test_a_pool_that_holds_volumes_is_not_removed(tmp_path: Path) -> None:
+    pool = {"name": "md-pool", "path": str(tmp_path / "made"), "autostart": False}
+    volume = {"name": "md-disk", "pool": "md-pool", "capacity": "1 MiB"}
+    loss = {"data_loss": ["volume md-pool/md-disk"]}
+    told = play(
+        tmp_path,
+        {"dos.vm.pool": pool},
+        {"dos.vm.volume": volume},
+        {"dos.vm.pool": {"name": "md-pool", "state": "absent"}},
+        {"dos.vm.volume": {"name": "md-disk", "pool": "md-pool", "state": "absent"}},
+        {"dos.vm.volume": {"name": "md-disk", "pool": "md-pool", "state": "absent", "allow": loss}},
+        {"dos.vm.pool": {"name": "md-pool", "state": "absent"}},
+    )
+    assert [held.get("failed", False) for held in told] == [False, False, True, True, False, False]
+    assert "md-disk" in told[2]["msg"]
+    assert told[3]["msg"] == (
+        'volume md-pool/md-disk would be lost with what is in it: write allow: {data_loss: ["volume md-pool/md-disk"]}'
+    )
+    assert (tmp_path / "made").is_dir()
 
 
 def test_a_whole_host_in_one_call(tmp_path: Path) -> None:

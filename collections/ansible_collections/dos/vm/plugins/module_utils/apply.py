@@ -13,6 +13,7 @@ from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
 from .plan.action import Action
 from .plan.host import plan_host, requirements
+from .plan.passwords import referenced
 from .plan.plan import Context, Observed, Plan
 from .plan.remove import plan_removal
 from .xml.secret import digest
@@ -127,7 +128,7 @@ def _refuse_loss(plan: Plan) -> None:
 def _plan(
     held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: Mapping[str, bytes]
 ) -> tuple[tuple[Plan, ...], dict[Address, Observed]]:
-    observed = hypervisor.observe(held.site)
+    observed = referenced(hypervisor.observe(held.site), held, secrets)
     context = Context(
         site=held.site,
         host=hypervisor.facts(),

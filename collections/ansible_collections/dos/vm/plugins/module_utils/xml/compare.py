@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .build import compact
+from .mask import HIDDEN, masked
 from .merge import identified
 from .shape import Attr, Shape, Show
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
-
-HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def _dotted(path: str, word: str) -> str:
 
 
 def _shown(element: Element | None) -> str | None:
-    return None if element is None else compact(element)
+    return None if element is None else compact(masked(element))
 
 
 def _bare(tag: str) -> str:

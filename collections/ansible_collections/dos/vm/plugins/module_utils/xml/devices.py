@@ -368,7 +368,8 @@ GRAPHICS = shape(
     Attr("connected", field="keep_connections"),
     Attr("sharePolicy", field="share_policy"),
     Attr("defaultMode", field="default_mode", default="any"),
-    shape("listen", Attr("type", default="address"), Attr("address", field="listen"), field="."),
+    # Its type is said even where it is the default: the schema that a definition is checked with requires it.
+    shape("listen", Attr("type"), Attr("address", field="listen"), field="."),
     shape("channel", Attr("name"), Attr("mode"), key="@name", field="channels"),
     *(
         shape(tag, Attr("compression", field=f"{tag}_compression"), field=".")

@@ -6,17 +6,17 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from .compare import HIDDEN
 from .shape import Shape
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
+HIDDEN = "(hidden)"
 # Secret wherever libvirt writes them, also in elements that no table names.
 SECRET_ATTRIBUTES = frozenset(["passwd", "password"])
 
 
-def masked(element: Element, shape: Shape) -> Element:
+def masked(element: Element, shape: Shape | None = None) -> Element:
     """A copy of `element` whose secret values read `(hidden)`; that there is a value still shows."""
     copied = deepcopy(element)
     copied.tail = None
