@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters and the groups of them that interfaces name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..model.declaration import declaration, option
+from ..model.nwfilter import FilterReference, FilterRule
+from ..model.types import Name
+
+# libvirt brings these along: they are never declared and never listed (NWF-06).
+PREDEFINED = frozenset(
+    {
+        "allow-arp", "allow-dhcp", "allow-dhcp-server", "allow-dhcpv6", "allow-dhcpv6-server", "allow-incoming-ipv4",
+        "allow-incoming-ipv6", "allow-ipv4", "allow-ipv6", "clean-traffic", "clean-traffic-gateway", "no-arp-ip-spoofing",
+        "no-arp-mac-spoofing", "no-arp-spoofing", "no-ip-multicast", "no-ip-spoofing", "no-ipv6-multicast",
+        "no-ipv6-spoofing", "no-mac-broadcast", "no-mac-spoofing", "no-other-l2-traffic", "no-other-rarp-traffic",
+        "qemu-announce-self", "qemu-announce-self-rarp",
+    }
+)  # fmt: skip
+
+CALL = re.compile(r"<filterref\s[^>]*?\bfilter\s*=\s*(['\"])(.*?)\1")
+
+
+@declaration
+class Filter:
+    """Packet rules that interfaces are given through a security group."""
+
+    chain: str = option("Chain of ebtables the rules go to.", spec="NWF-T1.4", default="root", low=1, high=28)
+    priority: int | None = option("Priority of the chain.", spec="NWF-T1.4", default=None, low=-1000, high=1000)
+    references: tuple[FilterReference, ...] = option("Filters called before the rules.", spec="NWF-04", default=())
+    rules: tuple[FilterRule, ...] = option("Rules in order of priority.", spec="NWF-T1.4", default=())
+    xml: str | None = option(
+        "Elements of `<filter>` that have no field here: rules and calls as libvirt writes them.",
+        spec="NWF-02",
+        default=None,
+    )
+    label: str | None = option("Label in any script.", spec="NWF-T1.1", default=None)
+    description: str | None = option("Free text.", spec="NWF-T1.3", default=None)
+
+    def calls(self) -> Iterator[Name]:
+        """The filters that this one calls."""
+        for reference in self.references:
+            yield reference.filter
+        for match in CALL.finditer(self.xml or ""):
+            yield Name(match[2])
+
+
+@declaration
+class SecurityGroup:
+    """What an interface names to be filtered."""
+
+    filter: Name = option("The filter that is laid on the interface.", spec="NWF-T2.3")
+    filters: tuple[Name, ...] | None = option(
+        "Every declared filter that is reached from the first; worked out when not given.",
+        spec="NWF-T2.4",
+        default=None,
+    )
+    label: str | None = option("Label in any script.", spec="NWF-T2.1", default=None)
+    description: str | None = option("Free text.", spec="NWF-T2.2", default=None)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image: a file that already is on the hosts, and that many machines start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from ..model.declaration import declaration, option
+from ..model.types import AbsolutePath, Name
+from ..model.volume import Format
+from .bound import Hosts, check_bound
+
+
+@declaration
+class Image:
+    """A file with the content of a disk or of an optical medium."""
+
+    file: AbsolutePath = option("Where it is on the hosts.", spec="IMG-T1.9")
+    format: Format = option("What qemu-img says it is; raw for ISO files.", spec="IMG-T1.2")
+    arch: Literal["x86_64", "i686", "aarch64", "any"] = option(
+        "Architecture it is for; any for data and media.", spec="IMG-T1.3", default="any"
+    )
+    read_only: bool = option(
+        "Whether the file is never written; machines then write to overlays.", spec="IMG-04", default=True
+    )
+    shared: bool = option("Whether every host sees the same file there.", spec="IMG-T1.4", default=False)
+    host: Name | None = option("The one host that has it.", spec="IMG-12", default=None)
+    hosts: Hosts | None = option("The hosts that have it; all when not given.", spec="IMG-12", default=None)
+    project: Name | None = option("Project that brought it and is counted for it.", spec="IMG-T1.12", default=None)
+    checksum: str | None = option(
+        "What its content must be, sha256 in hex.", spec="IMG-13", default=None, example="sha256:9f86d0…"
+    )
+    label: str | None = option("Label in any script.", spec="IMG-T1.1", default=None)
+    description: str | None = option("Free text.", spec="IMG-T1.6", default=None)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        yield from check_bound(self)
+        if self.checksum is not None:
+            kind, _, digits = self.checksum.partition(":")
+            if kind != "sha256" or len(digits) != 64 or set(digits.lower()) - set("0123456789abcdef"):
+                yield "checksum", f"{self.checksum[:40]!r} is not one, write sha256: and 64 hex digits"

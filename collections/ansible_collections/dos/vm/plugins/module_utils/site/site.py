@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole of what is declared: every kind by name, and the hosts there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..model.types import Name
+from .bound import Bound
+from .filter import Filter, SecurityGroup
+from .image import Image
+from .instance import Instance
+from .network import Network
+from .pool import Pool
+from .project import Project
+from .secret import Secret
+from .subnet import Subnet
+from .volume import Volume
+
+# The kinds in the order they are read; each is a field of `Site` and, with dos_ before it, a variable.
+KINDS: Mapping[str, type] = {
+    "projects": Project,
+    "pools": Pool,
+    "images": Image,
+    "volumes": Volume,
+    "subnets": Subnet,
+    "networks": Network,
+    "filters": Filter,
+    "security_groups": SecurityGroup,
+    "secrets": Secret,
+    "instances": Instance,
+}
+
+DEFAULT_NAME = Name("dos")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A site. `hosts` are those of the inventory that may run machines."""
+
+    name: Name = DEFAULT_NAME
+    hosts: tuple[Name, ...] = ()
+    projects: Mapping[Name, Project] = field(default_factory=dict)
+    pools: Mapping[Name, Pool] = field(default_factory=dict)
+    images: Mapping[Name, Image] = field(default_factory=dict)
+    volumes: Mapping[Name, Volume] = field(default_factory=dict)
+    subnets: Mapping[Name, Subnet] = field(default_factory=dict)
+    networks: Mapping[Name, Network] = field(default_factory=dict)
+    filters: Mapping[Name, Filter] = field(default_factory=dict)
+    security_groups: Mapping[Name, SecurityGroup] = field(default_factory=dict)
+    secrets: Mapping[Name, Secret] = field(default_factory=dict)
+    instances: Mapping[Name, Instance] = field(default_factory=dict)
+
+    def hosts_of(self, bound: Bound) -> frozenset[Name] | None:
+        """The hosts an object is bound to, `None` when it is on all."""
+        if bound.host is not None:
+            return frozenset((bound.host,))
+        return None if bound.hosts is None or bound.hosts == "all" else frozenset(bound.hosts)
+
+    def is_on(self, bound: Bound, host: str) -> bool:
+        """Whether a host has the object."""
+        bound_to = self.hosts_of(bound)
+        return bound_to is None or host in bound_to

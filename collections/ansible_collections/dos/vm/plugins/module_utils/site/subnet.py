@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A subnet: addresses, who may have them, and the services of its gateway. Networks and clusters refer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from ..model.declaration import declaration, option
+from ..model.network import DhcpHost, DhcpRange, DnsHost, DnsSrv, DnsTxt
+from ..model.types import AbsolutePath, Address, Name, Prefix
+
+Sentences = Iterator[tuple[str, str]]
+
+
+@declaration
+class SubnetDhcp:
+    """The DHCP service of a subnet; it hands out the addresses of the pool."""
+
+    enabled: bool = option("Whether it runs.", spec="SUBN-T1.9", default=True)
+    reservations: tuple[DhcpHost, ...] = option("Who always gets which address.", spec="SUBN-T2.3", default=())
+    boot_file: str | None = option("Name of the network boot image.", spec="SUBN-T2.1", default=None)
+    boot_server: str | None = option("TFTP server that has it.", spec="SUBN-T2.2", default=None)
+
+    def check(self) -> Sentences:
+        for name in ("reservations", "boot_file", "boot_server"):
+            if not self.enabled and getattr(self, name):
+                yield name, "is for a DHCP service that is on, write enabled: true or leave it out (SUBN-01)"
+
+
+@declaration
+class SubnetDns:
+    """The name service of a subnet."""
+
+    enabled: bool = option("Whether it runs.", spec="SUBN-T1.10", default=True)
+    domain: str | None = option("Domain of the machines.", spec="SUBN-T3.1", default=None)
+    forward_plain_names: bool = option(
+        "Whether names without a domain are sent upstream.", spec="SUBN-T3.2", default=False
+    )
+    txt: tuple[DnsTxt, ...] = option("TXT records.", spec="SUBN-T3.3", default=())
+    forwarders: tuple[Address, ...] = option("Servers to ask instead of the host's own.", spec="SUBN-T3.4", default=())
+    srv: tuple[DnsSrv, ...] = option("SRV records.", spec="SUBN-T3.5", default=())
+    hosts: tuple[DnsHost, ...] = option("Names of addresses.", spec="SUBN-T3.6", default=())
+
+    def check(self) -> Sentences:
+        for name in ("forward_plain_names", "txt", "forwarders", "srv", "hosts"):
+            if not self.enabled and getattr(self, name):
+                yield name, "is for a name service that is on, write enabled: true or leave it out (SUBN-01)"
+
+
+@declaration
+class Subnet:
+    """A range of addresses with one gateway."""
+
+    address: Prefix = option("Network with its prefix.", spec="SUBN-T1.4", example="10.0.0.0/24")
+    gateway: Address | None = option("Address of the gateway.", spec="SUBN-T1.6", default=None)
+    pool: tuple[DhcpRange, ...] = option(
+        "What DHCP hands out and clusters take their addresses from.", spec="SUBN-T1.8", default=()
+    )
+    dhcp: SubnetDhcp | None = option("DHCP; none when not given.", spec="SUBN-T1.9", default=None)
+    dns: SubnetDns | None = option("Name service beyond libvirt's defaults.", spec="SUBN-T1.10", default=None)
+    tftp: AbsolutePath | None = option("Directory served by TFTP.", spec="SUBN-T1.11", default=None)
+    projects: tuple[Name, ...] = option(
+        "Projects that may use it; every project when nobody is granted it.", spec="SUBN-09", default=()
+    )
+    label: str | None = option("Label in any script.", spec="SUBN-T1.1", default=None)
+    description: str | None = option("Free text.", spec="SUBN-T1.2", default=None)
+
+    def refusal(self, address: Address) -> str | None:
+        """Why an address cannot be one of a machine here, or nothing."""
+        network = self.address.network
+        if address.ip not in network:
+            return f"{address} is not in {network}"
+        if network.num_addresses > 2 and address.ip == network.network_address:
+            return f"{address} is the network's own address (AMB-08)"
+        if network.version == 4 and network.num_addresses > 2 and address.ip == network.broadcast_address:
+            return f"{address} is the broadcast address of {network} (AMB-08)"
+        return None
+
+    def check(self) -> Sentences:
+        yield from self._check_gateway()
+        yield from self._check_pool()
+        yield from self._check_reservations()
+        yield from self._check_boot()
+
+    def _check_gateway(self) -> Sentences:
+        """SUBN-02, AMB-07, AMB-08."""
+        if self.gateway is None:
+            return
+        refusal = self.refusal(self.gateway)
+        if refusal:
+            yield "gateway", f"{refusal} (SUBN-02)"
+        for index, span in enumerate(self.pool):
+            if span.start.version == self.gateway.version and span.start.ip <= self.gateway.ip <= span.end.ip:  # type: ignore[operator]
+                yield f"pool[{index}]", f"{span.start} to {span.end} has the gateway {self.gateway} in it (AMB-07)"
+
+    def _check_pool(self) -> Sentences:
+        """SUBN-04: inside the subnet, and no address in two ranges."""
+        for index, span in enumerate(self.pool):
+            for end, address in (("start", span.start), ("end", span.end)):
+                refusal = self.refusal(address)
+                if refusal:
+                    yield f"pool[{index}].{end}", refusal
+        ordered = sorted(enumerate(self.pool), key=lambda entry: (entry[1].start.version, int(entry[1].start.ip)))
+        for (first, lower), (second, upper) in pairwise(ordered):
+            if lower.start.version == upper.start.version and int(upper.start.ip) <= int(lower.end.ip):
+                yield f"pool[{max(first, second)}]", f"overlaps pool[{min(first, second)}] (SUBN-04)"
+
+    def _check_reservations(self) -> Sentences:
+        """SUBN-04: inside the subnet, each address and each MAC once."""
+        if self.dhcp is None:
+            return
+        held = self.dhcp.reservations
+        for index, host in enumerate(held):
+            refusal = self.refusal(host.ip)
+            if refusal is None and host.ip == self.gateway:
+                refusal = f"{host.ip} is the gateway"
+            if refusal:
+                yield f"dhcp.reservations[{index}].ip", refusal
+        yield from _twice(((f"dhcp.reservations[{at}].ip", host.ip) for at, host in enumerate(held)))
+        yield from _twice(((f"dhcp.reservations[{at}].mac", host.mac) for at, host in enumerate(held) if host.mac))
+
+    def _check_boot(self) -> Sentences:
+        """SUBN-05: network boot is for IPv4."""
+        if self.address.version == 4:
+            return
+        booting = self.dhcp and (self.dhcp.boot_file or self.dhcp.boot_server)
+        for name, given in (("tftp", self.tftp), ("dhcp", booting)):
+            if given:
+                yield name, "network boot is for IPv4 only, leave it out (SUBN-05)"
+
+
+def _twice(values: Iterable[tuple[str, str]]) -> Sentences:
+    seen: dict[str, str] = {}
+    for path, value in values:
+        if value in seen:
+            yield path, f"{value} is reserved already at {seen[value]} (SUBN-04)"
+        seen.setdefault(value, path)
