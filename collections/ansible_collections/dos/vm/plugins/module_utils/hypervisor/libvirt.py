@@ -176,7 +176,7 @@ class LibvirtHypervisor:
             name, address = pool.name(), Address("pool", pool.name())
             seen = Observed(
                 address=address,
-                xml=parse(pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE)),
+                xml=_definition(pool, libvirt.VIR_STORAGE_XML_INACTIVE),
                 active=name in active,
                 autostart=name in autostart,
                 persistent=name in persistent,
@@ -204,7 +204,7 @@ class LibvirtHypervisor:
 
         def look(network: Any) -> Iterator[Observed]:
             name = network.name()
-            xml = parse(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE))
+            xml = _definition(network, libvirt.VIR_NETWORK_XML_INACTIVE)
             yield Observed(
                 address=Address("network", name),
                 xml=xml,
@@ -483,6 +483,13 @@ def _look_at_volumes(pool: Any, held: Observed) -> Iterator[Observed]:
     return iter(())
 
 
+def _definition(held: Any, inactive: int) -> Element:
+    """The persistent definition; a driver that has but one (`test:`) does not know the flag `inactive`."""
+    with _allowing("VIR_ERR_INVALID_ARG"):
+        return parse(held.XMLDesc(inactive))
+    return parse(held.XMLDesc())
+
+
 def _names(objects: Iterable[Any]) -> set[str]:
     return {held.name() for held in objects}
 
@@ -521,11 +528,12 @@ def _shut_down(domain: Any, deadline: float, step: float) -> None:
 
 def _has_device(live: Element, device: Element) -> bool:
     """Whether a guest has `device`, by target, MAC or alias; one without them is gone when libvirt says so."""
-    wanted, tag = _identity(device), str(device.tag)
-    return bool(wanted) and any(_identity(held) == wanted for held in live.iterfind(f"devices/{tag}"))
+    wanted, tag = device_identity(device), str(device.tag)
+    return bool(wanted) and any(device_identity(held) == wanted for held in live.iterfind(f"devices/{tag}"))
 
 
-def _identity(device: Element) -> tuple[str, ...]:
+def device_identity(device: Element) -> tuple[str, ...]:
+    """What tells devices of a tag apart, in any spelling: target of a disk, MAC of an interface, else the alias."""
     for path, attribute in (("target", "dev"), ("mac", "address"), ("alias", "name")):
         found = device.find(path)
         # A tap is called by target too, and changes at each start.

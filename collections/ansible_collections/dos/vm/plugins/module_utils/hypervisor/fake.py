@@ -1,0 +1,584 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hypervisor in memory, for laws that need thousands of runs. It answers in libvirt's spelling, and refuses what it refuses.
+
+Files are apart from what libvirt knows of them, as on a host: a pool that is undefined leaves its volumes in its directory,
+and the pool that is defined over that directory next has them again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import singledispatchmethod
+from itertools import count
+from typing import TYPE_CHECKING, NoReturn
+
+from ..errors import HypervisorError, InternalError
+from ..model.address import Address, KindName, own_uuid
+from ..model.host import HostFacts
+from ..model.types import ByteSize
+from ..plan.action import (
+    Action,
+    AttachDevice,
+    Build,
+    CreateVolume,
+    Define,
+    DeleteVolume,
+    DetachDevice,
+    ResizeVolume,
+    SetAutostart,
+    SetSecretValue,
+    Start,
+    Stop,
+    Undefine,
+    UpdateDevice,
+    UpdateNetwork,
+)
+from ..plan.plan import Observed
+from ..xml.common import mark_of
+from . import fake_definitions as definitions
+from .libvirt import VERBS, device_identity, value_of, with_secrets
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+# VIR_ERR_* that we answer with.
+INTERNAL, OPERATION_FAILED, XML_INVALID, SYSTEM, INVALID, SCHEMA = 1, 9, 27, 38, 55, 110
+VOLUME_EXISTS = 90
+MISSING: dict[str, int] = {"domain": 42, "network": 43, "pool": 49, "volume": 50, "nwfilter": 62, "secret": 66}
+PARENTS = {
+    "ip-dhcp-host": "dhcp",
+    "ip-dhcp-range": "dhcp",
+    "dns-host": "dns",
+    "dns-txt": "dns",
+    "dns-srv": "dns",
+    "portgroup": ".",
+    "forward-interface": "forward",
+}
+IDENTITIES = {
+    "ip-dhcp-host": ("mac", "name", "ip"),
+    "ip-dhcp-range": ("start", "end"),
+    "dns-host": ("ip",),
+    "dns-txt": ("name",),
+    "dns-srv": ("service", "protocol", "domain", "target"),
+    "portgroup": ("name",),
+    "forward-interface": ("dev",),
+}
+MODIFIABLE = ("ip-dhcp-host", "portgroup")
+
+
+class Killed(BaseException):
+    """The run was killed; like `KeyboardInterrupt` no error, so nothing may catch it on the way."""
+
+
+@dataclass(slots=True)
+class Held:
+    """An object that libvirt has a definition of."""
+
+    xml: Element
+    live: Element | None = None
+    active: bool = False
+    autostart: bool = False
+    persistent: bool = True
+
+
+class FakeHypervisor:
+    """Implements `protocol.Hypervisor`.
+
+    `fail_after=N` refuses the action after the first N, once; `kill_after=N` raises `Killed` when the Nth is done. `files`
+    are those the host has besides: capacity in bytes by path. `reads` and `writes` count calls, refused ones too.
+    """
+
+    def __init__(
+        self,
+        *,
+        fail_after: int | None = None,
+        kill_after: int | None = None,
+        files: Mapping[str, int] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.fail_after, self.kill_after = fail_after, kill_after
+        self.reads = self.writes = 0
+        self.performed: list[Action] = []
+        self.objects: dict[Address, Held] = {}
+        self.directories: set[str] = set()
+        self.files: dict[str, Element] = {}
+        for path, capacity in (files or {}).items():
+            self._lay(path, capacity)
+        self._values: dict[str, bytes] = {}  # of secrets, by UUID: no method hands them out
+        self._chance = definitions.Chance(seed)
+        self._numbers = count(1)
+        self._locked = False
+
+    # Reading
+
+    def facts(self) -> HostFacts:
+        self.reads += 1
+        return HostFacts(
+            hostname="fake",
+            uuid="c0ffee00-0000-4000-8000-000000000001",
+            arch="x86_64",
+            cpus=8,
+            memory=ByteSize("32 GiB"),
+            free_memory=ByteSize("24 GiB"),
+            kvm=False,
+            libvirt=9000000,
+            hypervisor=7002022,
+            emulators=dict(definitions.EMULATORS),
+            machines=dict(definitions.MACHINES),
+        )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        if self._locked:
+            raise HypervisorError("lock the host", "another run of dos.vm holds it")
+        self._locked = True
+        try:
+            yield
+        finally:
+            self._locked = False
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def observe(self, site: str) -> dict[Address, Observed]:
+        """Copies, so that nobody changes the host by changing what was seen."""
+        self.reads += 1
+        seen = [self._seen(address, held, site) for address, held in self.objects.items()]
+        seen += [volume for pool in seen if pool.address.kind == "pool" for volume in self._seen_volumes(pool)]
+        return {held.address: held for held in seen}
+
+    def _seen(self, address: Address, held: Held, site: str) -> Observed:
+        info = {}
+        if address.kind == "domain":
+            info = {"state": "running" if held.active else "shut off"}
+        if address.kind == "secret":
+            info = {"description": held.xml.findtext("description") or "", "uuid": held.xml.findtext("uuid") or ""}
+        live = deepcopy(held.live)
+        if live is not None and address.kind == "network":
+            _count_connections(live, len(list(self._plugged(address.name))))
+        return Observed(
+            address=address,
+            xml=deepcopy(held.xml),
+            live=live,
+            active=held.active,
+            autostart=held.autostart,
+            persistent=held.persistent,
+            ours=_is_ours(address, held.xml, site),
+            info=info,
+        )
+
+    def _seen_volumes(self, pool: Observed) -> Iterator[Observed]:
+        directory = pool.xml.findtext("target/path")
+        for path, xml in self.files.items():
+            if pool.active and posixpath.dirname(path) == directory:
+                address = Address("volume", f"{pool.address.name}/{posixpath.basename(path)}")
+                info = {"path": path, **{name: xml.findtext(name) or "" for name in ("capacity", "allocation")}}
+                yield Observed(address=address, xml=deepcopy(xml), active=True, ours=pool.ours, info=info)
+
+    def _plugged(self, network: str) -> Iterator[Element]:
+        for held in self.objects.values():
+            if held.live is not None and held.live.tag == "domain":
+                yield from held.live.iterfind(f"devices/interface/source[@network='{network}']")
+
+    # Writing
+
+    def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
+        self.writes += 1
+        if self.fail_after is not None and self.writes == self.fail_after + 1:
+            raise HypervisorError(
+                f"{VERBS[type(action)]} {action.address}", "the host failed, as it was told to", SYSTEM
+            )
+        self._perform(action, secrets)
+        self.performed.append(action)
+        if self.kill_after is not None and self.writes == self.kill_after:
+            raise Killed(f"after {action}")
+
+    @singledispatchmethod
+    def _perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
+        raise InternalError(f"nothing performs {type(action).__name__}")
+
+    @_perform.register
+    def _define(self, action: Define, secrets: Mapping[str, bytes]) -> None:
+        address = action.address
+        text = with_secrets(action.xml, secrets) if address.kind == "domain" else action.xml
+        before = self.objects.get(address)
+        try:
+            xml = self._completed(address.kind, definitions.parse(text))
+        except definitions.NotInSchemaError as unknown:
+            _refuse(action, f"XML document failed to validate against schema: {unknown}", SCHEMA)
+        self._refuse_clash(action, xml, before)
+        if before is None:
+            self.objects[address] = Held(xml, active=address.kind == "nwfilter")
+        else:
+            before.xml, before.persistent = xml, True
+
+    def _completed(self, kind: KindName, xml: Element) -> Element:
+        match kind:
+            case "domain":
+                return definitions.domain(xml, self._chance)
+            case "network":
+                return definitions.network(xml, self._chance, self._free_bridge())
+            case "pool":
+                return definitions.pool(xml, self._chance)
+            case "nwfilter":
+                return definitions.nwfilter(xml, self._chance)
+            case "secret":
+                return definitions.secret(xml, self._chance)
+            case "volume":
+                raise InternalError("volumes are created and never defined")
+
+    def _free_bridge(self) -> str:
+        taken = {held.get("name") for _, xml in self._definitions("network") for held in xml.iterfind("bridge")}
+        return next(name for name in (f"virbr{number}" for number in count()) if name not in taken)
+
+    def _definitions(self, kind: KindName) -> Iterator[tuple[Address, Element]]:
+        return ((address, held.xml) for address, held in self.objects.items() if address.kind == kind)
+
+    def _refuse_clash(self, action: Define, xml: Element, before: Held | None) -> None:
+        kind, uuid = action.address.kind, xml.findtext("uuid")
+        if before is not None and before.xml.findtext("uuid") != uuid:
+            known = before.xml.findtext("uuid")
+            _refuse(action, f"{kind} '{action.address.name}' already exists with uuid {known}", OPERATION_FAILED)
+        for address, other in self._definitions(kind):
+            if address == action.address:
+                continue
+            if other.findtext("uuid") == uuid:
+                _refuse(action, f"{kind} '{address.name}' is already defined with uuid {uuid}", OPERATION_FAILED)
+            self._refuse_shared(action, xml, other, address)
+
+    def _refuse_shared(self, action: Define, xml: Element, other: Element, owner: Address) -> None:
+        """What two objects of a kind cannot share: the bridge of networks, the directory of pools, the usage of secrets."""
+        shared = {"network": "bridge", "pool": "target/path", "secret": "usage"}.get(action.address.kind)
+        mine, theirs = (None, None) if shared is None else (xml.find(shared), other.find(shared))
+        if mine is not None and theirs is not None and definitions.same(mine, theirs):
+            _refuse(action, f"{shared} is already in use by {owner}", OPERATION_FAILED)
+
+    @_perform.register
+    def _undefine(self, action: Undefine, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        if held.active and action.address.kind == "pool":
+            _refuse(action, f"storage pool '{action.address.name}' is still active", INVALID)
+        if action.address.kind == "nwfilter" and self._filter_is_used(action.address.name):
+            _refuse(action, "nwfilter is in use", INVALID)
+        if held.active and action.address.kind in ("domain", "network"):
+            held.persistent, held.autostart = False, False
+            return
+        del self.objects[action.address]
+        self._values.pop(held.xml.findtext("uuid") or "", None)
+
+    def _filter_is_used(self, name: str) -> bool:
+        references = f".//filterref[@filter='{name}']"
+        by_guests = any(
+            held.live.find(references) is not None for held in self.objects.values() if held.live is not None
+        )
+        return by_guests or any(xml.find(references) is not None for _, xml in self._definitions("nwfilter"))
+
+    @_perform.register
+    def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        self._refuse_active(action, held, expected=False)
+        self.directories.add(held.xml.findtext("target/path") or "")
+
+    @_perform.register
+    def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        self._refuse_active(action, held, expected=False)
+        match action.address.kind:
+            case "pool":
+                self._start_pool(action, held)
+            case "network":
+                self._start_network(action, held)
+            case "domain":
+                self._refuse_start(action, held.xml)
+                held.live = definitions.running_domain(held.xml, next(self._numbers))
+        held.active = True
+
+    def _start_pool(self, action: Start, held: Held) -> None:
+        path = held.xml.findtext("target/path")
+        if path not in self.directories:
+            _refuse(action, f"cannot open directory '{path}': No such file or directory", SYSTEM)
+        held.xml = definitions.running_pool(held.xml)
+        for file, xml in self.files.items():
+            if posixpath.dirname(file) == path:
+                definitions.reread(xml)
+
+    def _start_network(self, action: Start, held: Held) -> None:
+        mine = list(_spans(held.xml))
+        for other in self.objects.values():
+            if other.live is not None and other.live.tag == "network" and other is not held:
+                for span in _spans(other.live):
+                    if any(span.version == own.version and span.overlaps(own) for own in mine):
+                        _refuse(action, f"Network is already in use by interface ({span})", INTERNAL)
+        held.live = definitions.running_network(held.xml)
+
+    def _refuse_start(self, action: Start, xml: Element) -> None:
+        """What a guest stands on must be there, and nobody else may write to its disks."""
+        for source in xml.iterfind("devices/interface/source[@network]"):
+            self._refuse_inactive(action, Address("network", source.get("network", "")))
+        for reference in xml.iterfind("devices/interface/filterref"):
+            self._held(action, Address("nwfilter", reference.get("filter", "")))
+        for disk in xml.iterfind("devices/disk"):
+            path = self._path_of(action, disk)
+            if path is not None:
+                self._refuse_disk(action, disk, path)
+
+    def _refuse_inactive(self, action: Action, address: Address) -> None:
+        if not self._held(action, address).active:
+            _refuse(action, f"{address.kind} '{address.name}' is not active", INVALID)
+
+    def _path_of(self, action: Action, disk: Element) -> str | None:
+        source = disk.find("source")
+        if source is None:
+            return None
+        if source.get("pool"):
+            pool = Address("pool", source.get("pool", ""))
+            self._refuse_inactive(action, pool)
+            directory = self._held(action, pool).xml.findtext("target/path") or ""
+            return posixpath.join(directory, source.get("volume", ""))
+        return source.get("file")
+
+    def _refuse_disk(self, action: Action, disk: Element, path: str) -> None:
+        if path not in self.files:
+            _refuse(action, f"Cannot access storage file '{path}': No such file or directory", SYSTEM)
+        exclusive = disk.find("readonly") is None and disk.find("shareable") is None
+        users = [other for other, target in self._users(path) if target is not None and other != action.address]
+        if exclusive and users:
+            text = f'Failed to get "write" lock: is another process using the image [{path}]? ({users[0]})'
+            _refuse(action, text, INTERNAL)
+
+    def _users(self, path: str) -> Iterator[tuple[Address, str | None]]:
+        """The running guests that have a file open for writing, each with its name for the disk."""
+        for address, held in self.objects.items():
+            if address.kind != "domain" or held.live is None:
+                continue
+            for disk in held.live.iterfind("devices/disk"):
+                target = disk.find("target")
+                if disk.find("readonly") is None and self._path_of(Start(address=address), disk) == path:
+                    yield address, None if target is None else target.get("dev")
+
+    @_perform.register
+    def _stop(self, action: Stop, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        if action.address.kind == "domain" and not held.active:
+            return  # it went off by itself: that is what was asked
+        self._refuse_active(action, held, expected=True)
+        held.active, held.live = False, None
+        if not held.persistent:
+            del self.objects[action.address]
+
+    @_perform.register
+    def _set_autostart(self, action: SetAutostart, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        if not held.persistent:
+            _refuse(action, "cannot set autostart for transient object", INVALID)
+        held.autostart = action.on
+
+    # Volumes and secrets
+
+    @_perform.register
+    def _create_volume(self, action: CreateVolume, secrets: Mapping[str, bytes]) -> None:
+        pool, name = Address("pool", action.address.name.partition("/")[0]), action.address.name.partition("/")[2]
+        self._refuse_inactive(action, pool)
+        xml = definitions.parse(action.xml)
+        directory = self._held(action, pool).xml.findtext("target/path") or ""
+        path = posixpath.join(directory, name)
+        if path in self.files:
+            _refuse(action, f"storage volume '{name}' exists already", VOLUME_EXISTS)
+        self.files[path] = definitions.volume(xml, directory, self._backing_capacity(action, xml))
+
+    def _backing_capacity(self, action: Action, xml: Element) -> int:
+        backing = xml.find("backingStore")
+        if backing is None:
+            return 0
+        if backing.find("format") is None:
+            raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
+        path = backing.findtext("path") or ""
+        if path not in self.files:
+            _refuse(action, f"Cannot access backing store '{path}': No such file or directory", SYSTEM)
+        return int(self.files[path].findtext("capacity") or 0)
+
+    @_perform.register
+    def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:
+        path = self._volume_path(action)
+        users = dict(self._users(path))
+        if action.domain and users.get(Address("domain", action.domain)) != action.target:
+            _refuse(action, f"invalid path: {action.target}", 8)
+        if not action.domain and users:
+            _refuse(action, f'Failed to get "write" lock on {path}', INTERNAL)
+        size = self.files[path].find("capacity")
+        if size is None or int(size.text or 0) > action.capacity:
+            _refuse(action, "Can't shrink capacity below current capacity unless shrink flag explicitly specified", 8)
+        size.text = str(action.capacity)
+
+    @_perform.register
+    def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:
+        del self.files[self._volume_path(action)]
+
+    def _volume_path(self, action: Action) -> str:
+        pool, _, name = action.address.name.partition("/")
+        self._refuse_inactive(action, Address("pool", pool))
+        path = posixpath.join(self._held(action, Address("pool", pool)).xml.findtext("target/path") or "", name)
+        if path not in self.files:
+            _refuse(action, f"no storage vol with matching name '{name}'", MISSING["volume"])
+        return path
+
+    def _lay(self, path: str, capacity: int) -> None:
+        xml = definitions.parse(
+            f"<volume><name>{posixpath.basename(path)}</name><capacity>{capacity}</capacity></volume>"
+        )
+        self.files[path] = definitions.volume(xml, posixpath.dirname(path))
+        self.directories.add(posixpath.dirname(path))
+
+    @_perform.register
+    def _set_secret_value(self, action: SetSecretValue, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        self._values[held.xml.findtext("uuid") or ""] = value_of(action.address.name, secrets)
+
+    # What runs
+
+    @_perform.register
+    def _update_network(self, action: UpdateNetwork, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        if action.live:
+            self._refuse_active(action, held, expected=True)
+        # Both or neither, as libvirt does it.
+        changed = [deepcopy(tree) for tree in (held.xml, held.live if action.live else None) if tree is not None]
+        for tree in changed:
+            _update(action, tree)
+        held.xml = changed[0]
+        if action.live:
+            held.live = changed[1]
+
+    @_perform.register
+    def _attach_device(self, action: AttachDevice, secrets: Mapping[str, bytes]) -> None:
+        live, device = self._live_devices(action), definitions.parse(action.xml)
+        definitions.device(device, self._chance)
+        if any(device_identity(held) == device_identity(device) for held in live.iterfind(str(device.tag))):
+            _refuse(action, f"{device_identity(device)} already exists", INVALID)
+        if device.tag == "disk" and (path := self._path_of(action, device)) is not None:
+            self._refuse_disk(action, device, path)
+        if device.tag == "interface" and (source := device.find("source[@network]")) is not None:
+            self._refuse_inactive(action, Address("network", source.get("network", "")))
+        counts = {str(device.tag): len(live.findall(str(device.tag))) - 1}
+        definitions.running_device(device, counts, next(self._numbers))
+        live.append(device)
+
+    @_perform.register
+    def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
+        live, device = self._live_devices(action), definitions.parse(action.xml)
+        for held in live.findall(str(device.tag)):
+            if device_identity(held) == device_identity(device):
+                live.remove(held)
+
+    @_perform.register
+    def _update_device(self, action: UpdateDevice, secrets: Mapping[str, bytes]) -> None:
+        live, device = self._live_devices(action), definitions.parse(with_secrets(action.xml, secrets))
+        definitions.device(device, self._chance)
+        for held in live.findall(str(device.tag)):
+            if device_identity(held) == device_identity(device) and held.get("type") == device.get("type"):
+                for part in ("alias", "address"):
+                    if device.find(part) is None and (kept := held.find(part)) is not None:
+                        device.append(deepcopy(kept))
+                if held.get("port") and device.get("port") == "-1":
+                    device.set("port", held.get("port", ""))
+                live.replace(held, device)
+                return
+        _refuse(action, f"no such {device.tag!s} in the guest", 99)
+
+    def _live_devices(self, action: Action) -> Element:
+        held = self._held(action, action.address)
+        self._refuse_active(action, held, expected=True)
+        found = None if held.live is None else held.live.find("devices")
+        if found is None:
+            raise InternalError(f"{action.address} runs without devices")
+        return found
+
+    # Refusing
+
+    def _held(self, action: Action, address: Address) -> Held:
+        if address not in self.objects:
+            _refuse(action, f"no {address.kind} with matching name '{address.name}'", MISSING[address.kind])
+        return self.objects[address]
+
+    def _refuse_active(self, action: Action, held: Held, *, expected: bool) -> None:
+        if held.active != expected:
+            _refuse(action, f"{action.address} is {'not' if expected else 'already'} running", INVALID)
+
+
+def _refuse(action: Action, text: str, code: int) -> NoReturn:
+    raise HypervisorError(f"{VERBS[type(action)]} {action.address}", text, code)
+
+
+def _is_ours(address: Address, xml: Element, site: str) -> bool:
+    if address.kind in ("domain", "network"):
+        return (mark_of(xml) or {}).get("site") == site
+    return xml.findtext("uuid") == own_uuid(site, address)
+
+
+def _count_connections(live: Element, number: int) -> None:
+    if number:
+        live.set("connections", str(number))
+
+
+def _spans(network: Element) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    for ip in network.iterfind("ip[@address]"):
+        mask = ip.get("prefix") or ip.get("netmask") or "24"
+        yield ipaddress.ip_network(f"{ip.get('address')}/{mask}", strict=False)
+
+
+def _update(action: UpdateNetwork, network: Element) -> None:
+    """One section of a network; an entry is found by any of its identities, as libvirt does."""
+    if action.command == "modify" and action.section not in MODIFIABLE:
+        _refuse(action, f"{action.section} records cannot be modified, only added or deleted", INVALID)
+    parent, entry = _section(action, network), definitions.parse(action.xml)
+    names = IDENTITIES[action.section]
+    found = [held for held in parent.iterfind(str(entry.tag)) if _matches(held, entry, names, action)]
+    if action.command in ("modify", "delete"):
+        if not found:
+            _refuse(action, f"couldn't locate a matching {action.section} entry", INVALID)
+        parent.replace(found[0], entry) if action.command == "modify" else parent.remove(found[0])
+        return
+    if found:
+        _refuse(action, f"there is an existing {action.section} entry that matches", INVALID)
+    same = parent.findall(str(entry.tag))
+    at = len(parent) if not same else parent.index(same[0 if action.command == "add-first" else -1])
+    parent.insert(at + (action.command == "add-last"), entry)
+
+
+def _matches(held: Element, entry: Element, names: tuple[str, ...], action: UpdateNetwork) -> bool:
+    pairs = [(held.get(name, "").lower(), entry.get(name, "").lower()) for name in names if entry.get(name)]
+    if action.section == "ip-dhcp-host" and action.command == "modify":
+        pairs = pairs[:1]  # the MAC, when there is one, decides alone
+    elif action.section == "ip-dhcp-host" and action.command.startswith("add"):
+        return any(one == other for one, other in pairs)
+    return bool(pairs) and all(one == other for one, other in pairs)
+
+
+def _section(action: UpdateNetwork, network: Element) -> Element:
+    where = PARENTS[action.section]
+    if where == ".":
+        return network
+    if where == "dhcp":
+        return _dhcp(action, network)
+    found = network.find(where)
+    if found is None:
+        found = definitions.parse(f"<{where}/>")
+        first = network.find("ip")
+        network.append(found) if first is None else first.addprevious(found)
+    return found
+
+
+def _dhcp(action: UpdateNetwork, network: Element) -> Element:
+    listed = network.findall("ip")
+    chosen = listed[action.parent_index : action.parent_index + 1] if action.parent_index >= 0 else listed
+    for ip in sorted(chosen, key=lambda held: held.find("dhcp") is None):
+        found = ip.find("dhcp")
+        if found is None:
+            ip.append(found := definitions.parse("<dhcp/>"))
+        return found
+    _refuse(action, "couldn't locate a matching ip element", INVALID)
