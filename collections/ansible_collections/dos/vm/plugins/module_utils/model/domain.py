@@ -91,6 +91,12 @@ class Disk:
             yield "bus", "an optical drive cannot be on virtio, write sata, ide or scsi"
         if self.transient and (self.read_only or self.device == "cdrom"):
             yield "transient", "means nothing for what is never written"
+        if self.transient and self.volume:
+            yield "transient", "is for files: libvirt makes no overlay of a volume, write file with the volume's path"
+        if self.shareable and source and self.format != "raw":
+            yield "shareable", "is for raw images: several writers would ruin the tables of any other format"
+        if self.startup_policy and not source:
+            yield "startup_policy", "needs a medium that may be missing"
 
 
 @declaration
@@ -124,6 +130,11 @@ class Interface:
             yield "network", "write the network or the bridge it is plugged into"
         if self.port_group and self.network is None:
             yield "port_group", "belongs to a network"
+        if self.tap and self.tap.startswith("vnet"):
+            yield (
+                "tap",
+                f"{self.tap} is of the names that libvirt gives out itself and would drop, write another such as tap0",
+            )
         if self.filter_parameters and self.filter is None:
             yield "filter_parameters", "are for a filter, and none is named"
 
@@ -263,6 +274,12 @@ class Domain:
             yield "boot_menu_timeout", "needs boot_menu: true"
         if (self.initrd or self.cmdline) and not self.kernel:
             yield "kernel", "is required with initrd or cmdline"
+        if self.title and "\n" in self.title:
+            yield "title", "must be one line"
+        if self.machine.startswith(("q35", "pc-q35")):
+            for index, disk in enumerate(self.disks):
+                if disk.bus == "ide":
+                    yield f"disks[{index}].bus", f"{self.machine} has no ide, write sata"
         orders = [disk.boot_order for disk in self.disks] + [card.boot_order for card in self.interfaces]
         if self.boot and any(orders):
             yield "boot", "write either boot or the boot_order of devices"

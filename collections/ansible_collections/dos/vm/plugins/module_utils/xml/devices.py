@@ -118,7 +118,7 @@ def graphics(console: Graphics) -> Element:
     return E(
         "graphics",
         E("listen", type="address", address=console.listen),
-        (E("channel", name=name, mode=mode) for name, mode in (console.channels or {}).items()),
+        (E("channel", name=name, mode=mode) for name, mode in sorted((console.channels or {}).items())),
         maybe("image", compression=console.image_compression),
         maybe("jpeg", compression=console.jpeg_compression),
         maybe("zlib", compression=console.zlib_compression),
@@ -153,7 +153,14 @@ def _unless(value: str, usual: str) -> str | None:
 
 def is_live(element: Element) -> bool:
     """Whether the element belongs to the XML of a running domain: only that has a number."""
-    return element.getroottree().getroot().get("id") is not None
+    return _top(element).get("id") is not None
+
+
+def _top(element: Element) -> Element:
+    # Not the root of its tree: an element that lxml made for another's document believes in the other's root.
+    while (above := element.getparent()) is not None:
+        element = above
+    return element
 
 
 def _live(observed: Element, declared: Element) -> bool:
@@ -162,7 +169,7 @@ def _live(observed: Element, declared: Element) -> bool:
 
 def board(element: Element) -> str:
     """The family of the board that the element is plugged into, `q35`; empty when it stands alone."""
-    machine = element.getroottree().getroot().find("os/type")
+    machine = _top(element).find("os/type")
     return "" if machine is None else family(machine.get("machine", ""))
 
 
@@ -204,6 +211,11 @@ def _same_source(backing: Element, declared: Element) -> bool:
 
 def _same_type(observed: Element, declared: Element) -> bool:
     return observed.get("type") == declared.get("type")
+
+
+def _rounded(declared: str, observed: str) -> bool:
+    # libvirt gives a video card its memory in powers of two.
+    return declared.isdigit() and observed == str(1 << max(int(declared) - 1, 0).bit_length())
 
 
 def _of_network(source: Element, declared: Element) -> bool:
@@ -259,7 +271,7 @@ def _tidy_controller(controller: Element) -> None:
 
 
 ALIAS = shape("alias", whole=True, computed=True)
-ADDRESS = shape("address", whole=True, computed=_in_place)
+ADDRESS = shape("address", whole=True, computed=_in_place, quiet=True)
 PLACE = (ALIAS, ADDRESS)
 BOOT = shape("boot", Attr("order", field="boot_order"), field=".")
 
@@ -388,10 +400,8 @@ VIDEO = shape(
     shape(
         "model",
         Attr("type", field="."),
-        *(
-            Attr(name, computed=_same_type)
-            for name in ("ram", "vram", "vram64", "vgamem", "heads", "primary", "blob", "edid")
-        ),
+        *(Attr(name, computed=_same_type, settles=_rounded) for name in ("ram", "vram", "vram64", "vgamem")),
+        *(Attr(name, computed=_same_type) for name in ("heads", "primary", "blob", "edid")),
         field=".",
     ),
     *PLACE,
@@ -400,7 +410,7 @@ VIDEO = shape(
 
 SHAPE: Shape = shape(
     "devices",
-    shape("emulator", computed=same_board),
+    shape("emulator", computed=same_board, quiet=True),
     DISK,
     shape(
         "controller",
@@ -409,6 +419,7 @@ SHAPE: Shape = shape(
         *PLACE,
         key=("@type", "@index"),
         computed=same_board,
+        quiet=True,
         field="controllers",
         tidy=_tidy_controller,
     ),

@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeclarationError, InternalError, Problem
-from ..model.domain import Cpu, Disk, Domain, Serial
+from ..model.domain import Cpu, Disk, Domain, Graphics, Serial
 from ..model.types import ByteSize
 from . import devices
 from .build import E, maybe
@@ -98,7 +98,7 @@ def explicit(domain: Domain) -> Domain:
         # What libvirt writes when nobody says where to boot from. It cannot stand beside an order of devices.
         boot=domain.boot or (() if any(orders) else ("hd",)),
         disks=tuple(_named(domain)),
-        graphics=tuple(replace(held, channels=held.channels or None) for held in domain.graphics),
+        graphics=tuple(replace(held, channels=_channels(held)) for held in domain.graphics),
         interfaces=tuple(replace(held, filter_parameters=held.filter_parameters or None) for held in domain.interfaces),
         video=domain.video or _video(domain),
         serial=domain.serial or Serial(),
@@ -122,6 +122,11 @@ def _named(domain: Domain) -> Iterator[Disk]:
             read_only=disk.read_only or optical,
             relabel=False if disk.relabel is False else None,
         )
+
+
+def _channels(console: Graphics) -> Any:
+    # To libvirt `any` is the same as silence: such a channel follows the default.
+    return {name: mode for name, mode in (console.channels or {}).items() if mode != "any"} or None
 
 
 def _bus(disk: Disk, machine: str) -> Any:
@@ -183,7 +188,7 @@ def _lay_over(rendered: Element, text: str, path: str) -> list[str]:
 def _fragment(text: str, path: str) -> Element:
     fragment = parse_xml(text, path=path)
     if fragment.tag not in ("domain", "devices"):
-        raise DeclarationError.at(path, f"has the root <{fragment.tag}>, write <domain> or <devices> around it")
+        raise DeclarationError.at(path, f"has the root <{fragment.tag!s}>, write <domain> or <devices> around it")
     return fragment
 
 
@@ -201,13 +206,21 @@ def _tidy_domain(domain: Element) -> None:
         domain.remove(current)
 
 
+def _tidy_os(os: Element) -> None:
+    # While the machine runs, libvirt shows the files that the firmware became.
+    loader = os.find("loader")
+    if loader is not None and loader.get("type") == "pflash" and devices.is_live(os):
+        os.set("firmware", "efi")
+
+
 def _tidy_memory(element: Element) -> None:
     element.text = str(_kib(element))
     element.attrib.pop("unit", None)
 
 
 def _kib(element: Element) -> int:
-    return ByteSize(f"{(element.text or '0').strip()} {element.get('unit', 'KiB')}").kib
+    number, unit = element.text or "0", element.get("unit") or "KiB"
+    return ByteSize(" ".join((number.strip(), unit))).kib
 
 
 def _size(kib: str) -> str:
@@ -297,6 +310,7 @@ SHAPE: Shape = shape(
             field=".",
         ),
         field=".",
+        tidy=_tidy_os,
     ),
     shape(
         "features",

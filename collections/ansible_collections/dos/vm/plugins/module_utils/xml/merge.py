@@ -25,13 +25,14 @@ def identified(element: Element, shape: Shape) -> Iterator[tuple[Identity, Eleme
     """The children of `element` with what tells them apart: their tag, then their key, or their position if foreign."""
     seen: defaultdict[str, int] = defaultdict(int)
     for child in element:
-        known = shape.children.get(child.tag)
-        index = seen[child.tag]
-        seen[child.tag] += 1
+        tag = str(child.tag)
+        known = shape.children.get(tag)
+        index = seen[tag]
+        seen[tag] += 1
         if known is None or (not known.key and index):
-            yield (child.tag, (str(index),)), child
+            yield (tag, (str(index),)), child
         else:
-            yield (child.tag, known.identity(child, index)), child
+            yield (tag, known.identity(child, index) if known.key else ()), child
 
 
 def merge(declared: Element, observed: Element | None, shape: Shape) -> Element:
@@ -48,13 +49,13 @@ def merge(declared: Element, observed: Element | None, shape: Shape) -> Element:
         return desired
     on_host = dict(identified(observed, shape))
     for child, found in _paired(declared, on_host, shape):
-        known = shape.children.get(child.tag)
+        known = shape.children.get(str(child.tag))
         if known is not None:
             desired.append(merge(child, found, known))
         else:
             desired.append(deepcopy(found if found is not None and covers(found, child) else child))
     for child in on_host.values():
-        kept = _kept(child, shape.children.get(child.tag), declared)
+        kept = _kept(child, shape.children.get(str(child.tag)), declared)
         if kept is not None:
             desired.append(kept)
     return desired
@@ -76,23 +77,41 @@ def _merge_attributes(desired: Element, declared: Element, observed: Element, sh
 
 
 def _paired(declared: Element, on_host: dict[Identity, Element], shape: Shape) -> list[tuple[Element, Element | None]]:
-    """Each declared child with the one that is it on the host, which is taken out of `on_host`."""
-    pairs = [(child, on_host.pop(identity, None)) for identity, child in identified(declared, shape)]
-    if any(known.alike for known in shape.children.values()):
-        for strictly in (True, False):
-            pairs = [
-                (child, _alike(child, on_host, shape, strictly) if found is None else found) for child, found in pairs
-            ]
+    """Each declared child with the one that it is on the host, which is taken out of `on_host`."""
+    seats = list(on_host)
+    wanted = list(identified(declared, shape))
+    pairs = [(child, on_host.pop(identity, None)) for identity, child in wanted]
+    for known in shape.children.values():
+        if known.alike and on_host:
+            _match_silent(pairs, on_host, known, [seat for seat in seats if seat[0] == known.tag])
     return pairs
 
 
-def _alike(declared: Element, on_host: dict[Identity, Element], shape: Shape, strictly: bool) -> Element | None:
-    """What a declared child that is silent about its key may be on the host, taken out of `on_host`."""
-    known = shape.children.get(declared.tag)
-    if known is None or not known.alike or not known.identity(declared, 0)[0].startswith(SILENT):
-        return None
-    for identity, held in on_host.items():
-        if held.tag == declared.tag and (not strictly or known.likeness(held) == known.likeness(declared)):
+def _match_silent(
+    pairs: list[tuple[Element, Element | None]], on_host: dict[Identity, Element], shape: Shape, seats: list[Identity]
+) -> None:
+    """Give those that are silent about their key one from the host: in the same place if alike, else alike, else any."""
+    places = [index for index, (child, _) in enumerate(pairs) if child.tag == shape.tag]
+    silent = [
+        (seat, place)
+        for seat, place in enumerate(places)
+        if pairs[place][1] is None and shape.identity(pairs[place][0], 0)[0].startswith(SILENT)
+    ]
+    for attempt in ("same place", "alike", "any"):
+        for seat, place in silent:
+            child, found = pairs[place]
+            if found is None:
+                candidates = seats[seat : seat + 1] if attempt == "same place" else seats
+                likeness = None if attempt == "any" else shape.likeness(child)
+                pairs[place] = (child, _taken(on_host, candidates, shape, likeness))
+
+
+def _taken(
+    on_host: dict[Identity, Element], candidates: list[Identity], shape: Shape, likeness: tuple[str, ...] | None
+) -> Element | None:
+    for identity in candidates:
+        held = on_host.get(identity)
+        if held is not None and likeness in (None, shape.likeness(held)):
             return on_host.pop(identity)
     return None
 
@@ -139,9 +158,10 @@ def overlay(rendered: Element, patch: Element, shape: Shape) -> list[str]:
         rendered.text = patch.text
     present = dict(identified(rendered, shape))
     for identity, child in identified(patch, shape):
-        known, found = shape.children.get(child.tag), present.get(identity)
+        tag = str(child.tag)
+        known, found = shape.children.get(tag), present.get(identity)
         if known is not None and not known.whole and found is not None:
-            overridden += [f"{child.tag}/{path}" for path in overlay(found, child, known)]
-        elif known is not None or not any(compact(child) == compact(held) for held in rendered.iterfind(child.tag)):
+            overridden += [f"{tag}/{path}" for path in overlay(found, child, known)]
+        elif known is not None or not any(compact(child) == compact(held) for held in rendered.iterfind(tag)):
             rendered.append(deepcopy(child))
     return overridden

@@ -40,7 +40,7 @@ def settle(element: Element, shape: Shape) -> None:
         element.text = (shape.canon(text) if shape.canon and text else text) or None
     children = shape.children
     for child in list(element):
-        known = children.get(child.tag)
+        known = children.get(str(child.tag))
         if known is None:
             continue
         child.tail = None
