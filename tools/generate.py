@@ -54,7 +54,7 @@ def files() -> Iterator[tuple[Path, str]]:
         yield FRAGMENTS / f"{name}.py", fragment(documented(model))
     yield FRAGMENTS / "host.py", fragment({**documented(HostRun), **documented(SecretValues)})
     for name, model in site_kinds().items():
-        yield REFERENCE / f"site_{name}.md", page(f"dos_{name}", model)
+        yield REFERENCE / f"dos_{name}.md", page(f"dos_{name}", model)
     yield SCHEMA, json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -228,12 +228,11 @@ TEMPLATE = {"type": "string", "pattern": r"\{\{.*\}\}"}
 
 
 def site_kinds() -> Mapping[str, type]:
-    """The kinds of the site level by the noun in their variable, once there is such a table; the host's own until then."""
-    try:
-        table: Mapping[str, Any] = importlib.import_module("dosvm.site.kinds").KINDS
-    except ImportError:
+    """The kinds of the site level by the noun in their variable; none in a tree that does not have that level yet."""
+    if not (TOP / "src" / "dosvm" / "site" / "site.py").is_file():
         return {}
-    return {str(getattr(kind, "held", name)): getattr(kind, "model", kind) for name, kind in table.items()}
+    table: Mapping[str, type] = importlib.import_module("dosvm.site.site").KINDS
+    return table
 
 
 def schema() -> dict[str, Any]:
@@ -319,7 +318,7 @@ def _typed(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _reference(model: type, definitions: dict[str, Any]) -> dict[str, Any]:
     """A declaration is written once; entered before its fields are looked at, since it may hold itself."""
-    name = model.__name__
+    name = f"{model.__module__.removeprefix('dosvm.')}.{model.__name__}"  # site and host both have a Network
     if name not in definitions:
         definitions[name] = {}
         definitions[name] = _object(model, definitions)

@@ -26,7 +26,7 @@ def referenced(
     """
     found = dict(observed)
     for domain in held.domains:
-        names = {console.type: str(console.password) for console in domain.graphics if console.password}
+        names: dict[str, str] = {console.type: str(console.password) for console in domain.graphics if console.password}
         address = Address("domain", domain.name)
         if names and address in found:
             seen = found[address]
