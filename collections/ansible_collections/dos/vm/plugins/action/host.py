@@ -12,6 +12,10 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
+from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
+
 SECONDS = 8.0  # of work between two lines of progress
 display = Display()
 
@@ -22,7 +26,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
         result = super().run(tmp, variables)
-        arguments = {"seconds": SECONDS, **self._task.args}
+        try:
+            arguments = self._arguments(variables)
+        except DosVmError as error:
+            return {**result, **refused(error)}
         told = self._call(arguments, variables)
         whole = told
         while told.get("remaining") and not told.get("failed"):
@@ -31,6 +38,15 @@ class ActionModule(ActionBase):
             whole = _joined(whole, told)
         result.update(whole)
         return result
+
+    def _arguments(self, variables: dict[str, Any]) -> dict[str, Any]:
+        arguments = {"seconds": SECONDS, **self._task.args}
+        arguments["allow"] = allowed(arguments.get("allow"))
+        names = [str(secret["name"]) for secret in arguments.get("slice", {}).get("secrets", ())]
+        if names and "secrets" not in arguments:
+            # Values go from the inventory to the host in this one call; no other task, fact or file ever holds them.
+            arguments["secrets"] = SiteReader(self._templar, variables).secret_values(names)
+        return arguments
 
     def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         told: dict[str, Any] = self._execute_module(

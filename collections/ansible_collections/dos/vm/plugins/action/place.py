@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile_site
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode

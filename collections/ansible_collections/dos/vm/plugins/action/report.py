@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
 from ansible_collections.dos.vm.plugins.plugin_utils.report import counts, lines, summary
 
 display = Display()

@@ -6,9 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.site.validate import warnings
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
+
+display = Display()
 
 
 class ActionModule(ActionBase):
@@ -24,4 +28,6 @@ class ActionModule(ActionBase):
             site = reader.load()
         except DosVmError as error:
             return {**result, **refused(error)}
-        return {**result, "changed": False, "counts": reader.counts(site), "warnings": warnings(site)}
+        found = reader.counts(site)
+        display.display(", ".join(f"{count} {kind}" for kind, count in found.items() if count) or "nothing is declared")
+        return {**result, "changed": False, "counts": found, "warnings": warnings(site)}

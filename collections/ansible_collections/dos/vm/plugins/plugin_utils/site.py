@@ -12,11 +12,12 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationEr
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load
-from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard
+from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard, merge
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.variables import declared_variables, where
 
 GROUP = "dos_hosts"
+SECRETS = "dos_secrets"
 FACTS = "dos_run_facts"  # what `dos.vm.host_info` is registered as
 
 
@@ -38,6 +39,13 @@ class SiteReader:
         groups = self._variables.get("groups", {})
         return tuple(groups.get(GROUP) or self._variables.get("ansible_play_hosts_all", ()))
 
+    def secret_values(self, names: Iterable[str]) -> dict[str, str]:
+        """The values of the secrets that are declared under these names; a name without a value is left out."""
+        raw = {name: value for name, value in declared_variables(self._variables).items() if name.startswith(SECRETS)}
+        declared = merge({name: self._templar.template(value) for name, value in raw.items()}, where)[0]["secrets"]
+        held = {name: declared.get(name, {}).get("value") for name in names}
+        return {name: str(value) for name, value in held.items() if value is not None}
+
     @staticmethod
     def counts(site: Site) -> dict[str, int]:
         """How much there is of each kind."""
@@ -53,8 +61,8 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
         if told.get("facts"):
             found[host] = HostState(
                 facts=decode(HostFacts, told["facts"], path=f"facts of {host}"),
-                domains={name: bool(held.get("ours")) for name, held in told.get("domains", {}).items()},
-                volumes=frozenset(told.get("volumes", ())),
+                domains={held["name"]: bool(held["ours"]) for held in told["domains"]},
+                volumes=frozenset(held["name"] for held in told["volumes"]),
             )
     return found
 

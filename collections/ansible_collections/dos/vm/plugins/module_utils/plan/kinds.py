@@ -37,7 +37,7 @@ KINDS: Mapping[KindName, Kind] = {
     kind.name: kind
     for kind in (
         Kind("secret", Secret, "secrets", secret.plan, secret.needs),
-        Kind("pool", Pool, "pools", pool.plan, pool.needs),
+        Kind("pool", Pool, "pools", pool.plan, pool.needs, pool.leave),
         Kind("volume", Volume, "volumes", volume.plan, volume.needs, volume.leave),
         Kind("nwfilter", Nwfilter, "nwfilters", nwfilter.plan, nwfilter.needs),
         Kind("network", Network, "networks", network.plan, network.needs),

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..model.address import Address
 from ..model.pool import Pool
 from ..xml.pool import SHAPE, render
 from .action import Action, Build, SetAutostart, Start, Stop
-from .definition import change, classified, creation, definition_of, differ, foreign, powered, redefined, with_own_uuid
+from .definition import change, classified, creation, definition_of, differ, foreign, powered, redefined, removal, with_own_uuid
 from .disruption import Disruption
 from .plan import Context, Observed, Plan
 
@@ -46,6 +47,18 @@ def _rebuilt(address: Address, define: Action, observed: Observed, pool: Pool) -
     if pool.autostart != observed.autostart:
         actions.append(SetAutostart(address=address, on=pool.autostart))
     return [*actions, Start(address=address)] if pool.active else actions
+
+
+def leave(observed: Observed, context: Context) -> Plan:
+    """What becomes of a pool that nobody declares: it goes when nothing is left in it (POOL-06), and its directory never."""
+    prefix = f"{observed.address.name}/"
+    held = [address for address in context.observed if address.kind == "volume" and address.name.startswith(prefix)]
+    kept = [str(address) for address in held if str(address) not in context.permission.data_loss]
+    plan = removal(observed, context)
+    if not kept or not context.permission.prune:
+        return plan
+    reason = f"no longer declared, and kept for what it holds: {', '.join(kept[:5])}{' …' if len(kept) > 5 else ''}"
+    return replace(plan, verdict="left", actions=(), withheld=plan.actions, needs="data_loss", reason=reason)
 
 
 def needs(pool: Pool) -> Iterator[Address]:

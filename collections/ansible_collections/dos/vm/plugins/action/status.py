@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`dos.vm.status`: a table of machines from what every host told of itself, and what is on the hosts that is not ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.dos.vm.plugins.module_utils.model.types import ByteSize
+from ansible_collections.dos.vm.plugins.plugin_utils.report import table
+from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS
+
+display = Display()
+COLUMNS = {
+    "name": "MACHINE",
+    "project": "PROJECT",
+    "host": "HOST",
+    "state": "STATE",
+    "vcpus": "VCPUS",
+    "size": "MEMORY",
+    "addresses": "ADDRESS",
+    "console": "CONSOLE",
+}
+
+
+class ActionModule(ActionBase):
+    """Returns the rows it shows, `machines`, and by host what is `unmanaged`."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset()
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        told = {host: variables["hostvars"][host].get(FACTS) or {} for host in variables["ansible_play_hosts_all"]}
+        machines = sorted((row for host, held in told.items() for row in _rows(host, held)), key=_running_first)
+        for line in table(machines, COLUMNS):
+            display.display(line)
+        unmanaged = {host: _foreign(held) for host, held in told.items() if _foreign(held)}
+        for host, names in unmanaged.items():
+            display.display(f"not ours on {host}: {', '.join(names)}", color="dark gray")
+        silent = [host for host, held in told.items() if "facts" not in held]
+        if silent:
+            display.display(f"no answer from: {', '.join(silent)}", color="red")
+        return {**result, "changed": False, "machines": machines, "unmanaged": unmanaged, "silent": silent}
+
+
+def _rows(host: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    addresses = _addresses(told)
+    for domain in told.get("domains", ()):
+        if domain["ours"]:
+            found = [ip for mac in domain.get("macs", ()) for ip in addresses.get(mac, ())]
+            size = str(ByteSize(domain["memory"] or 0))
+            yield {**domain, "host": host, "size": size, "addresses": found if domain["active"] else []}
+
+
+def _running_first(row: Mapping[str, Any]) -> tuple[bool, str]:
+    """VM-05: machines that are on come first."""
+    return not row["active"], row["name"]
+
+
+def _addresses(told: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The addresses that each MAC holds a lease of now."""
+    found: dict[str, list[str]] = {}
+    for network in told.get("networks", ()):
+        for lease in network.get("leases", ()):
+            if not lease.get("expires") or lease["expires"] > time.time():
+                found.setdefault(lease["mac"], []).append(lease["ip"])
+    return found
+
+
+def _foreign(told: Mapping[str, Any]) -> list[str]:
+    return [address for address in told.get("unmanaged", ()) if address.split()[0] in ("domain", "network", "pool")]

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A machine becomes a domain: its disks from volumes and images, its cards with addresses and filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model.address import Mark
+from ..model.domain import Disk, Domain, Interface, Serial
+from ..model.types import AbsolutePath, Name
+from ..site.instance import Instance, InstanceDisk, InstanceInterface
+from ..site.site import Site
+from .machine import Machine
+
+LOGS = "/var/log/libvirt/qemu"
+
+# What an instance says in the very words of a domain.
+SAME = (
+    "description", "virt_type", "arch", "machine", "vcpus", "memory", "cpu", "firmware", "boot", "boot_menu",
+    "boot_menu_timeout", "bios_serial", "reboot_timeout", "kernel", "initrd", "cmdline", "clock", "graphics", "video",
+    "tablet", "rng", "balloon", "balloon_period", "agent", "autostart", "stop_timeout", "xml",
+)  # fmt: skip
+
+
+def compile_domain(site: Site, machine: Machine) -> Domain:
+    """The domain of a machine that has its addresses."""
+    instance = machine.instance
+    return Domain(
+        name=machine.name,
+        title=machine.vm.label or instance.label,
+        disks=tuple(_disk(site, machine, target, disk) for target, disk in machine.targets()),
+        interfaces=tuple(_card(site, machine, place) for place in range(len(instance.interfaces))),
+        serial=_serial(instance, machine.name),
+        active=machine.on,
+        mark=Mark(site=site.name, project=instance.project, origin=machine.path),
+        **{name: getattr(instance, name) for name in SAME},
+    )
+
+
+def _serial(instance: Instance, name: str) -> Serial | None:
+    return Serial(log=AbsolutePath(f"{LOGS}/{name}-serial.log")) if instance.serial and instance.serial.log else None
+
+
+def _disk(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> Disk:
+    same = ("device", "cache", "copy_on_read", "removable", "tray", "startup_policy", "relabel", "serial", "boot_order")
+    return Disk(
+        target=target,
+        bus=machine.bus(disk),
+        read_only=disk.read_only or disk.device == "cdrom",
+        **{name: getattr(disk, name) for name in same},
+        **_source(site, machine, target, disk),
+    )
+
+
+def _source(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> dict[str, Any]:
+    """Where a disk's data is: a declared volume, a volume of the machine's own, an image, or nowhere."""
+    if disk.volume:
+        volume = site.volumes[disk.volume]
+        return {"pool": volume.pool, "volume": disk.volume, "format": volume.format, "shareable": volume.shareable}
+    if disk.pool:
+        return {"pool": disk.pool, "volume": Name(machine.own_volume(target)), "format": disk.format or "qcow2"}
+    if disk.image is None:
+        return {}
+    image = site.images[disk.image]
+    # A read-only image under a writable disk: what is written lives until the machine stops (IMG-04).
+    overlay = image.read_only and disk.device == "disk" and not disk.read_only
+    return {"file": image.file, "format": image.format, "transient": overlay}
+
+
+def _card(site: Site, machine: Machine, place: int) -> Interface:
+    card = machine.instance.interfaces[place]
+    same = ("port_group", "tap", "model", "link", "mtu", "bandwidth", "boot_order", "boot_rom")
+    return Interface(
+        mac=machine.addresses[place],
+        **_plug(site, card),
+        **_filter(site, machine, card),
+        **{name: getattr(card, name) for name in same},
+    )
+
+
+def _plug(site: Site, card: InstanceInterface) -> dict[str, Any]:
+    return {"network": card.network}
+
+
+def _filter(site: Site, machine: Machine, card: InstanceInterface) -> dict[str, Any]:
+    if card.security_group is None:
+        return {}
+    group = site.security_groups[card.security_group]
+    address = machine.address(card)
+    # With the address known the filter need not learn it, and holds from the first packet.
+    values = {**({"IP": str(address)} if address else {}), **(card.filter_parameters or {})}
+    return {"filter": group.filter, "filter_parameters": values or None}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A machine: one VM of an instance, with all that its instance says for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ..model.types import Address, Mac, Name
+from ..site.instance import Instance, InstanceDisk, InstanceInterface, Vm
+from ..site.site import Site
+
+Bus = Literal["virtio", "sata", "ide", "scsi", "usb"]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+PREFIXES = {"virtio": "vd", "ide": "hd"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A VM as it will be compiled. `addresses` has the MAC of every card, by its place; `on` is what is intended now."""
+
+    name: Name
+    instance_name: str
+    instance: Instance
+    vm: Vm
+    active: bool  # whether instance and project let it run at all
+    on: bool = False
+    addresses: tuple[Mac, ...] = field(default=())
+
+    @property
+    def path(self) -> str:
+        """Where it is declared."""
+        return f"dos_instances.{self.instance_name}.vms.{self.name}"
+
+    @property
+    def declared_on(self) -> bool:
+        return self.vm.power == "on" and self.active
+
+    def mac(self, place: int) -> Mac | None:
+        """The MAC that somebody wrote for the card: the machine's own, or its instance's."""
+        card = self.instance.interfaces[place]
+        return (self.vm.mac or {}).get(card.network) or card.mac
+
+    def address(self, card: InstanceInterface) -> Address | None:
+        """The address that somebody wrote for a card: the machine's own, or its instance's."""
+        return (self.vm.ip or {}).get(card.network) or card.ip
+
+    def cards_without_mac(self) -> Iterator[str]:
+        """The places of the cards that need one computed."""
+        return (str(place) for place in range(len(self.instance.interfaces)) if self.mac(place) is None)
+
+    def macs(self) -> Iterator[Mac]:
+        """The addresses that somebody wrote."""
+        return (mac for place in range(len(self.instance.interfaces)) if (mac := self.mac(place)))
+
+    def settled(self, macs: Mapping[tuple[str, str], Mac], *, on: bool) -> Machine:
+        """The machine with every card's address and what it should be now."""
+        cards = range(len(self.instance.interfaces))
+        addresses = tuple(self.mac(place) or macs[self.name, str(place)] for place in cards)
+        return replace(self, addresses=addresses, on=on)
+
+    def targets(self) -> list[tuple[str, InstanceDisk]]:
+        """Its disks with their device names: the declared one, or the next of its bus."""
+        taken = {disk.target for disk in self.instance.disks if disk.target}
+        found: list[tuple[str, InstanceDisk]] = []
+        for disk in self.instance.disks:
+            target = disk.target or _next(PREFIXES.get(self.bus(disk), "sd"), taken)
+            taken.add(target)
+            found.append((target, disk))
+        return found
+
+    def bus(self, disk: InstanceDisk) -> Bus:
+        """The bus of a disk: the declared one, or what suits the device and the board (DOMX-06)."""
+        if disk.bus:
+            return disk.bus
+        if disk.device == "disk":
+            return "virtio"
+        return (
+            "ide"
+            if self.instance.machine.startswith(("pc-i440fx", "pc")) and "q35" not in self.instance.machine
+            else "sata"
+        )
+
+    def own_volume(self, target: str) -> str:
+        """The name of the volume that this machine alone has for a disk."""
+        return f"{self.name}-{target}"
+
+    def own_disks(self, site: Site) -> frozenset[str]:
+        """The volumes that are made for this machine, as `pool/name`, in pools that are not the same on every host."""
+        return frozenset(
+            f"{disk.pool}/{self.own_volume(target)}"
+            for target, disk in self.targets()
+            if disk.pool and not disk.volume and not site.pools[disk.pool].shared
+        )
+
+    def hosts(self, site: Site) -> frozenset[str] | None:
+        """The hosts it may run on: its own binding, narrowed by its pools, images and networks; `None` for any."""
+        allowed: set[str] | None = None
+        for bound in self._bindings(site):
+            if bound is not None:
+                allowed = set(bound) if allowed is None else allowed & bound
+        return None if allowed is None else frozenset(allowed)
+
+    def _bindings(self, site: Site) -> Iterator[frozenset[str] | None]:
+        yield frozenset([self.vm.host]) if self.vm.host else None
+        yield site.hosts_of(self.instance)
+        for disk in self.instance.disks:
+            pool = site.volumes[disk.volume].pool if disk.volume else disk.pool
+            yield site.hosts_of(site.pools[pool]) if pool else None
+            yield site.hosts_of(site.images[disk.image]) if disk.image else None
+            volume = site.volumes[disk.volume] if disk.volume else None
+            yield frozenset([volume.host]) if volume and volume.host else None
+        for card in self.instance.interfaces:
+            yield site.hosts_of(site.networks[card.network])
+
+
+def machines(site: Site) -> list[Machine]:
+    """Every machine of the site, in the order of its declaration."""
+    found: list[Machine] = []
+    for name, instance in site.instances.items():
+        active = instance.enabled and site.projects[instance.project].active
+        found += [
+            Machine(name=vm_name, instance_name=name, instance=instance, vm=vm, active=active)
+            for vm_name, vm in instance.machines(name).items()
+        ]
+    return found
+
+
+def _next(prefix: str, taken: set[str]) -> str:
+    return next(f"{prefix}{letter}" for letter in LETTERS if f"{prefix}{letter}" not in taken)

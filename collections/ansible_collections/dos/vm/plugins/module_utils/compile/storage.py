@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pools and volumes as one host holds them: declared ones, and those that each machine has of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..model.pool import Pool
+from ..model.types import Name
+from ..model.volume import Backing, Volume
+from ..site.instance import InstanceDisk
+from ..site.pool import Pool as SitePool
+from ..site.site import Site
+from ..site.volume import Volume as SiteVolume
+from .machine import Machine
+
+
+def compile_pool(name: Name, pool: SitePool) -> Pool:
+    """The pool as a host holds it."""
+    return Pool(name=name, type=pool.type, path=pool.path, permissions=pool.permissions, autostart=pool.autostart)
+
+
+def compile_volumes(site: Site, host: str, here: Iterable[Machine], first: Mapping[Name, str]) -> tuple[Volume, ...]:
+    """The volumes of one host. `first` names, for a pool that all hosts share, the one host that makes its volumes."""
+    found: dict[tuple[str, str], Volume] = {}
+    for machine in here:
+        for target, disk in machine.targets():
+            if disk.pool and not disk.volume:
+                volume = _own(site, machine, target, disk, disk.pool)
+                found[volume.pool, volume.name] = volume
+            elif disk.volume:
+                for name in _with_bases(site, disk.volume):
+                    found[site.volumes[name].pool, name] = _declared(site, name)
+    for name, declared in site.volumes.items():
+        if _belongs(site, declared, host, first):
+            found[declared.pool, name] = _declared(site, name)
+    return tuple(found.values())
+
+
+def _belongs(site: Site, volume: SiteVolume, host: str, first: Mapping[Name, str]) -> bool:
+    """Whether this host makes the volume though no machine here uses it."""
+    pool = site.pools[volume.pool]
+    if pool.shared:
+        return first.get(volume.pool) == host
+    bound = site.hosts_of(pool) or frozenset(site.hosts)
+    return volume.host == host or bound == {host}
+
+
+def _with_bases(site: Site, name: Name | None) -> Iterator[Name]:
+    while name is not None:
+        yield name
+        name = site.volumes[name].base
+
+
+def _declared(site: Site, name: Name) -> Volume:
+    held = site.volumes[name]
+    same = ("pool", "capacity", "format", "permissions", "compat", "lazy_refcounts")
+    return Volume(name=name, backing=_backing(site, held), **{field: getattr(held, field) for field in same})
+
+
+def _backing(site: Site, held: SiteVolume) -> Backing | None:
+    if held.image:
+        image = site.images[held.image]
+        return Backing(path=image.file, format=image.format)
+    return Backing(volume=held.base, format=site.volumes[held.base].format) if held.base else None
+
+
+def _own(site: Site, machine: Machine, target: str, disk: InstanceDisk, pool: Name) -> Volume:
+    """The volume that one machine has for one disk: layered over an image, or blank."""
+    image = site.images[disk.image] if disk.image else None
+    return Volume(
+        name=Name(machine.own_volume(target)),
+        pool=pool,
+        capacity=disk.capacity,
+        format=disk.format or "qcow2",
+        backing=Backing(path=image.file, format=image.format) if image else None,
+    )
