@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -11,6 +12,11 @@ from .declaration import declaration, option
 from .network import Bandwidth
 from .types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid
 from .volume import Format
+
+# What libvirt's schema takes.
+VARIABLE = re.compile(r"[A-Za-z0-9_]+")
+VALUES = re.compile(r"[A-Za-z0-9_.:]+(,[A-Za-z0-9_.:]+)*")
+DISK_SERIAL = re.compile(r"[A-Za-z0-9_.+ -]+")
 
 Cache = Literal["default", "none", "directsync", "unsafe", "writeback", "writethrough"]
 
@@ -93,6 +99,8 @@ class Disk:
             yield "transient", "means nothing for what is never written"
         if self.transient and self.volume:
             yield "transient", "is for files: libvirt makes no overlay of a volume, write file with the volume's path"
+        if self.serial is not None and not DISK_SERIAL.fullmatch(self.serial):
+            yield "serial", "must be letters, digits, spaces and '_', '.', '+', '-'"
         if self.shareable and source and self.format != "raw":
             yield "shareable", "is for raw images: several writers would ruin the tables of any other format"
         if self.startup_policy and not source:
@@ -111,7 +119,9 @@ class Interface:
         "Name of the tap device; libvirt's own when not given.", spec="NIC-T1.4", default=None
     )
     filter: Name | None = option("Filter laid on the card.", spec="NIC-T1.5", default=None)
-    filter_parameters: dict[str, str] | None = option("Variables of the filter.", spec="NWF-01", default=None)
+    filter_parameters: dict[str, str] | None = option(
+        "Variables of the filter; several values of one with commas between.", spec="NWF-01", default=None
+    )
     model: Literal["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"] = option(
         "Model of the card.", spec="NIC-T1.6", default="virtio"
     )
@@ -137,6 +147,14 @@ class Interface:
             )
         if self.filter_parameters and self.filter is None:
             yield "filter_parameters", "are for a filter, and none is named"
+        if self.filter and not self.filter[0].isalpha():
+            yield "filter", f"{self.filter} begins with a digit, which libvirt refuses in the name of a filter"
+        for name, value in (self.filter_parameters or {}).items():
+            if not VARIABLE.fullmatch(name) or not VALUES.fullmatch(value):
+                yield (
+                    f"filter_parameters.{name}",
+                    "must be letters, digits, '_', '.' and ':'; several values have commas between",
+                )
 
 
 @declaration

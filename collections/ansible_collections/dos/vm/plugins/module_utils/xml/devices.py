@@ -103,7 +103,8 @@ def interface(card: Interface) -> Element:
 
 
 def _parameters(card: Interface) -> list[Element]:
-    return [E("parameter", name=name, value=value) for name, value in (card.filter_parameters or {}).items()]
+    given = (card.filter_parameters or {}).items()
+    return [E("parameter", name=name, value=value) for name, values in given for value in values.split(",")]
 
 
 def _serial(domain: Domain) -> Element:
@@ -338,7 +339,7 @@ INTERFACE = shape(
     shape(
         "filterref",
         Attr("filter"),
-        shape("parameter", Attr("name"), Attr("value"), key="@name", field="filter_parameters"),
+        shape("parameter", Attr("name"), Attr("value"), key=("@name", "@value"), field="filter_parameters"),
         field=".",
     ),
     shape("link", Attr("state", field="link", default="up"), field="."),
@@ -534,7 +535,11 @@ def _read_graphics(console: Element) -> dict[str, Any]:
 
 def _by_name(element: Element | None, tag: str, value: str) -> dict[str, str] | None:
     held = [] if element is None else element.iterfind(tag)
-    return {child.get("name", ""): child.get(value, "") for child in held} or None
+    found: dict[str, str] = {}
+    for child in held:
+        name, one = child.get("name", ""), child.get(value, "")
+        found[name] = f"{found[name]},{one}" if name in found else one
+    return found or None
 
 
 def _number(element: Element | None, name: str) -> int | None:

@@ -14,6 +14,10 @@ from dosvm.model.network import Bandwidth, Rate
 from dosvm.model.types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid
 
 names = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,20}", fullmatch=True).map(Name)
+filters = st.from_regex(r"[a-zA-Z][a-zA-Z0-9._-]{0,20}", fullmatch=True).map(Name)
+values = st.lists(st.from_regex(r"[a-zA-Z0-9_.:]{1,12}", fullmatch=True), min_size=1, max_size=3, unique=True).map(
+    ",".join
+)
 taps = st.from_regex(r"tap[a-z0-9]{1,8}", fullmatch=True).map(DeviceName)
 paths = st.from_regex(r"(/[a-zA-Z0-9_][a-zA-Z0-9_. +&<'-]{0,10}[a-z]){1,3}", fullmatch=True).map(AbsolutePath)
 # One line, no control characters, no white space at its ends: what XML and libvirt carry unchanged.
@@ -94,14 +98,14 @@ bandwidths = valid(Bandwidth, inbound=maybe(rates), outbound=maybe(rates)).filte
 def interfaces(draw: st.DrawFn, **fixed: Any) -> Interface:
     """A card on a network or a bridge."""
     plug = draw(st.sampled_from(["network", "bridge"]))
-    filtered = draw(maybe(names))
+    filtered = draw(maybe(filters))
     return Interface(
         network=draw(names) if plug == "network" else None,
         bridge=draw(taps) if plug == "bridge" else None,
         port_group=draw(maybe(names)) if plug == "network" else None,
         tap=draw(maybe(taps)),
         filter=filtered,
-        filter_parameters=draw(maybe(st.dictionaries(st.sampled_from(["IP", "MAC", "PORT"]), texts)))
+        filter_parameters=draw(maybe(st.dictionaries(st.sampled_from(["IP", "MAC", "PORT"]), values)))
         if filtered
         else None,
         model=draw(st.sampled_from(["virtio", "e1000", "e1000e", "rtl8139"])),
