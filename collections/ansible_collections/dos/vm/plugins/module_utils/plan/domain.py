@@ -112,10 +112,12 @@ def _sorted(address: Address, running: Difference) -> tuple[list[UpdateDevice], 
     for planned in classified(running.changes, DISRUPTION, Disruption.RESTART):
         held = planned.change
         row = next((row for row in LIVE if held.xpath == row or held.xpath.startswith(row + "/")), None)
-        if row is None or not held.key or not _in_place(running, row, held.key):
+        tag = row.split("/")[2] if row else ""
+        key = held.key(tag)
+        if row is None or not key or not _in_place(running, row, key):
             waiting.append(replace(planned, disruption=Disruption.RESTART))
         else:
-            devices[(row.split("/")[2], held.key)] = LIVE[row]
+            devices[tag, key] = LIVE[row]
     updates = [
         UpdateDevice(address=address, xml=compact(element), device=f"{word} {' '.join(key)}")
         for (tag, key), word in devices.items()

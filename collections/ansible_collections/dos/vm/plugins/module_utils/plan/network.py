@@ -97,7 +97,9 @@ def _classified(changes: Iterable[Change]) -> tuple[PlannedChange, ...]:
 
 def _updates(address: Address, running: Difference) -> Iterator[UpdateNetwork]:
     """The live updates, removals first so that a moved address is free before it is given again."""
-    touched = dict.fromkeys((row, held.key) for held in running.changes if (row := _live_row(held.xpath)))
+    touched = dict.fromkeys(
+        (row, held.key(row.rpartition("/")[2])) for held in running.changes if (row := _live_row(held.xpath))
+    )
     found = [update for row, key in touched for update in _update(address, running, row, key)]
     yield from sorted(found, key=lambda update: update.command != "delete")
 

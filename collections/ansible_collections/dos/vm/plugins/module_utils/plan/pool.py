@@ -31,6 +31,9 @@ def plan(pool: Pool, observed: Observed | None, context: Context) -> Plan:
         return refused
     changes = classified(difference.changes, DISRUPTION, Disruption.LIVE)
     power = powered(address, pool.active, pool.autostart, observed)
+    if pool.active and not observed.active:
+        # A run may have ended between the definition and the directory; building one that is there changes nothing.
+        power.insert(0, Build(address=address))
     if not changes:
         return change(address, difference, power)
     rebuilt = _rebuilt(address, redefined(address, difference), observed, pool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .build import compact
 from .mask import HIDDEN, masked
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 
+Step = tuple[str, tuple[str, ...]]  # a tag, and the identity of the element of that tag
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One difference.
 
     `xpath` is the place by tags alone (`network/ip/dhcp/host/@ip`): what the tables of `plan/` are written in. `path` is the
     place in the operator's words (`subnets[10.0.0.1].dhcp.hosts[52:54:00:00:00:01].ip`). `before` and `after` are texts,
-    `None` for nothing. `key` is the identity of the nearest keyed element, by which an action finds it.
+    `None` for nothing. `within` are the keyed elements on the way there, by which an action finds them again.
     """
 
     op: Literal["add", "remove", "replace"]
@@ -30,33 +33,51 @@ class Change:
     path: str
     before: str | None
     after: str | None
-    key: tuple[str, ...] = ()
+    within: tuple[Step, ...] = ()
+
+    def key(self, tag: str) -> tuple[str, ...]:
+        """The identity of the element of that tag that the change is in; empty when it is in none."""
+        return next((key for held, key in reversed(self.within) if held == tag), ())
+
+
+class _Place(NamedTuple):
+    """Where the walk is: by tags, in the operator's words, and by the keyed elements around it."""
+
+    xpath: str
+    path: str
+    within: tuple[Step, ...]
+
+    def attribute(self, name: str, word: str) -> _Place:
+        return _Place(f"{self.xpath}/@{name}", _dotted(self.path, word), self.within)
+
+    def child(self, tag: str, word: str, key: tuple[str, ...] = ()) -> _Place:
+        named = f"{word}[{' '.join(filter(None, key))}]" if any(key) else word
+        within = (*self.within, (tag, key)) if key else self.within
+        return _Place(f"{self.xpath}/{tag}", _dotted(self.path, named), within)
 
 
 def compare(observed: Element, desired: Element, shape: Shape) -> Iterator[Change]:
     """What must change for `observed` to become `desired`; both normalised."""
-    return _element(observed, desired, shape, shape.tag, "", ())
+    return _element(observed, desired, shape, _Place(shape.tag, "", ()))
 
 
-def _element(
-    observed: Element | None, desired: Element | None, shape: Shape, xpath: str, path: str, key: tuple[str, ...]
-) -> Iterator[Change]:
+def _element(observed: Element | None, desired: Element | None, shape: Shape, place: _Place) -> Iterator[Change]:
     if observed is not None and desired is not None and _same(observed, desired):
         return
     if shape.whole:
-        yield from _value(_shown(observed), _shown(desired), xpath, path, key, shape.secret)
+        yield from _value(_shown(observed), _shown(desired), place, shape.secret)
         return
     for name in _names(observed, desired):
         attribute = shape.attributes.get(name) or Attr(name)
         before = None if observed is None else observed.get(name)
         after = None if desired is None else desired.get(name)
-        where = _dotted(path, attribute.field or name)
-        yield from _value(before, after, f"{xpath}/@{name}", where, key, attribute.secret, attribute.show)
+        where = place.attribute(name, attribute.field or name)
+        yield from _value(before, after, where, attribute.secret, attribute.show)
     if shape.text:
         before = None if observed is None else observed.text or ""
         after = None if desired is None else desired.text or ""
-        yield from _value(before, after, xpath, path, key, shape.secret, shape.show)
-    yield from _children(observed, desired, shape, xpath, path, key)
+        yield from _value(before, after, place, shape.secret, shape.show)
+    yield from _children(observed, desired, shape, place)
 
 
 def _same(one: Element, other: Element) -> bool:
@@ -70,56 +91,40 @@ def _same(one: Element, other: Element) -> bool:
     )
 
 
-def _children(
-    observed: Element | None, desired: Element | None, shape: Shape, xpath: str, path: str, key: tuple[str, ...]
-) -> Iterator[Change]:
+def _children(observed: Element | None, desired: Element | None, shape: Shape, place: _Place) -> Iterator[Change]:
     before = dict(identified(observed, shape)) if observed is not None else {}
     after = dict(identified(desired, shape)) if desired is not None else {}
     for identity in [*before, *(identity for identity in after if identity not in before)]:
-        tag, own_key = identity
+        tag, key = identity
         old, new = before.get(identity), after.get(identity)
         known = shape.children.get(tag)
-        here = f"{xpath}/{tag}"
         if known is None:
-            yield from _value(_shown(old), _shown(new), here, _dotted(path, f"xml:{_bare(tag)}"), key, False)
+            yield from _value(_shown(old), _shown(new), place.child(tag, f"xml:{_bare(tag)}"), False)
             continue
         if known.quiet and (old is None or new is None):
             continue
-        word = known.field or tag
-        where = _dotted(path, f"{word}[{' '.join(filter(None, own_key))}]" if known.key and any(own_key) else word)
+        where = place.child(tag, known.field or tag, key if known.key else ())
         if (known.key or known.flag) and (old is None or new is None):
-            yield from _value(_shown(old), _shown(new), here, where, own_key, known.secret)
+            yield from _value(_shown(old), _shown(new), where, known.secret)
         else:
-            yield from _element(old, new, known, here, where, own_key or key)
-    yield from _order(before, after, shape, xpath, path, key)
+            yield from _element(old, new, known, where)
+    yield from _order(before, after, shape, place)
 
 
 def _order(
-    before: dict[tuple[str, tuple[str, ...]], Element],
-    after: dict[tuple[str, tuple[str, ...]], Element],
-    shape: Shape,
-    xpath: str,
-    path: str,
-    key: tuple[str, ...],
+    before: dict[Step, Element], after: dict[Step, Element], shape: Shape, place: _Place
 ) -> Iterator[Change]:
     for tag, known in shape.children.items():
         if not known.ordered:
             continue
         old, new = ([" ".join(own) for name, own in side if name == tag] for side in (before, after))
         if old != new and sorted(old) == sorted(new):
-            yield Change(
-                "replace", f"{xpath}/{tag}", _dotted(path, known.field or tag), ", ".join(old), ", ".join(new), key
-            )
+            where = place.child(tag, known.field or tag)
+            yield Change("replace", where.xpath, where.path, ", ".join(old), ", ".join(new), where.within)
 
 
 def _value(
-    before: str | None,
-    after: str | None,
-    xpath: str,
-    path: str,
-    key: tuple[str, ...],
-    secret: bool,
-    show: Show | None = None,
+    before: str | None, after: str | None, place: _Place, secret: bool, show: Show | None = None
 ) -> Iterator[Change]:
     if before == after:
         return
@@ -128,7 +133,7 @@ def _value(
         before, after = (side and HIDDEN for side in (before, after))
     elif show is not None:
         before, after = (side and show(side) for side in (before, after))
-    yield Change(op, xpath, path, before, after, key)
+    yield Change(op, place.xpath, place.path, before, after, place.within)
 
 
 def _names(observed: Element | None, desired: Element | None) -> list[str]:
