@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import grp
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from pathlib import Path
 
 RUN = Path("/run/dos-vm/libvirt")
 SYSTEMD = Path("/run/systemd/system")
+KVM = Path("/dev/kvm")
 #: libvirtd first asks every QEMU binary what it can do; on a slow machine that is most of its start.
 PATIENCE = 60.0  # seconds
 
@@ -112,11 +114,28 @@ def start(daemon: Daemon, run: Path) -> None:
         raise NotUpError(f"{daemon.name} was started and does not answer on {daemon.socket}")
 
 
-def up(run: Path) -> list[str]:
-    """Starts what does not answer; returns one sentence a daemon that was started, so none when all was well."""
-    if all(daemon.answers() for daemon in DAEMONS):
+def let_qemu_open_kvm() -> list[str]:
+    """Gives /dev/kvm to the group that Debian's udev rule gives it to, where no udev runs.
+
+    libvirt throws away what it learnt of QEMU for as long as QEMU may not open the device: 4 to 8 s with every question.
+    """
+    try:
+        group = grp.getgrnam("kvm").gr_gid
+        held = KVM.stat()
+    except (KeyError, FileNotFoundError):
         return []
-    started = []
+    if SYSTEMD.is_dir() or os.geteuid() != 0 or (held.st_gid == group and held.st_mode & 0o060 == 0o060):
+        return []
+    os.chown(KVM, -1, group)
+    KVM.chmod(0o660)
+    return [f"{KVM} has been given to the group kvm"]
+
+
+def up(run: Path) -> list[str]:
+    """Starts what does not answer; returns one sentence for each thing that was done, so none when all was well."""
+    started = let_qemu_open_kvm()
+    if all(daemon.answers() for daemon in DAEMONS):
+        return started
     with one_at_a_time(run):
         for daemon in DAEMONS:
             if not daemon.answers():

@@ -447,12 +447,11 @@ class FakeHypervisor:
         if action.live:
             self._refuse_active(action, held, expected=True)
         # Both or neither, as libvirt does it.
-        changed = [deepcopy(tree) for tree in (held.xml, held.live if action.live else None) if tree is not None]
-        for tree in changed:
-            _update(action, tree)
-        held.xml = changed[0]
-        if action.live:
-            held.live = changed[1]
+        xml, live = deepcopy(held.xml), deepcopy(held.live)
+        for tree in (xml if action.config else None, live if action.live else None):
+            if tree is not None:
+                _update(action, tree)
+        held.xml, held.live = xml, live
 
     @_perform.register
     def _attach_device(self, action: AttachDevice, secrets: Mapping[str, bytes]) -> None:

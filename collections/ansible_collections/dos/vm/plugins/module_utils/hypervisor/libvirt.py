@@ -44,6 +44,7 @@ from ..plan.action import (
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import mark_of
+from ..xml.secret import read_description
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -119,7 +120,7 @@ class LibvirtHypervisor:
                 arch=arch,
                 cpu_model=capabilities.findtext("host/cpu/model") or "",
                 cpus=cpus,
-                memory=ByteSize(mebibytes * 2**20),
+                memory=ByteSize(_memory(self._connection) or mebibytes * 2**20),
                 free_memory=ByteSize(self._connection.getFreeMemory()),
                 kvm=_offers_kvm(capabilities, arch) and kvm_works(arch),
                 libvirt=libvirt_version,
@@ -155,8 +156,7 @@ class LibvirtHypervisor:
     def _look_at_secrets(self, site: str) -> list[Observed]:
         def look(secret: Any) -> Iterator[Observed]:
             xml = parse(secret.XMLDesc())
-            # libvirt keeps no name; ours are found by their usage, which is the name unless the operator says otherwise.
-            address = Address("secret", secret.usageID() or secret.UUIDString())
+            address = Address("secret", _secret_name(secret, xml))
             uuid, description = secret.UUIDString(), xml.findtext("description") or ""
             ours = uuid == own_uuid(site, address)
             yield Observed(address=address, xml=xml, ours=ours, info={"description": description, "uuid": uuid})
@@ -384,10 +384,26 @@ class LibvirtHypervisor:
     def _find_secret(self, name: str) -> Any:
         if name not in self._secret_uuids:
             held = self._connection.listAllSecrets()
-            self._secret_uuids |= {secret.usageID(): secret.UUIDString() for secret in held}
+            self._secret_uuids |= {
+                _secret_name(secret, parse(secret.XMLDesc())): secret.UUIDString() for secret in held
+            }
         if name not in self._secret_uuids:
-            raise HypervisorError(f"find secret {name}", "the host has none whose usage is that")
+            raise HypervisorError(f"find secret {name}", "the host has none of that name")
         return self._connection.secretLookupByUUIDString(self._secret_uuids[name])
+
+
+def _memory(connection: Any) -> int | None:
+    """Bytes of memory there are now; getInfo has what the NUMA nodes had at boot, which may be less."""
+    try:
+        return int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024
+    except libvirt.libvirtError:
+        return None  # a driver without such statistics
+
+
+def _secret_name(secret: Any, xml: Element) -> str:
+    # libvirt keeps no name: ours is noted in the description, that of others is what they are found by.
+    noted = read_description(xml.findtext("description")).name
+    return noted or secret.usageID() or secret.UUIDString()
 
 
 # Connecting and refusing

@@ -214,7 +214,8 @@ def _union(alternatives: list[Any]) -> Decoder:
                 return value
             attempts.append(attempt.problems)
         # The alternative that got furthest into the value is the one that was meant.
-        report.problems.extend(max(attempts, key=lambda problems: len(problems[0].path)))
+        furthest: list[Problem] = max(attempts, key=lambda problems: len(problems[0].path))
+        report.problems.extend(furthest)
         return _BAD
 
     return run

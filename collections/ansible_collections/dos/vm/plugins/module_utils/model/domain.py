@@ -89,6 +89,8 @@ class Disk:
             yield "format", "is required with a source, write qcow2 or raw"
         if self.volume and self.device == "cdrom":
             yield "volume", "an optical drive takes a file (DISK-T1.1)"
+        if self.read_only and self.device == "disk" and self.bus in ("sata", "ide"):
+            yield "read_only", f"QEMU has no read-only disks on {self.bus}, write bus: virtio, scsi or usb (DISK-T1.9)"
         if self.removable and self.bus != "usb":
             yield "removable", "is for bus usb (DISK-T1.8)"
         if self.tray == "open" and self.device != "cdrom":
@@ -97,12 +99,19 @@ class Disk:
             yield "bus", "an optical drive cannot be on virtio, write sata, ide or scsi"
         if self.transient and (self.read_only or self.device == "cdrom"):
             yield "transient", "means nothing for what is never written"
+        if self.transient and self.bus in ("sata", "ide"):
+            yield (
+                "transient",
+                f"cannot be on {self.bus}: the overlay is plugged in at start, write bus: virtio, scsi or usb",
+            )
         if self.transient and self.volume:
             yield "transient", "is for files: libvirt makes no overlay of a volume, write file with the volume's path"
         if self.serial is not None and not DISK_SERIAL.fullmatch(self.serial):
             yield "serial", "must be letters, digits, spaces and '_', '.', '+', '-'"
         if self.shareable and source and self.format != "raw":
             yield "shareable", "is for raw images: several writers would ruin the tables of any other format"
+        if self.startup_policy == "requisite" and self.device == "disk":
+            yield "startup_policy", "requisite is for optical drives, write mandatory or optional (AMB-31)"
         if self.startup_policy and not source:
             yield "startup_policy", "needs a medium that may be missing"
 
@@ -196,6 +205,9 @@ class Graphics:
     file_transfer: bool | None = option("Whether files may be sent to the guest.", spec="GFX-T1.18", default=None)
 
     def check(self) -> Iterator[tuple[str, str]]:
+        for name in ("password_valid_to", "keep_connections"):
+            if getattr(self, name) and self.password is None:
+                yield name, "needs a password"
         spice_only = ("tls_port", "channels", "image_compression", "jpeg_compression", "zlib_compression", "streaming",
                       "playback_compression", "file_transfer")  # fmt: skip
         if self.type == "vnc":
@@ -257,7 +269,7 @@ class Domain:
         spec="INST-T1.8",
         default=-1,
         low=-1,
-        high=65535,
+        high=32767,
     )
     kernel: AbsolutePath | None = option("Kernel on the host, for a boot without firmware disk.", default=None)
     initrd: AbsolutePath | None = option("Initial RAM disk for the kernel.", default=None)

@@ -10,7 +10,18 @@ from ..model.address import Address
 from ..model.pool import Pool
 from ..xml.pool import SHAPE, render
 from .action import Action, Build, SetAutostart, Start, Stop
-from .definition import change, classified, creation, definition_of, differ, foreign, powered, redefined, removal, with_own_uuid
+from .definition import (
+    change,
+    classified,
+    creation,
+    definition_of,
+    differ,
+    foreign,
+    powered,
+    redefined,
+    removal,
+    with_own_uuid,
+)
 from .disruption import Disruption
 from .plan import Context, Observed, Plan
 

@@ -17,7 +17,7 @@ from .plan import Context, Observed, Plan
 def plan(secret: Secret, observed: Observed | None, context: Context) -> Plan:
     """Pure: the plan for one secret."""
     address = Address("secret", secret.name)
-    noted = None if observed is None else read_description(observed.xml.findtext("description"))[1]
+    noted = None if observed is None else read_description(observed.xml.findtext("description")).digest
     digest = context.digests.get(secret.name)
     difference = differ(
         with_own_uuid(render(secret, digest or noted), address, observed, context), definition_of(observed), SHAPE

@@ -111,9 +111,7 @@ def _children(observed: Element | None, desired: Element | None, shape: Shape, p
     yield from _order(before, after, shape, place)
 
 
-def _order(
-    before: dict[Step, Element], after: dict[Step, Element], shape: Shape, place: _Place
-) -> Iterator[Change]:
+def _order(before: dict[Step, Element], after: dict[Step, Element], shape: Shape, place: _Place) -> Iterator[Change]:
     for tag, known in shape.children.items():
         if not known.ordered:
             continue

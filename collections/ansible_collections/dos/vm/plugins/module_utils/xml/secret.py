@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`<secret>`: see https://libvirt.org/formatsecret.html.
 
-libvirt never hands a private secret out again (SECO-02), so what tells whether its value is the declared one is a digest
-of it, slow to compute and salted with the secret's UUID, that we keep at the end of the description.
+libvirt keeps no name of a secret and never hands a private value out again (SECO-02). So the end of the description has the
+name, and a digest of the value, slow to compute and salted with the secret's UUID: `[dos.vm:NAME:DIGEST]`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..model.secret import Secret
 from .build import E
@@ -20,15 +20,24 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 USAGE = {"volume": "volume", "iscsi": "target", "ceph": "name", "tls": "name", "vtpm": "name"}
-DIGEST = re.compile(r"^(?P<text>.*?) ?\[dos\.vm:(?P<digest>[0-9a-f]+)\]$", re.DOTALL)
+NOTE = re.compile(r"^(?P<text>.*?) ?\[dos\.vm:(?P<name>[^:\]]+)(:(?P<digest>[0-9a-f]+))?\]$", re.DOTALL)
+
+
+class Note(NamedTuple):
+    """A description taken apart: as it was declared, and what we noted, each `None` when there is none."""
+
+    text: str | None
+    name: str | None = None
+    digest: str | None = None
 
 
 def render(secret: Secret, digest: str | None = None) -> Element:
     """The XML of a declared secret; `digest` says which value it has been given."""
-    noted = " ".join(filter(None, (secret.description, digest and f"[dos.vm:{digest}]")))
+    note = f"[dos.vm:{':'.join(filter(None, (secret.name, digest)))}]"
+    noted = " ".join(filter(None, (secret.description, note)))
     return E(
         "secret",
-        noted and E("description", noted),
+        E("description", noted),
         E("usage", E(USAGE[secret.usage_type], secret.usage or secret.name), type=secret.usage_type),
         ephemeral=False,
         private=True,
@@ -51,21 +60,23 @@ SHAPE = shape(
 
 
 def parse(element: Element) -> dict[str, Any]:
-    """What a `Secret` must declare to render like `element`, except for its name, which libvirt does not keep."""
+    """What a `Secret` must declare to render like `element`; one that is not ours has its usage for a name."""
     usage = element.find("usage")
     kind = None if usage is None else usage.get("type")
-    text = read_description(element.findtext("description"))[0]
+    note = read_description(element.findtext("description"))
+    held = None if usage is None or kind is None else usage.findtext(USAGE[kind])
     return pruned(
+        name=note.name or held,
         usage_type=kind,
-        usage=None if usage is None or kind is None else usage.findtext(USAGE[kind]),
-        description=text,
+        usage=held,
+        description=note.text,
     )
 
 
-def read_description(text: str | None) -> tuple[str | None, str | None]:
-    """The description as it was declared, and the digest of the value, each `None` when there is none."""
-    noted = DIGEST.match(text or "")
-    return (noted["text"] or None, noted["digest"]) if noted else (text, None)
+def read_description(text: str | None) -> Note:
+    """The description as it was declared, and what we noted at its end."""
+    noted = NOTE.match(text or "")
+    return Note(noted["text"] or None, noted["name"], noted["digest"]) if noted else Note(text)
 
 
 def digest(value: bytes, salt: str) -> str:

@@ -26,6 +26,8 @@ def render(volume: Volume, pool_path: str, backing_capacity: int | None = None) 
     volume gets when it declares no capacity of its own.
     """
     capacity = volume.capacity if volume.capacity is not None else backing_capacity
+    if capacity is not None and volume.format != "raw":
+        capacity = ByteSize(capacity).kib * 1024  # what qemu-img makes of it
     compat = volume.compat or ("1.1" if volume.lazy_refcounts else None)
     return E(
         "volume",
