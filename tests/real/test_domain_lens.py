@@ -7,6 +7,7 @@ what this libvirt refuses to define for that reason is skipped, and the reason i
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -118,7 +119,12 @@ def test_a_defined_case_is_as_declared(host: Any, case: Case) -> None:
 
 
 def test_any_defined_domain_is_as_declared(host: Any) -> None:
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=int(os.environ.get("DOSVM_EXAMPLES", "30")),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
     @given(domains(virt_type="qemu"))
     def law(declared: Domain) -> None:
         declared = replace(here(declared), memory=ByteSize(64 * 2**20))

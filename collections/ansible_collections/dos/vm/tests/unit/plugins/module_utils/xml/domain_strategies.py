@@ -69,8 +69,9 @@ def disks(draw: st.DrawFn, **fixed: Any) -> Disk:
         )
     bus = draw(st.sampled_from([None, "virtio", "sata", "scsi", "usb"]))
     source = draw(sources)
-    ways: list[dict[str, bool]] = [{}, {"read_only": True}]
-    ways += [{"transient": True}] if "file" in source else []
+    ways: list[dict[str, bool]] = [{}]
+    ways += [{"read_only": True}] if bus != "sata" else []
+    ways += [{"transient": True}] if "file" in source and bus != "sata" else []
     ways += [{"shareable": True}] if source["format"] == "raw" else []
     writable = draw(st.sampled_from(ways))
     return Disk(
@@ -78,7 +79,7 @@ def disks(draw: st.DrawFn, **fixed: Any) -> Disk:
         cache=draw(st.sampled_from([None, "default", "none", "unsafe", "writeback", "writethrough"])),
         discard=draw(st.sampled_from([None, "unmap", "ignore"])),
         removable=bus == "usb" and draw(flags),
-        startup_policy=draw(maybe(st.sampled_from(["mandatory", "requisite", "optional"]))),
+        startup_policy=draw(maybe(st.sampled_from(["mandatory", "optional"]))),
         relabel=draw(maybe(flags)),
         serial=draw(maybe(st.from_regex(r"[A-Za-z0-9_]{1,12}", fullmatch=True))),
         copy_on_read=not writable and draw(flags),
@@ -180,7 +181,7 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
         boot_menu=menu,
         boot_menu_timeout=draw(maybe(numbers(1, 65535))) if menu else None,
         bios_serial=draw(flags),
-        reboot_timeout=draw(numbers(-1, 65535)),
+        reboot_timeout=draw(numbers(-1, 32767)),
         kernel=kernel,
         initrd=draw(maybe(paths)) if kernel else None,
         cmdline=draw(maybe(texts)) if kernel else None,
