@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from ..model.declaration import declaration, option
 from ..model.nwfilter import FilterReference, FilterRule
-from ..model.types import Name
+from ..model.types import IDENT, Name
+from .fragment import check_fragment
 
 # libvirt brings these along: they are never declared and never listed (NWF-06).
 PREDEFINED = frozenset(
@@ -39,6 +40,12 @@ class Filter:
     )
     label: str | None = option("Label in any script.", spec="NWF-T1.1", default=None)
     description: str | None = option("Free text.", spec="NWF-T1.3", default=None)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        yield from check_fragment("xml", self.xml, "filter")
+        for match in CALL.finditer(self.xml or ""):
+            if not IDENT.fullmatch(match[2]):
+                yield "xml", f"calls {match[2][:40]!r}, which is not a name"
 
     def calls(self) -> Iterator[Name]:
         """The filters that this one calls."""

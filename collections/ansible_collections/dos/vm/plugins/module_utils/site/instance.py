@@ -12,6 +12,7 @@ from ..model.network import Bandwidth
 from ..model.types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name
 from ..model.volume import Format
 from .bound import Hosts, check_bound
+from .fragment import refusal
 
 Sentences = Iterator[tuple[str, str]]
 MOST_DISKS = 4  # PERF-T1.1; optical drives count, the config drive does not (AMB-22)
@@ -252,7 +253,7 @@ class Instance:
 
     def _together(self) -> Iterator[tuple[bool, str, str]]:
         """What must not stand together: whether it does, where, and what to write."""
-        orders = any(device.boot_order for device in (*self.disks, *self.interfaces))
+        orders = any(disk.boot_order for disk in self.disks) or any(card.boot_order for card in self.interfaces)
         yield self.vms is not None and self.count is not None, "count", "write either vms or count"
         yield (
             len(self.disks) > MOST_DISKS,
@@ -276,7 +277,11 @@ class Instance:
         return self.cpu.sockets * (self.cpu.cores or 1) * (self.cpu.threads or 1)
 
     def _check_devices(self) -> Sentences:
-        """Each target and each address once (DISK-01)."""
+        """Fragments of XML, and each target and each address once (DISK-01)."""
+        for at, fragment in enumerate(self.xml):
+            refused = refusal(fragment, roots=("domain", "devices"))
+            if refused:
+                yield f"xml[{at}]", refused
         yield from _twice((f"disks[{at}].target", disk.target) for at, disk in enumerate(self.disks))
         yield from _twice((f"interfaces[{at}].mac", card.mac) for at, card in enumerate(self.interfaces))
 

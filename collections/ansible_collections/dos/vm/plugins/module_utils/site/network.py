@@ -11,6 +11,7 @@ from ..model.declaration import declaration, option
 from ..model.network import Bandwidth, Nat, PortGroup, Route
 from ..model.types import DeviceName, Mac, Name
 from .bound import Hosts, check_bound
+from .fragment import check_fragment
 
 # What a section needs the type to be (NET-T2, NET-T3). A section that is not here goes with every type.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -68,6 +69,7 @@ class Network:
         if self.bridge == "virbr0":
             yield "bridge", "virbr0 belongs to libvirt's own network default, write another name (NET-T3.1)"
         yield from self._check_port_groups()
+        yield from check_fragment("xml", self.xml, "network")
 
     def _check_port_groups(self) -> Iterator[tuple[str, str]]:
         for name, times in Counter(group.name for group in self.port_groups).items():

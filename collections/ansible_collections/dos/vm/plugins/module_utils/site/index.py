@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The site turned so that rules need not search: machines, who holds what on which hosts, and how to name a place.
+
+Built once; every rule reads it and none changes it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from ..errors import join
+from ..model.types import Name
+from .bound import Bound
+from .instance import Instance, Vm
+from .project import Project
+from .site import KINDS, Site
+
+Place = tuple[str | int, ...]
+Hosts = frozenset[Name] | None  # None: all of them
+
+
+class Finding(NamedTuple):
+    """Something a rule objects to. `other` is the second place of a contradiction, for the reader to look at."""
+
+    at: Place
+    text: str
+    other: Place | None = None
+
+
+class Machine(NamedTuple):
+    """A VM with its instance; `on` is whether it would run now."""
+
+    name: Name
+    at: Place
+    instance_name: Name
+    instance: Instance
+    vm: Vm
+    on: bool
+
+
+def spell(place: Place) -> str:
+    """`("dos_instances", "web", "disks", 0)` as `dos_instances.web.disks[0]`."""
+    spelled = ""
+    for step in place:
+        spelled = join(spelled, f"[{step}]" if isinstance(step, int) else step)
+    return spelled
+
+
+class Index:
+    """What rules look things up in. `broken` are the objects that are declared and could not be read."""
+
+    def __init__(self, site: Site, broken: frozenset[tuple[str, str]] = frozenset()) -> None:
+        self.site = site
+        self._broken = broken
+        self.hosts = frozenset(site.hosts)
+        self.machines: list[Machine] = []
+        self.unnameable: list[Finding] = []
+        self._hosts_of: dict[int, Hosts] = {}
+        self._near: dict[tuple[str, str], str] = {}
+        for name, instance in site.instances.items():
+            self._add_machines(name, instance)
+
+    def _add_machines(self, name: Name, instance: Instance) -> None:
+        at = ("dos_instances", name, "vms")
+        runs = instance.enabled and self.is_active(instance.project)
+        try:
+            vms = instance.machines(name)
+        except ValueError:
+            text = (
+                f"machines named {name}-1 to {name}-{instance.count} have more than 64 characters, write a shorter name"
+            )
+            self.unnameable.append(Finding(("dos_instances", name, "count"), text))
+            return
+        self.machines += [
+            Machine(vm_name, (*at, vm_name), name, instance, vm, runs and vm.power == "on")
+            for vm_name, vm in vms.items()
+        ]
+
+    def is_active(self, project: Name) -> bool:
+        held: Project | None = self.site.projects.get(project)
+        return held is None or held.active
+
+    def hosts_of(self, bound: Bound) -> Hosts:
+        """As `Site.hosts_of`, worked out once for each object."""
+        if id(bound) not in self._hosts_of:
+            self._hosts_of[id(bound)] = self.site.hosts_of(bound)
+        return self._hosts_of[id(bound)]
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether something of that name is declared, readable or not."""
+        return name in self.names(kind) or (kind, name) in self._broken
+
+    def names(self, kind: str) -> Mapping[str, object] | frozenset[Name]:
+        """What is declared of a kind; `hosts` is one as well."""
+        held: Mapping[str, object] | frozenset[Name] = self.hosts if kind == "hosts" else getattr(self.site, kind)
+        return held
+
+    def near(self, kind: str, name: str) -> str:
+        """What was probably meant, as the end of a sentence."""
+        if (kind, name) not in self._near:
+            self._near[kind, name] = self._nearest(kind, name)
+        return self._near[kind, name]
+
+    def _nearest(self, kind: str, name: str) -> str:
+        known = [str(held) for held in self.names(kind)]
+        if len(known) > 500:  # comparing is slow: keep those that begin or end alike
+            known = [held for held in known if held[:3] == name[:3] or held[-3:] == name[-3:]][:500]
+        close = difflib.get_close_matches(name, known, n=1)
+        if close:
+            return f"did you mean {close[0]}?"
+        if kind == "hosts":
+            return "write one of the inventory's hosts"
+        return f"declare it in dos_{kind}" if kind in KINDS else "write one that exists"
+
+    def each_disk(self) -> Iterator[tuple[Place, Name, Instance, int]]:
+        """The place of every disk of every instance."""
+        for name, instance in self.site.instances.items():
+            for at in range(len(instance.disks)):
+                yield ("dos_instances", name, "disks", at), name, instance, at
+
+    def each_card(self) -> Iterator[tuple[Place, Name, Instance, int]]:
+        """The place of every interface of every instance."""
+        for name, instance in self.site.instances.items():
+            for at in range(len(instance.interfaces)):
+                yield ("dos_instances", name, "interfaces", at), name, instance, at

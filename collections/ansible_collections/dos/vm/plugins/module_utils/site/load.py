@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From variables to a checked `Site`, or to every problem there is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..errors import DeclarationError, Origin, Problem
+from ..model.decode import decode
+from ..model.types import Name
+from .index import Finding, Place, spell
+from .merge import Raw, Where, guard, merge, no_origin
+from .site import DEFAULT_NAME, KINDS, Site
+from .validate import findings
+
+LONGEST = 160  # of a path in a message
+
+
+def load(variables: Mapping[str, Any], *, hosts: Iterable[str], where: Where = no_origin, check: bool = True) -> Site:
+    """The site that the variables declare for these hosts.
+
+    Raises `DeclarationError` with everything that is wrong, sorted by place. An object that cannot be read is still known by
+    its name, so that the others' references to it are not reported as well. `check=False` leaves the rules out.
+    """
+    guard(variables, where)
+    raw, problems = merge(variables, where)
+    read, broken = _decode_all(raw, problems, where)
+    site = Site(name=_site_name(variables, problems, where), hosts=tuple(_hosts(hosts, problems)), **read)
+    if check:
+        origins = _Origins(raw, where)
+        problems += (origins.problem(found) for found in findings(site, broken))
+    if problems:
+        raise DeclarationError(sorted(problems, key=_by_place))
+    return site
+
+
+def _decode_all(
+    raw: Raw, problems: list[Problem], where: Where
+) -> tuple[dict[str, dict[Name, Any]], frozenset[tuple[str, str]]]:
+    """Every object that can be read, and the kind and name of every one that cannot."""
+    read: dict[str, dict[Name, Any]] = {kind: {} for kind in KINDS}
+    broken: set[tuple[str, str]] = set()
+    for kind, objects in raw.items():
+        for key, data in objects.items():
+            try:
+                read[kind][_name(kind, key, where)] = _object(kind, key, data, where)
+            except DeclarationError as refused:
+                problems += refused.problems
+                broken.add((kind, str(key)))
+    return read, frozenset(broken)
+
+
+def _name(kind: str, key: object, where: Where) -> Name:
+    path = f"dos_{kind}.{str(key)[:64]}"
+    if isinstance(key, bool) or not isinstance(key, (str, int)):
+        raise DeclarationError.at(path, f"{key!r} is not a name, write it in quotes", where(key))
+    try:
+        return Name(str(key))
+    except ValueError as refused:
+        raise DeclarationError.at(path, str(refused), where(key)) from None
+
+
+def _object(kind: str, key: object, data: Any, where: Where) -> Any:
+    try:
+        return decode(KINDS[kind], {} if data is None else data, path=f"dos_{kind}.{key}", where=where)
+    except DeclarationError as refused:
+        raise DeclarationError(_shown(kind, key, problem, where) for problem in refused.problems) from None
+
+
+def _shown(kind: str, key: object, problem: Problem, where: Where) -> Problem:
+    """A problem as it may be shown: with a place, a path of bearable length, and never the value of a secret (SECO-08)."""
+    base, text = f"dos_{kind}.{key}", problem.text
+    if kind == "secrets" and problem.path == base:
+        text = "a mapping is expected, write value: and what it is (what is there is not shown)"
+    if kind == "secrets" and problem.path.startswith(f"{base}.value") and text != "is required":
+        text = "is not text, write it in quotes (what is there is not shown)"
+    path = problem.path if len(problem.path) <= LONGEST else problem.path[: LONGEST - 1] + "…"
+    return Problem(path, text, problem.origin or where(key))
+
+
+def _site_name(variables: Mapping[str, Any], problems: list[Problem], where: Where) -> Name:
+    given = variables.get("dos_site", DEFAULT_NAME)
+    try:
+        return Name(given)
+    except ValueError as refused:
+        problems.append(Problem("dos_site", str(refused), where(given)))
+        return DEFAULT_NAME
+
+
+def _hosts(hosts: Iterable[str], problems: list[Problem]) -> Iterator[Name]:
+    for host in hosts:
+        try:
+            yield Name(str(host))
+        except ValueError as refused:
+            problems.append(Problem("", f"the inventory's host {refused}"))
+
+
+class _Origins:
+    """Finds where the places that rules name were written."""
+
+    def __init__(self, raw: Raw, where: Where) -> None:
+        self._raw, self._where = raw, where
+        self._keys: dict[int, dict[str, object]] = {}
+
+    def problem(self, found: Finding) -> Problem:
+        """A finding as a problem with its origin, and the origin of the other place in its text."""
+        problem = Problem(spell(found.at), found.text, self.of(found.at))
+        if found.other is None:
+            return problem
+        origin = self.of(found.other)
+        place = f"{spell(found.other)} at {origin}" if origin else spell(found.other)
+        return replace(problem, text=f"{found.text}; the other is {place}")
+
+    def of(self, place: Place) -> Origin | None:
+        """Where the value at a place was written, or the nearest one around it."""
+        kind, *steps = place
+        held: Any = self._raw.get(str(kind).removeprefix("dos_"))
+        found: Origin | None = None
+        for step in steps:
+            key, held = self._step(held, step)
+            found = self._where(held) or self._where(key) or found
+        return found
+
+    def _step(self, held: Any, step: str | int) -> tuple[object, Any]:
+        if isinstance(held, Mapping):
+            if id(held) not in self._keys:
+                self._keys[id(held)] = {str(key): key for key in held}
+            key = self._keys[id(held)].get(str(step))
+            return key, held.get(key)
+        if isinstance(held, (list, tuple)) and isinstance(step, int) and step < len(held):
+            return None, held[step]
+        return None, None
+
+
+def _by_place(problem: Problem) -> tuple[str, int, str, str]:
+    origin = problem.origin
+    return (origin.file if origin else "", (origin.line or 0) if origin else 0, problem.path, problem.text)

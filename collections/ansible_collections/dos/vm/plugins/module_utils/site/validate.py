@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a site can be meant: every rule over the whole of it, in one table.
+
+A rule is a generator from the index to findings. It sees only what could be read, takes a reference that leads nowhere as
+somebody else's problem, and stays near-linear: a site has 20,000 machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from . import validate_addresses as addresses
+from . import validate_filters as filters
+from . import validate_machines as machines
+from . import validate_networks as networks
+from . import validate_projects as projects
+from . import validate_references as references
+from . import validate_storage as storage
+from .index import Finding, Index, spell
+from .site import Site
+
+Rule = Callable[[Index], Iterator[Finding]]
+
+RULES: tuple[Rule, ...] = (
+    references.references_lead_somewhere,
+    references.port_groups_exist,
+    references.addresses_are_of_own_cards,
+    networks.gateways,
+    networks.subnets_do_not_overlap,
+    networks.subnets_are_shared_as_allowed,
+    networks.bridges_are_unique,
+    addresses.macs_are_unique,
+    addresses.fixed_macs_run_once,
+    addresses.addresses_fit_their_subnet,
+    addresses.addresses_are_unique,
+    addresses.reservations_are_made_once,
+    filters.predefined_filters_stay,
+    filters.filters_do_not_circle,
+    filters.groups_are_complete,
+    filters.groups_are_minimal,
+    storage.pools_have_their_own_paths,
+    storage.bases_do_not_circle,
+    storage.bases_are_beside,
+    storage.bases_are_not_written,
+    storage.volumes_have_a_host,
+    storage.nothing_is_written_twice,
+    storage.own_volumes_have_their_own_names,
+    storage.pools_hold_their_volumes,
+    storage.images_fit_the_architecture,
+    machines.names_are_unique,
+    machines.unique_instances_have_one_machine,
+    machines.bindings_agree,
+    machines.console_ports_are_free,
+    projects.pools_are_granted,
+    projects.subnets_are_granted,
+    projects.objects_are_of_the_same_project,
+    projects.quotas_hold,
+)
+
+ADVICE: tuple[Rule, ...] = (
+    projects.projects_can_run_machines,
+    machines.machines_that_cannot_run,
+    networks.delays_are_whole_seconds,
+    networks.outbound_peaks_mean_nothing,
+    addresses.addresses_without_dhcp,
+)
+
+
+def findings(site: Site, broken: frozenset[tuple[str, str]] = frozenset()) -> Iterator[Finding]:
+    """All that is wrong. `broken` are kind and name of objects that are declared and could not be read."""
+    index = Index(site, broken)
+    yield from index.unnameable
+    for rule in RULES:
+        yield from rule(index)
+
+
+def warnings(site: Site) -> list[str]:
+    """What is allowed and probably not meant (ARCH-15)."""
+    index = Index(site)
+    return [f"{spell(found.at)}: {found.text}" for rule in ADVICE for found in rule(index)]

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about MAC and IP addresses: each is one card's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..model.types import Address, Mac, Name
+from .index import Finding, Index, Machine, Place
+
+
+class Card(NamedTuple):
+    """A card whose address somebody wrote: where the address is, and the network it is on."""
+
+    at: Place
+    network: Name
+    machine: Machine
+
+
+def macs_are_unique(index: Index) -> Iterator[Finding]:
+    """NIC-01, NIC-02: a MAC is written for one card. One that is fixed in an instance is that of each of its machines."""
+    seen: dict[str, Place] = {}
+    for at, mac in _written_macs(index):
+        if mac in seen:
+            yield Finding(at, f"MAC {mac} is used twice, write another or leave one out (NIC-02)", seen[mac])
+        seen.setdefault(mac, at)
+
+
+def fixed_macs_run_once(index: Index) -> Iterator[Finding]:
+    """NIC-01: where an instance with a fixed MAC may have several machines, one of them is on."""
+    first: dict[Place, Machine] = {}
+    for machine in index.machines:
+        for number, card in enumerate(machine.instance.interfaces):
+            if not (machine.on and card.mac and machine.instance.unique is False) or card.network in (
+                machine.vm.mac or {}
+            ):
+                continue
+            place = ("dos_instances", machine.instance_name, "interfaces", number, "mac")
+            other = first.setdefault(place, machine)
+            if other.name != machine.name:
+                yield Finding(place, f"MAC {card.mac} is of {other.name} and {machine.name}, turn one off (NIC-01)")
+
+
+def _written_macs(index: Index) -> Iterator[tuple[Place, Mac]]:
+    for name, network in index.site.networks.items():
+        if network.mac:
+            yield ("dos_networks", name, "mac"), network.mac
+    for at, _, instance, number in index.each_card():
+        mac = instance.interfaces[number].mac
+        if mac:
+            yield (*at, "mac"), mac
+    for machine in index.machines:
+        for name, held in (machine.vm.mac or {}).items():
+            yield (*machine.at, "mac", name), held
+
+
+def _addressed(index: Index) -> Iterator[tuple[Address, Card]]:
+    """Every address that somebody wrote for a card."""
+    for machine in index.machines:
+        for name, address in (machine.vm.ip or {}).items():
+            yield address, Card((*machine.at, "ip", name), name, machine)
+    for name, instance in index.site.instances.items():
+        if not any(card.ip for card in instance.interfaces):
+            continue
+        at = ("dos_instances", name, "vms")
+        for machine in _single(index, name):
+            for number, card in enumerate(instance.interfaces):
+                if card.ip and card.network not in (machine.vm.ip or {}):
+                    yield card.ip, Card((*at[:2], "interfaces", number, "ip"), card.network, machine)
+
+
+def _single(index: Index, name: Name) -> Iterator[Machine]:
+    """The machine of an instance that has one; an address for several is another rule's."""
+    vms = index.site.instances[name].machines(name)
+    if len(vms) == 1:
+        vm_name, vm = next(iter(vms.items()))
+        yield Machine(vm_name, ("dos_instances", name, "vms", vm_name), name, index.site.instances[name], vm, True)
+
+
+def addresses_fit_their_subnet(index: Index) -> Iterator[Finding]:
+    """SUBN-04: a card's address is one of the network's subnet, and not the gateway's."""
+    for address, card in _addressed(index):
+        network = index.site.networks.get(card.network)
+        if network is None:
+            continue
+        if network.subnet is None:
+            yield Finding(card.at, f"network {card.network} has no subnet to have an address in, leave it out")
+            continue
+        subnet = index.site.subnets.get(network.subnet)
+        refusal = subnet and (
+            subnet.refusal(address) or (f"{address} is the gateway" if address == subnet.gateway else None)
+        )
+        if refusal:
+            yield Finding(card.at, f"{refusal} (subnet {network.subnet})")
+
+
+def addresses_are_unique(index: Index) -> Iterator[Finding]:
+    """SUBN-04: an address is one machine's, or one reservation's."""
+    seen: dict[str, Place] = {}
+    for name, subnet in index.site.subnets.items():
+        for at, held in enumerate(subnet.dhcp.reservations if subnet.dhcp else ()):
+            seen.setdefault(held.ip, ("dos_subnets", name, "dhcp", "reservations", at, "ip"))
+    for address, card in _addressed(index):
+        if address in seen:
+            yield Finding(card.at, f"address {address} is used twice, write another (SUBN-04)", seen[address])
+        seen.setdefault(address, card.at)
+
+
+def reservations_are_made_once(index: Index) -> Iterator[Finding]:
+    """SUBN-04: a card with an address of its own is not in the subnet's reservations as well."""
+    reserved: dict[tuple[str, str], Place] = {}
+    for name, subnet in index.site.subnets.items():
+        for at, held in enumerate(subnet.dhcp.reservations if subnet.dhcp else ()):
+            if held.mac:
+                reserved[name, held.mac] = ("dos_subnets", name, "dhcp", "reservations", at, "mac")
+    for _, card in _addressed(index) if reserved else ():
+        mac = (card.machine.vm.mac or {}).get(card.network) or next(
+            (held.mac for held in card.machine.instance.interfaces if held.network == card.network), None
+        )
+        network = index.site.networks.get(card.network)
+        place = reserved.get((str(network.subnet), mac)) if network and mac else None
+        if place:
+            yield Finding(
+                card.at, f"MAC {mac} has a reservation already, write its address in one place (SUBN-04)", place
+            )
+
+
+def addresses_without_dhcp(index: Index) -> Iterator[Finding]:
+    """SUBN-T2.3: an address is given by DHCP, where that runs."""
+    for _, card in _addressed(index):
+        network = index.site.networks.get(card.network)
+        subnet = index.site.subnets.get(network.subnet) if network and network.subnet else None
+        if subnet and (network and network.type != "bridge") and not (subnet.dhcp and subnet.dhcp.enabled):
+            yield Finding(card.at, f"no DHCP runs on {card.network}, so the guest must set this address itself")

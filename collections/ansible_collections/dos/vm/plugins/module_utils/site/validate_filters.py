@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about filters and security groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from ..model.types import Name
+from .filter import PREDEFINED
+from .index import Finding, Index
+
+N = TypeVar("N", bound=str)
+
+
+def predefined_filters_stay(index: Index) -> Iterator[Finding]:
+    """NWF-06: libvirt's own filters are not declared."""
+    for name in index.site.filters:
+        if name in PREDEFINED:
+            yield Finding(
+                ("dos_filters", name), f"{name} is libvirt's own, use it without declaring it or write another name"
+            )
+
+
+def filters_do_not_circle(index: Index) -> Iterator[Finding]:
+    """NWF-07: no filter calls itself, by whatever way."""
+    calls = {name: tuple(held.calls()) for name, held in index.site.filters.items()}
+    for cycle in cycles(calls):
+        text = f"the filters call each other in a circle: {' → '.join(cycle)}; take one call out (NWF-07)"
+        yield Finding(("dos_filters", cycle[0]), text)
+
+
+def cycles(edges: Mapping[N, Iterable[N]]) -> Iterator[tuple[N, ...]]:
+    """Each circle once, from its first name to the same name. Depth first, each node and edge once, without recursion."""
+    done: set[N] = set()
+    for start in edges:
+        path: list[N] = []
+        places: dict[N, int] = {}
+        waiting = [(start, iter(edges[start]))] if start not in done else []
+        while waiting:
+            name, following = waiting[-1]
+            if name not in places:
+                places[name] = len(path)
+                path.append(name)
+            step = next((held for held in following if held in edges and held not in done), None)
+            if step is None:
+                waiting.pop()
+                done.add(path.pop())
+                del places[name]
+            elif step in places:
+                yield (*path[places[step] :], step)
+            else:
+                waiting.append((step, iter(edges[step])))
+
+
+def reached(index: Index, top: Name) -> set[Name]:
+    """Every filter that is called from `top`, however far, and `top` itself."""
+    found: set[Name] = set()
+    waiting = [top]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            held = index.site.filters.get(name)
+            waiting += held.calls() if held else ()
+    return found
+
+
+def groups_are_complete(index: Index) -> Iterator[Finding]:
+    """NWF-04: what a member of the group calls is in the group."""
+    for name, group in index.site.security_groups.items():
+        if group.filters is None:
+            continue
+        listed = {group.filter, *group.filters}
+        wanted = {called for held in listed for called in _calls(index, held)} - listed - PREDEFINED
+        for missing in sorted(wanted):
+            text = f"lacks {missing}, which a filter of the group calls: add it, or leave filters out (NWF-04)"
+            yield Finding(("dos_security_groups", name, "filters"), text)
+
+
+def groups_are_minimal(index: Index) -> Iterator[Finding]:
+    """NWF-05: what is in the group is reached from its first filter."""
+    for name, group in index.site.security_groups.items():
+        if group.filters is None:
+            continue
+        needed = reached(index, group.filter)
+        for at, listed in enumerate(group.filters):
+            if listed not in needed and index.has("filters", listed):
+                text = f"{listed} is not called from {group.filter}, take it out (NWF-05)"
+                yield Finding(("dos_security_groups", name, "filters", at), text)
+
+
+def _calls(index: Index, name: Name) -> Iterator[Name]:
+    held = index.site.filters.get(name)
+    return iter(()) if held is None else held.calls()

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about subnets and networks as such."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ..model.types import Name
+from .index import Finding, Index
+from .network import Network
+from .subnet import Subnet
+
+SERVED = ("isolated", "nat", "route")  # the host has an address on them
+EXCLUSIVE = ("route", "bridge")  # nobody else may have their subnet (SUBN-11, AMB-09)
+
+
+def gateways(index: Index) -> Iterator[Finding]:
+    """NET-T3.8, SUBN-12, AMB-03: where the host serves a subnet it has the gateway's address."""
+    for name, network in index.site.networks.items():
+        subnet = index.site.subnets.get(network.subnet) if network.subnet else None
+        if subnet is not None and subnet.gateway is None and network.type in SERVED:
+            text = (
+                f"subnet {network.subnet} has no gateway, which is the host's own address there: write one (NET-T3.8)"
+            )
+            yield Finding(("dos_networks", name, "subnet"), text, ("dos_subnets", str(network.subnet)))
+
+
+def subnets_do_not_overlap(index: Index) -> Iterator[Finding]:
+    """SUBN-02: no address belongs to two subnets. Prefixes are nested or apart, so the one around is the last one open."""
+    around: list[tuple[Name, Subnet]] = []
+    for name, subnet in sorted(index.site.subnets.items(), key=_by_address):
+        while around and not _inside(subnet, around[-1][1]):
+            around.pop()
+        if around:
+            outer, held = around[-1]
+            text = f"{subnet.address} overlaps {held.address} of subnet {outer}"
+            yield Finding(("dos_subnets", name, "address"), text, ("dos_subnets", outer, "address"))
+        around.append((name, subnet))
+
+
+def _inside(subnet: Subnet, outer: Subnet) -> bool:
+    mine, others = subnet.address.network, outer.address.network
+    return mine.version == others.version and mine.subnet_of(others)  # type: ignore[arg-type]  # mypy cannot tell
+
+
+def _by_address(entry: tuple[Name, Subnet]) -> tuple[int, int, int]:
+    network = entry[1].address.network
+    return network.version, int(network.network_address), network.prefixlen
+
+
+def subnets_are_shared_as_allowed(index: Index) -> Iterator[Finding]:
+    """SUBN-11, AMB-09: isolated and NAT networks may share a subnet; a routed or bridged one has it for itself."""
+    users: defaultdict[str, list[tuple[Name, Network]]] = defaultdict(list)
+    for name, network in index.site.networks.items():
+        if network.subnet:
+            users[network.subnet].append((name, network))
+    for subnet, networks in users.items():
+        owner = next(((name, network) for name, network in networks if network.type in EXCLUSIVE), None)
+        for name, _ in networks:
+            if owner is not None and name != owner[0]:
+                text = f"subnet {subnet} is used by the {_type(owner[1])} network {owner[0]}, which has it for itself (SUBN-11)"
+                yield Finding(("dos_networks", name, "subnet"), text, ("dos_networks", owner[0], "subnet"))
+
+
+def _type(network: Network) -> str:
+    return {"route": "routed", "bridge": "bridged"}.get(network.type, network.type)
+
+
+def bridges_are_unique(index: Index) -> Iterator[Finding]:
+    """NET-T3.1: on a host no two networks make the same bridge, or make one that a third takes as given."""
+    by_bridge: defaultdict[str, list[tuple[Name, Network]]] = defaultdict(list)
+    for name, network in index.site.networks.items():
+        if network.bridge:
+            by_bridge[network.bridge].append((name, network))
+    for bridge, networks in by_bridge.items():
+        if len(networks) > 1 and any(network.type != "bridge" for _, network in networks):
+            yield from _clashes(index, bridge, networks)
+
+
+def _clashes(index: Index, bridge: str, networks: list[tuple[Name, Network]]) -> Iterator[Finding]:
+    owners: dict[str, tuple[Name, Network]] = {}
+    for name, network in networks:
+        hosts = sorted(index.hosts_of(network) or index.hosts) or [Name("all")]
+        taken = next((host for host in hosts if host in owners), None)
+        if taken is not None and (network.type != "bridge" or owners[taken][1].type != "bridge"):
+            text = f"bridge {bridge} of host {taken} is network {owners[taken][0]}'s already, write another name (NET-T3.1)"
+            yield Finding(("dos_networks", name, "bridge"), text, ("dos_networks", owners[taken][0], "bridge"))
+        for host in hosts:
+            owners.setdefault(host, (name, network))
+
+
+def delays_are_whole_seconds(index: Index) -> Iterator[Finding]:
+    """AMB-25: libvirt takes seconds."""
+    for name, network in index.site.networks.items():
+        if network.delay_ms and network.delay_ms % 1000:
+            text = f"libvirt takes whole seconds, so {network.delay_ms} ms become {round(network.delay_ms / 1000)} s (AMB-25)"
+            yield Finding(("dos_networks", name, "delay_ms"), text)
+
+
+def outbound_peaks_mean_nothing(index: Index) -> Iterator[Finding]:
+    """NET-20: outbound there is no peak."""
+    for name, network in index.site.networks.items():
+        if network.bandwidth and network.bandwidth.outbound and network.bandwidth.outbound.peak:
+            place = ("dos_networks", name, "bandwidth", "outbound", "peak")
+            yield Finding(place, "is ignored outbound, leave it out (NET-20)")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about projects: what they are granted, what is theirs, and how much of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..model.types import ByteSize, Name
+from .index import Finding, Index, Place
+from .project import Project
+
+
+def _granted(index: Index, kind: str, name: str, project_name: Name) -> bool:
+    """Whether a project may use a pool or subnet: nobody says who may, or one of the two names the other (PROJ-06, SUBN-09)."""
+    held = getattr(index.site, kind).get(name)
+    project: Project | None = index.site.projects.get(project_name)
+    if held is None or project is None:
+        return True
+    of_project = getattr(project, kind)
+    return not (of_project or held.projects) or name in of_project or project_name in held.projects
+
+
+def pools_are_granted(index: Index) -> Iterator[Finding]:
+    """POOL-03: a project uses pools that it is granted."""
+    for at, _, instance, number in index.each_disk():
+        pool = instance.disks[number].pool
+        if pool and not _granted(index, "pools", pool, instance.project):
+            yield Finding((*at, "pool"), _refused("pool", pool, instance.project))
+    for name, volume in index.site.volumes.items():
+        if volume.project and not _granted(index, "pools", volume.pool, volume.project):
+            yield Finding(("dos_volumes", name, "pool"), _refused("pool", volume.pool, volume.project))
+
+
+def subnets_are_granted(index: Index) -> Iterator[Finding]:
+    """SUBN-16: a project's network, or a network of everybody's that it plugs into, has a subnet that it is granted."""
+    for name, network in index.site.networks.items():
+        if network.project and network.subnet and not _granted(index, "subnets", network.subnet, network.project):
+            yield Finding(("dos_networks", name, "subnet"), _refused("subnet", network.subnet, network.project))
+    for at, _, instance, number in index.each_card():
+        held = index.site.networks.get(instance.interfaces[number].network)
+        if held is None or held.project or held.subnet is None:
+            continue
+        if not _granted(index, "subnets", held.subnet, instance.project):
+            yield Finding((*at, "network"), _refused("subnet", held.subnet, instance.project))
+
+
+def _refused(kind: str, name: str, project: str) -> str:
+    return f"{kind} {name} is not granted to project {project}: add it to dos_projects.{project}.{kind}s (ARCH-15)"
+
+
+def objects_are_of_the_same_project(index: Index) -> Iterator[Finding]:
+    """PROJ-10: a machine uses what is its project's or nobody's."""
+    for name, instance in index.site.instances.items():
+        for place, kind, used in _used(index, name):
+            held = getattr(index.site, kind).get(used)
+            if held is not None and held.project not in (None, instance.project):
+                text = f"{used} belongs to project {held.project} and the instance to {instance.project}, write one of its own (PROJ-10)"
+                yield Finding(place, text, (f"dos_{kind}", used, "project"))
+
+
+def _used(index: Index, name: Name) -> Iterator[tuple[Place, str, str]]:
+    instance, at = index.site.instances[name], ("dos_instances", name)
+    for number, disk in enumerate(instance.disks):
+        if disk.volume:
+            yield (*at, "disks", number, "volume"), "volumes", disk.volume
+    for number, card in enumerate(instance.interfaces):
+        yield (*at, "interfaces", number, "network"), "networks", card.network
+    for number, console in enumerate(instance.graphics):
+        if console.password:
+            yield (*at, "graphics", number, "password"), "secrets", console.password
+
+
+class Use(NamedTuple):
+    """Something that counts: where it is, for whom, against which quota, how much."""
+
+    at: Place
+    project: Name
+    quota: str
+    amount: int
+
+
+SIZES = frozenset({"memory", "disk"})
+
+
+def quotas_hold(index: Index) -> Iterator[Finding]:
+    """QUOTA-02, AMB-06: processors and memory of machines that are on, logical capacity of all volumes. Told once for each."""
+    used: defaultdict[tuple[str, str], int] = defaultdict(int)
+    told: set[tuple[str, str]] = set()
+    for use in _uses(index):
+        key = (use.project, use.quota)
+        project: Project | None = index.site.projects.get(use.project)
+        limit = getattr(project.quota, use.quota) if project and project.quota else None
+        if limit is not None and used[key] + use.amount > limit and key not in told:
+            told.add(key)
+            shown = [ByteSize(held) if use.quota in SIZES else held for held in (limit, used[key], use.amount)]
+            text = f"quota {use.quota} of project {use.project} is {shown[0]}: {shown[1]} used, {shown[2]} requested (QUOTA-02)"
+            yield Finding(use.at, text, ("dos_projects", use.project, "quota", use.quota))
+        used[key] += use.amount
+
+
+def _uses(index: Index) -> Iterator[Use]:
+    for name, instance in index.site.instances.items():
+        yield Use(("dos_instances", name), instance.project, "instances", 1)
+    for name, image in index.site.images.items():
+        if image.project:
+            yield Use(("dos_images", name), image.project, "images", 1)
+    for name, volume in index.site.volumes.items():
+        if volume.project:
+            yield Use(("dos_volumes", name), volume.project, "disk", volume.capacity or 0)
+            yield Use(("dos_volumes", name), volume.project, "snapshots", int(volume.base is not None))
+    for machine in index.machines:
+        project = machine.instance.project
+        if machine.on:
+            yield Use(machine.at, project, "vcpus", machine.instance.vcpus)
+            yield Use(machine.at, project, "memory", machine.instance.memory)
+        for disk in machine.instance.disks:
+            if disk.pool and disk.capacity:
+                yield Use(machine.at, project, "disk", disk.capacity)
+
+
+def projects_can_run_machines(index: Index) -> Iterator[Finding]:
+    """ARCH-15: a project without a pool or without a subnet is legal, and can hardly run a machine."""
+    for name in index.site.projects:
+        for kind in ("pools", "subnets"):
+            declared = getattr(index.site, kind)
+            if declared and not any(_granted(index, kind, held, name) for held in declared):
+                yield Finding(
+                    ("dos_projects", name), f"is granted none of the {kind}, so its machines cannot use any (ARCH-15)"
+                )

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about pools, volumes and images: data is written by one machine, and is where the machine is."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ..model.types import ByteSize, Name
+from .index import Finding, Index, Machine, Place
+from .instance import InstanceDisk
+from .pool import Pool
+from .validate_filters import cycles
+
+Writer = tuple[Machine, Place]  # who writes something, and the disk it is by
+TARGET = re.compile(r"(?:[vsh]d|xvd)[a-z]{1,2}")
+
+
+def pools_have_their_own_paths(index: Index) -> Iterator[Finding]:
+    """POOL-T2.6: on a host a directory is one pool's; libvirt refuses a second."""
+    owners: dict[tuple[str, str], Name] = {}
+    for name, pool in index.site.pools.items():
+        hosts = sorted(index.hosts_of(pool) or index.hosts)
+        taken = next((host for host in hosts if (pool.path, host) in owners), None)
+        if taken is not None:
+            other = owners[pool.path, taken]
+            text = f"{pool.path} is the directory of pool {other} on host {taken}, write another"
+            yield Finding(("dos_pools", name, "path"), text, ("dos_pools", other, "path"))
+        for host in hosts:
+            owners.setdefault((pool.path, host), name)
+
+
+def bases_do_not_circle(index: Index) -> Iterator[Finding]:
+    """VSNP-01: no volume is layered over itself."""
+    for cycle in cycles({name: (held.base,) for name, held in index.site.volumes.items() if held.base}):
+        text = f"the volumes are layered over each other in a circle: {' → '.join(cycle)}; one needs a base of its own"
+        yield Finding(("dos_volumes", cycle[0], "base"), text)
+
+
+def bases_are_beside(index: Index) -> Iterator[Finding]:
+    """VSNP-01: a volume is in the pool and on the host of what it is layered over."""
+    for name, volume in index.site.volumes.items():
+        base = index.site.volumes.get(volume.base) if volume.base else None
+        if base is None:
+            continue
+        for field in ("pool", "host"):
+            mine, others = getattr(volume, field), getattr(base, field)
+            if mine != others:
+                text = f"{volume.base} is {_in(field, others)} and {name} is {_in(field, mine)}, write the same {field} for both"
+                yield Finding(("dos_volumes", name, "base"), text, ("dos_volumes", str(volume.base)))
+
+
+def _in(field: str, name: str | None) -> str:
+    words = {"pool": "in pool", "host": "on host"}
+    return f"{words[field]} {name}" if name else "not bound to a host"
+
+
+def bases_are_not_written(index: Index) -> Iterator[Finding]:
+    """VSNP-03: what others are layered over is never written again."""
+    layered: dict[str, Name] = {}
+    for name, volume in index.site.volumes.items():
+        if volume.base:
+            layered.setdefault(volume.base, name)
+    for at, _, instance, number in index.each_disk():
+        disk = instance.disks[number]
+        if disk.volume in layered and disk.writable:
+            text = f"{layered[str(disk.volume)]} is layered over {disk.volume}: write read_only: true, or use the layer (VSNP-03)"
+            yield Finding((*at, "volume"), text, ("dos_volumes", layered[str(disk.volume)], "base"))
+
+
+def volumes_have_a_host(index: Index) -> Iterator[Finding]:
+    """POOL-02: a volume is on a host of its pool, and it is known which."""
+    users: defaultdict[str, int] = defaultdict(int)
+    for machine in index.machines:
+        for disk in machine.instance.disks:
+            if disk.volume:
+                users[disk.volume] += 1
+    for name, volume in index.site.volumes.items():
+        pool = index.site.pools.get(volume.pool)
+        text = pool and _homeless(index, volume.host, volume.pool, pool, users[name])
+        if text:
+            yield Finding(("dos_volumes", name, "host"), text, ("dos_pools", volume.pool))
+
+
+def _homeless(index: Index, host: Name | None, pool_name: Name, pool: Pool, users: int) -> str | None:
+    bound = index.hosts_of(pool)
+    hosts = index.hosts if bound is None else bound
+    if host is not None and bound is not None and host not in bound:
+        return f"pool {pool_name} is not on {host}, write one of: {', '.join(sorted(bound))} (POOL-02)"
+    if host is None and not pool.shared and len(hosts) > 1 and users != 1:
+        whose = "no machine" if not users else f"{users} machines"
+        return f"pool {pool_name} has a directory on each of {len(hosts)} hosts and {whose} decides: write the host (POOL-02)"
+    return None
+
+
+def nothing_is_written_twice(index: Index) -> Iterator[Finding]:
+    """VM-08, IMG-05: of the machines that are on, one writes to a volume or to an image that is not read-only."""
+    writers: dict[tuple[str, str], Writer] = {}
+    for machine in index.machines:
+        if not machine.on:
+            continue
+        for number, disk in enumerate(machine.instance.disks):
+            written = _written(index, disk)
+            if written is None:
+                continue
+            place = ("dos_instances", machine.instance_name, "disks", number, written[0])
+            first = writers.setdefault(written, (machine, place))
+            if first != (machine, place):
+                yield from _second(machine, written, place, first)
+
+
+def _written(index: Index, disk: InstanceDisk) -> tuple[str, str] | None:
+    """What a disk writes to that others could write to as well."""
+    if not disk.writable or disk.pool:
+        return None
+    volume = index.site.volumes.get(disk.volume) if disk.volume else None
+    if volume is not None and not volume.shareable:
+        return "volume", str(disk.volume)
+    image = index.site.images.get(disk.image) if disk.image else None
+    return ("image", str(disk.image)) if image is not None and not image.read_only else None
+
+
+def _second(machine: Machine, written: tuple[str, str], place: Place, first: Writer) -> Iterator[Finding]:
+    if first[0].instance is machine.instance and first[0].name != machine.name and machine.instance.unique is not False:
+        return  # an instance with several machines that should have one; that is said elsewhere
+    who = machine.name if first[0].name == machine.name else f"{first[0].name} and {machine.name}"
+    what = "twice by" if first[0].name == machine.name else "by both"
+    text = f"{written[0]} {written[1]} is written {what} {who}: turn one off, or write read_only: true (VM-08)"
+    yield Finding(place, text, first[1] if first[1] != place else None)
+
+
+def own_volumes_have_their_own_names(index: Index) -> Iterator[Finding]:
+    """VOL-T1.2: a declared volume does not have the name of one that is made for a machine."""
+    own = {(machine.name, disk.pool) for machine in index.machines for disk in machine.instance.disks if disk.pool}
+    for name, volume in index.site.volumes.items():
+        owner, _, target = name.rpartition("-")
+        if (owner, volume.pool) in own and TARGET.fullmatch(target):
+            text = f"{name} is the name of machine {owner}'s own volume in pool {volume.pool}, write another"
+            yield Finding(("dos_volumes", name), text)
+
+
+def pools_hold_their_volumes(index: Index) -> Iterator[Finding]:
+    """POOL-07, VOL-03: volumes together stay below the pool's logical capacity, where it is known which host they are on."""
+    used: defaultdict[tuple[str, str], int] = defaultdict(int)
+    told: set[tuple[str, str]] = set()
+    for at, pool_name, host, size in _sized(index):
+        pool = index.site.pools.get(pool_name)
+        if pool is None or pool.capacity is None:
+            continue
+        hosts = index.hosts_of(pool)
+        where = "" if pool.shared else host or (min(hosts) if hosts is not None and len(hosts) == 1 else None)
+        if where is None:
+            continue
+        key = (pool_name, where)
+        if used[key] + size > pool.capacity and key not in told:
+            told.add(key)
+            text = f"pool {pool_name} has a capacity of {pool.capacity}: {ByteSize(used[key])} used, {ByteSize(size)} requested (POOL-07)"
+            yield Finding(at, text, ("dos_pools", pool_name, "capacity"))
+        used[key] += size
+
+
+def _sized(index: Index) -> Iterator[tuple[Place, Name, Name | None, int]]:
+    """Every volume there will be: where it is declared, its pool, its host if that is known, its capacity."""
+    for name, volume in index.site.volumes.items():
+        yield ("dos_volumes", name, "capacity"), volume.pool, volume.host, volume.capacity or 0
+    for machine in index.machines:
+        for number, disk in enumerate(machine.instance.disks):
+            if disk.pool:
+                place = ("dos_instances", machine.instance_name, "disks", number, "capacity")
+                yield place, disk.pool, machine.vm.host or machine.instance.host, disk.capacity or 0
+
+
+def images_fit_the_architecture(index: Index) -> Iterator[Finding]:
+    """INST-13, IMG-T1.3: a machine is not given another architecture's image."""
+    for at, _, instance, number in index.each_disk():
+        disk = instance.disks[number]
+        image = index.site.images.get(disk.image) if disk.image else None
+        if image is None or image.arch in ("any", instance.arch) or (image.arch, instance.arch) == ("i686", "x86_64"):
+            continue
+        text = f"{disk.image} is for {image.arch} and the instance is {instance.arch}, write another image or arch"
+        yield Finding((*at, "image"), text, ("dos_images", str(disk.image), "arch"))
