@@ -1,0 +1,42 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: place
+short_description: Decide what runs where, and what each host should hold
+version_added: "0.1.0"
+description:
+  - Places every machine of the site, from what M(dos.vm.host_info) found on each host, and makes of the site one slice per host
+    for M(dos.vm.host). Nothing is contacted.
+  - The answers of M(dos.vm.host_info) are expected to be registered as C(dos_run_facts) on each host.
+  - A machine that no host can take fails the task with a reason for every host.
+author:
+  - dos.vm contributors (@dos-vm)
+options: {}
+extends_documentation_fragment:
+  - dos.vm.attributes
+seealso:
+  - module: dos.vm.host
+  - module: dos.vm.host_info
+"""
+
+EXAMPLES = r"""
+- name: Decide what runs where
+  dos.vm.place:
+  run_once: true
+  register: placed
+"""
+
+RETURN = r"""
+slices:
+  description: What each host should hold, as M(dos.vm.host) takes it, by host.
+  returned: success
+  type: dict
+decisions:
+  description: The host of each machine and why, by machine.
+  returned: success
+  type: dict
+"""

@@ -1,0 +1,51 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: report
+short_description: Show the plans of all hosts as one
+version_added: "0.1.0"
+description:
+  - Shows what M(dos.vm.host) answered for each host as a text for people, and writes it as JSON for pipelines.
+author:
+  - dos.vm contributors (@dos-vm)
+options:
+  results:
+    description: The registered results of M(dos.vm.host), by host.
+    type: dict
+    required: true
+  file:
+    description: File on the controller that receives the plans as JSON; none when empty.
+    type: path
+  exit_code:
+    description: Whether the task fails when something is to be done, for a pipeline to see.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - dos.vm.attributes
+seealso:
+  - module: dos.vm.host
+"""
+
+EXAMPLES = r"""
+- name: Report
+  dos.vm.report:
+    results: {"h1": "{{ hostvars.h1.dos_run_result }}"}
+    file: plan.json
+  run_once: true
+"""
+
+RETURN = r"""
+summary:
+  description: The last line of the text.
+  returned: always
+  type: str
+  sample: "Plan: 3 to create, 1 to change (1 live), 0 to remove; 0 interruptions"
+counts:
+  description: The same as numbers.
+  returned: always
+  type: dict
+"""
