@@ -104,7 +104,7 @@ def _refuse_homeless(found: Iterable[Machine], decisions: Mapping[str, Decision]
 
 
 def _slice(site: Site, host: str, here: list[Machine], first: Mapping[Name, str]) -> Slice:
-    domains = tuple(compile_domain(site, machine) for machine in here)
+    domains = _domains(site, here)
     filters = closure(site, _filters(domains))
     return Slice(
         site=site.name,
@@ -119,6 +119,20 @@ def _slice(site: Site, host: str, here: list[Machine], first: Mapping[Name, str]
         ),
         domains=domains,
     )
+
+
+def _domains(site: Site, here: Iterable[Machine]) -> tuple[Domain, ...]:
+    """The domains of one host, or everything that libvirt would refuse in them, told of the machines they come from."""
+    found: list[Domain] = []
+    problems: list[Problem] = []
+    for machine in here:
+        try:
+            found.append(compile_domain(site, machine))
+        except DeclarationError as refused:
+            problems += [problem.under(f"dos_instances.{machine.instance_name}") for problem in refused.problems]
+    if problems:
+        raise DeclarationError(dict.fromkeys(problems))
+    return tuple(found)
 
 
 def _filters(domains: Iterable[Domain]) -> set[Name]:

@@ -82,6 +82,8 @@ class Mac(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Mac:
+        if isinstance(text, int):
+            raise ValueError(f"{text} is a number: YAML reads an address of digits alone as one, write it in quotes")
         spelled = str(text).lower().replace("-", ":")
         if not MAC.fullmatch(spelled):
             raise ValueError(f"{_shown(text)} is not a MAC address, write six hex octets like 52:54:00:00:00:01")

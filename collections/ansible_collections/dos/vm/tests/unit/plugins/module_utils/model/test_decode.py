@@ -34,6 +34,7 @@ REFUSED = [
     (Network, {**NETWORK, "subnets": {}}, "subnets: a mapping where a list is expected, write each entry after a '-'"),
     (Network, {**NETWORK, "subnets": [{"address": "10.0.0.1"}]}, "'10.0.0.1' has no prefix, write 10.0.0.1/24"),
     (Network, {**NETWORK, "mac": "01:00:5e:00:00:01"}, "mac: '01:00:5e:00:00:01' is a multicast address"),
+    (Network, {**NETWORK, "mac": 41137632601}, "mac: 41137632601 is a number: YAML reads an address of digits alone"),
     (Network, {**NETWORK, "mac": "52:54"}, "mac: '52:54' is not a MAC address, write six hex octets"),
     (Network, {**NETWORK, "bridge": "a-bridge-with-a-long-name"}, "is not a device name, write at most 15"),
     (
