@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""100 domains, 100 volumes and 10 networks on this machine's libvirt, three ways in one run: dos.vm, tasks of
-community.libvirt in a loop, and libvirt's own calls with nothing around them.
+"""100 domains, 100 volumes and 10 active networks on this machine's libvirt, made, kept and changed in several ways in one run:
+dos.vm (a slice given to its module, and the playbook of a whole site), tasks of community.libvirt in a loop, and libvirt's own
+calls with nothing around them.
 
-    .venv/bin/python tests/perf/bench_host.py [--domains 100] [--volumes 100] [--networks 10] [--without-loop]
+    .venv/bin/python tests/perf/bench_host.py [--domains 100] [--volumes 100] [--networks 10] [--without-loop] [--json FILE]
 
-What is compared are ratios of one run on one machine; seconds alone mean little. community.libvirt comes from PyPI's
-`ansible` package, unpacked into the cache. Everything is named `bench-…`, and removed at the end.
+Ratios of one run on one machine are what counts; seconds alone mean little. Short measurements are repeated and the fastest
+counts, since all that others do to the machine makes a number larger. Everything is named `bench-…`, and removed at the end.
 """
 
 from __future__ import annotations
@@ -14,126 +15,284 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import libvirt
-import yaml
-
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
-from dosvm.apply import converge  # noqa: E402 -- the library is found by the line above
+import bare  # noqa: E402 -- found by the line above
+from objects import URI, Bench, Raw  # noqa: E402
+
+from dosvm.apply import Outcome, converge  # noqa: E402
 from dosvm.hypervisor.libvirt import LibvirtHypervisor  # noqa: E402
 from dosvm.model.decode import decode  # noqa: E402
 from dosvm.model.slice import Permission, Slice  # noqa: E402
 
-URI = "qemu:///system"
-SITE = "bench"
-POOL_PATH = Path("/var/lib/dos-vm/bench")
+CACHE = ROOT / ".cache" / "perf"
 ANSIBLE = "ansible==12.3.0"  # the package that carries community.libvirt
+COMMUNITY = "ansible_collections/community/libvirt/"
+TIMES = 5  # that a short measurement is repeated
+
+Work = Callable[[], object]
 
 
-def slice_of(domains: int, volumes: int, networks: int, memory: str = "16 MiB") -> dict[str, Any]:
-    """What every way makes: a pool, volumes, active networks on a bridge each, and machines that are off."""
-    return {
-        "site": SITE,
-        "pools": [{"name": "bench-pool", "path": str(POOL_PATH)}],
-        "volumes": [{"name": f"bench-{n}.qcow2", "pool": "bench-pool", "capacity": "64 MiB"} for n in range(volumes)],
-        "networks": [
-            {
-                "name": f"bench-{n}",
-                "bridge": f"benchbr{n}",
-                "forward": "none",
-                "subnets": [{"address": f"10.213.{n}.1/24"}],
-                "mark": {"site": SITE},
-            }
-            for n in range(networks)
-        ],
-        "domains": [domain_of(n, volumes, networks, memory) for n in range(domains)],
-    }
+def seconds(work: Work, times: int = 1) -> float:
+    """The fastest of several runs."""
+    found = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    return min(found)
 
 
-def domain_of(n: int, volumes: int, networks: int, memory: str) -> dict[str, Any]:
-    """A machine with a disk and a card, which nobody starts."""
-    return {
-        "name": f"bench-{n}",
-        "memory": memory,
-        "active": False,
-        "disks": [{"pool": "bench-pool", "volume": f"bench-{n % volumes}.qcow2", "format": "qcow2"}],
-        "interfaces": [{"network": f"bench-{n % networks}", "mac": f"52:54:00:d0:{n // 256:02x}:{n % 256:02x}"}],
-        "mark": {"site": SITE},
-    }
+# Four ways
 
 
-def timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+class Way:
+    """One way to bring a host to `bench`; the plain one is libvirt's own calls. Times are seconds."""
 
+    name = "libvirt calls, nothing else"
+    repeat = TIMES
 
-def in_process(data: dict[str, Any]) -> Callable[[], object]:
-    """One call of the library, from plain data, as the module does it."""
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self.bench, self.changed, self.folder = bench, replace(bench, changed=True), folder
+        self.xml, self.changed_xml = bench.xml(), self.changed.xml()
 
-    def work() -> object:
-        hypervisor = LibvirtHypervisor(URI)
+    def first(self) -> Work:
+        return lambda: bare.apply(self.xml)
+
+    def again(self) -> Work:
+        return bare.read
+
+    def change(self) -> Work:
+        return lambda: bare.change(self.changed, self.changed_xml)
+
+    def measure(self) -> Raw:
+        """First apply, no-op, one change; the host is as before afterwards."""
+        say(self.name)
+        bare.clear(self.bench)
         try:
-            return converge(decode(Slice, data), hypervisor, permission=Permission())
+            found = {"first": seconds(self.first()), "again": seconds(self.again(), self.repeat)}
+            return {**found, "change": seconds(self.change())}
         finally:
-            hypervisor.close()
-
-    return work
+            bare.clear(self.bench)
 
 
-def play(folder: Path, tasks: list[dict[str, Any]], **environment: str) -> Callable[[], object]:
-    """One `ansible-playbook` of these tasks on this machine."""
+class InProcess(Way):
+    """dos.vm's library, without Ansible around it."""
+
+    name = "dos.vm, the library in process"
+
+    def first(self) -> Work:
+        return lambda: expect(library(self.bench.slice()), changed=True)
+
+    def again(self) -> Work:
+        return lambda: expect(library(self.bench.slice()), changed=False)
+
+    def change(self) -> Work:
+        return lambda: expect(library(self.changed.slice()), changed=True)
+
+
+class Module(Way):
+    """dos.vm's module for a whole host, as one task."""
+
+    name = "dos.vm.host, one task"
+    repeat = 3
+
+    def _play(self, bench: Bench, changed: bool) -> Work:
+        task = {"dos.vm.host": {"uri": URI, "slice": bench.slice()}}
+        return play(self.folder, [task], changed=changed)
+
+    def first(self) -> Work:
+        return self._play(self.bench, True)
+
+    def again(self) -> Work:
+        return self._play(self.bench, False)
+
+    def change(self) -> Work:
+        return self._play(self.changed, True)
+
+
+class Site(Way):
+    """dos.vm as an operator runs it: the declaration of a site, checked, placed, converged and reported."""
+
+    name = "dos.vm.site, the whole playbook"
+    repeat = 3
+
+    def _site(self, bench: Bench, changed: bool) -> Work:
+        here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        tree = {"all": {"children": {"dos_hosts": {"hosts": {"here": here}}}, "vars": bench.site()}}
+        inventory = self.folder / f"site-{bench.changed}.yml"
+        inventory.write_text(json.dumps(tree), encoding="utf-8")
+        return ansible("-i", str(inventory), "dos.vm.site", changed=changed)
+
+    def first(self) -> Work:
+        return self._site(self.bench, True)
+
+    def again(self) -> Work:
+        return self._site(self.bench, False)
+
+    def change(self) -> Work:
+        return self._site(self.changed, True)
+
+
+class Loop(Way):
+    """community.libvirt, an object at a time. Its no-op reports the domains as unchanged and never looks into the rest."""
+
+    name = "community.libvirt in a loop"
+    repeat = 1
+
+    def _play(self, bench: Bench, xml: dict[str, dict[str, str]], changed: bool) -> Work:
+        return play(self.folder, bench.loop(xml), changed=changed, ANSIBLE_COLLECTIONS_PATH=str(collections()))
+
+    def first(self) -> Work:
+        return self._play(self.bench, self.xml, True)
+
+    def again(self) -> Work:
+        return self._play(self.bench, self.xml, False)
+
+    def change(self) -> Work:
+        return self._play(self.changed, self.changed_xml, True)
+
+
+def library(data: Raw) -> Outcome:
+    """One call of the library, from plain data, as the module does it."""
+    hypervisor = LibvirtHypervisor(URI)
+    try:
+        return converge(decode(Slice, data), hypervisor, permission=Permission())
+    finally:
+        hypervisor.close()
+
+
+def expect(outcome: Outcome, *, changed: bool) -> None:
+    """A time counts only if the work was done."""
+    if outcome.failures or outcome.changed != changed:
+        sys.exit(f"expected changed={changed}, got {outcome.performed} {outcome.failures}")
+
+
+# Ansible
+
+
+def play(folder: Path, tasks: list[Raw], *, changed: bool, **environment: str) -> Work:
+    """One `ansible-playbook` with these tasks for this machine."""
     file = folder / f"play-{len(list(folder.glob('play-*')))}.yml"
-    file.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
-    command = [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", "-c", "local", file]
-    command += ["-e", f"ansible_python_interpreter={sys.executable}"]
+    file.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    interpreter = f"ansible_python_interpreter={sys.executable}"
+    return ansible("-i", "localhost,", "-c", "local", "-e", interpreter, str(file), changed=changed, **environment)
 
-    def work() -> object:
+
+def ansible(*arguments: str, changed: bool, **environment: str) -> Work:
+    """A run of `ansible-playbook` that must succeed and, or must not, change something."""
+    command = [str(ROOT / ".venv/bin/ansible-playbook"), *arguments]
+
+    def work() -> None:
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
         )
-        if done.returncode:
-            sys.exit(f"{file}: {done.stdout[-3000:]}{done.stderr[-2000:]}")
-        return done
+        if done.returncode or ("changed=0" not in done.stdout) != changed:
+            sys.exit(f"expected changed={changed}: {done.stdout[-3000:]}{done.stderr[-2000:]}")
 
     return work
 
 
-def loop_tasks(xml: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """The same objects as tasks of community.libvirt, one item each."""
-    pool = {"name": "bench-pool", "uri": URI}
-    return [
-        {"community.libvirt.virt_pool": {**pool, "command": "define", "xml": xml["pool"][0]}},
-        {"community.libvirt.virt_pool": {**pool, "state": "active"}},
-        {
-            "community.libvirt.virt_volume": {"pool": "bench-pool", "command": "create", "xml": "{{ item }}", "uri": URI},
-            "loop": xml["volume"],
-            "loop_control": {"label": "volume"},
-        },
-        {
-            "community.libvirt.virt_net": {"name": "bench-{{ n }}", "command": "define", "xml": "{{ item }}", "uri": URI},
-            "loop": xml["network"],
-            "loop_control": {"label": "network", "index_var": "n"},
-        },
-        {
-            "community.libvirt.virt_net": {"name": "bench-{{ item }}", "state": "active", "uri": URI},
-            "loop": list(range(len(xml["network"]))),
-        },
-        {
-            "community.libvirt.virt": {"command": "define", "xml": "{{ item }}", "uri": URI},
-            "loop": xml["domain"],
-            "loop_control": {"label": "domain"},
-        },
+def collections() -> Path:
+    """Where community.libvirt is, fetched once from PyPI's `ansible` package."""
+    target = CACHE / "collections"
+    if not (target / COMMUNITY).is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(CACHE), ANSIBLE], check=True
+        )
+        with zipfile.ZipFile(next(CACHE.glob("ansible-*.whl"))) as wheel:
+            wheel.extractall(target, [name for name in wheel.namelist() if name.startswith(COMMUNITY)])
+    return target
+
+
+# The run
+
+
+def measure(bench: Bench, *, loop: bool = True) -> Raw:
+    """The seconds of every way, and the ratios that there are targets for."""
+    ways: dict[str, type[Way]] = {"bare": Way, "library": InProcess, "module": Module, "site": Site}
+    if loop:
+        collections()
+        ways["loop"] = Loop
+    bare.clear(bench)
+    with tempfile.TemporaryDirectory() as folder:
+        found = {key: {"name": way.name, **way(bench, Path(folder)).measure()} for key, way in ways.items()}
+    return {"objects": _objects(bench), "seconds": found, "ratios": _ratios(found)}
+
+
+def _objects(bench: Bench) -> Raw:
+    return {"domains": bench.domains, "volumes": bench.volumes, "networks": bench.networks}
+
+
+def _ratios(found: dict[str, Raw]) -> dict[str, float]:
+    ratios = {
+        "library_noop_to_bare_reads": found["library"]["again"] / found["bare"]["again"],
+        "library_noop_beyond_twice_bare_reads": found["library"]["again"] - 2 * found["bare"]["again"],
+    }
+    if "loop" in found:
+        for way in ("module", "site"):
+            for step in ("first", "again", "change"):
+                ratios[f"loop_to_{way}_{step}"] = found["loop"][step] / found[way][step]
+    return ratios
+
+
+def table(result: Raw) -> str:
+    """The result as Markdown."""
+    loop = result["seconds"].get("loop")
+    lines = [
+        "| way | first apply | no-op | one change | loop ÷ no-op |",
+        "|---|---:|---:|---:|---:|",
     ]
+    for held in result["seconds"].values():
+        cells = [f"{held[step]:.2f} s" for step in ("first", "again", "change")]
+        ratio = f"{loop['again'] / held['again']:.0f}×" if loop else "–"
+        lines.append(f"| {held['name']} | {' | '.join(cells)} | {ratio} |")
+    ratios = result["ratios"]
+    spare = 0.3 - ratios["library_noop_beyond_twice_bare_reads"]
+    lines.append("")
+    lines.append(
+        f"In process, the no-op is {ratios['library_noop_to_bare_reads']:.1f} × libvirt's bare reads; "
+        f"to the target of 2 × + 0.3 s {spare:.2f} s are left."
+    )
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    print(f"… {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> Raw:
+    parser = argparse.ArgumentParser(description="dos.vm beside community.libvirt and bare libvirt, on real libvirt")
+    parser.add_argument("--domains", type=int, default=100)
+    parser.add_argument("--volumes", type=int, default=100)
+    parser.add_argument("--networks", type=int, default=10)
+    parser.add_argument("--prefix", default="bench", help="of every name")
+    parser.add_argument("--octet", type=int, default=213, help="of the networks, 10.OCTET.n.0/24")
+    parser.add_argument("--without-loop", action="store_true", help="leave out community.libvirt, which takes minutes")
+    parser.add_argument("--json", type=Path, help="write the result to this file as well")
+    held = parser.parse_args(arguments)
+    subprocess.run([sys.executable, str(ROOT / "tools" / "libvirt_up.py")], check=True, stdout=subprocess.DEVNULL)
+    bench = Bench(
+        domains=held.domains, volumes=held.volumes, networks=held.networks, prefix=held.prefix, octet=held.octet
+    )
+    result = measure(bench, loop=not held.without_loop)
+    if held.json:
+        held.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(table(result))
+    return result
+
+
+if __name__ == "__main__":
+    main()

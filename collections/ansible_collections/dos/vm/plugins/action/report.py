@@ -34,7 +34,14 @@ class ActionModule(ActionBase):
             self._write(Path(arguments["file"]), hosts, found)
         pending = bool(found["create"] or found["change"] or found["remove"] or found["withheld"] or found["conflicts"])
         failed = bool(arguments.get("exit_code")) and pending
-        return {**result, "changed": False, "summary": summary(hosts), "counts": found, "failed": failed, "msg": summary(hosts)}
+        return {
+            **result,
+            "changed": False,
+            "summary": summary(hosts),
+            "counts": found,
+            "failed": failed,
+            "msg": summary(hosts),
+        }
 
     @staticmethod
     def _write(file: Path, hosts: dict[str, Any], found: dict[str, int]) -> None:

@@ -12,10 +12,11 @@ from .hypervisor.protocol import Hypervisor
 from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
 from .plan.action import Action
-from .plan.host import plan_host, requirements
+from .plan.host import plan_host
 from .plan.passwords import referenced
 from .plan.plan import Context, Observed, Plan
 from .plan.remove import plan_removal
+from .xml.mask import concealed
 from .xml.secret import digest
 
 Clock = Callable[[], float]
@@ -62,7 +63,7 @@ def converge(
         _refuse_conflicts(plans)
         if dry_run or not any(plan.actions for plan in plans):
             return Outcome(plans=plans, observed=observed)
-        run = _Run(hypervisor, values, requirements(held), None if seconds is None else clock() + seconds, clock)
+        run = _Run(hypervisor, values, None if seconds is None else clock() + seconds, clock)
         run.perform(plans)
         after, observed = _plan(held, hypervisor, permission, values)
         if not run.failures and not run.remaining:
@@ -95,7 +96,7 @@ def remove(
         _refuse_loss(plan)
         if dry_run or plan.empty:
             return Outcome(plans=(plan,), observed=observed)
-        run = _Run(hypervisor, {}, {}, None, time.monotonic)
+        run = _Run(hypervisor, {}, None, time.monotonic)
         run.perform((plan,))
         after, observed = _plan_removal(address, hypervisor, site, permission, stop_timeout)
         if not run.failures:
@@ -170,11 +171,10 @@ class _Run:
         self,
         hypervisor: Hypervisor,
         secrets: Mapping[str, bytes],
-        needs: Mapping[Address, tuple[Address, ...]],
         until: float | None,
         clock: Clock,
     ) -> None:
-        self.hypervisor, self.secrets, self.needs = hypervisor, secrets, needs
+        self.hypervisor, self.secrets = hypervisor, secrets
         self.until, self.clock = until, clock
         self.performed: list[str] = []
         self.failures: dict[Address, str] = {}
@@ -183,23 +183,27 @@ class _Run:
     def perform(self, plans: tuple[Plan, ...]) -> None:
         """Perform what can be: an object waits for those it stands on, and stops at its own first failure."""
         for plan in plans:
-            if plan.actions and (broken := self._broken(plan.address)) is not None:
+            if plan.actions and (broken := self._broken(plan)) is not None:
                 self.failures[plan.address] = f"not attempted, since {broken} failed"
                 continue
             for action in plan.actions:
-                if self.until is not None and self.clock() > self.until:
+                if self._out_of_time():
                     self.remaining += 1
                 elif not self._perform(action):
                     break
 
-    def _broken(self, address: Address) -> Address | None:
-        return next((need for need in self.needs.get(address, ()) if need in self.failures), None)
+    def _out_of_time(self) -> bool:
+        """Not before something is done: a run without time to start would be called for ever."""
+        return self.until is not None and bool(self.performed) and self.clock() > self.until
+
+    def _broken(self, plan: Plan) -> Address | None:
+        return next((first for first in plan.behind if first in self.failures), None)
 
     def _perform(self, action: Action) -> bool:
         try:
             self.hypervisor.perform(action, self.secrets)
         except HypervisorError as failed:
-            self.failures[action.address] = str(failed)
+            self.failures[action.address] = concealed(str(failed), self.secrets.values())
             return False
         self.performed.append(str(action))
         return True

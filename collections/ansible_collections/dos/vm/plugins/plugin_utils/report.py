@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-SIGNS = {"create": "+", "change": "~", "remove": "-", "left": "?", "unmanaged": "·", "conflict": "!"}
-COLOURS = {"create": "green", "change": "yellow", "remove": "red", "left": "purple", "unmanaged": "dark gray", "conflict": "red"}
+SIGNS = {"create": "+", "change": "~", "remove": "-", "left": "?", "conflict": "!"}
+COLOURS = {"create": "green", "change": "yellow", "remove": "red", "left": "purple", "conflict": "red"}
 INTERRUPTING = ("restart", "migrate", "recreate", "data_loss")
 LONGEST = 72
+FEW = 3  # names of a kind that are shown of what is not ours
 
 Line = tuple[str, str | None]  # text and colour
 HostPlans = Mapping[str, list[Mapping[str, Any]]]
@@ -18,11 +19,14 @@ HostPlans = Mapping[str, list[Mapping[str, Any]]]
 def lines(hosts: HostPlans) -> Iterator[Line]:
     """The plan of every host that has something to say, then the line that sums it up."""
     for host, plans in hosts.items():
-        told = [plan for plan in plans if plan["verdict"] != "keep" or plan.get("pending")]
-        if told:
+        told = [plan for plan in plans if plan["verdict"] not in ("keep", "unmanaged") or plan.get("pending")]
+        foreign = [plan for plan in plans if plan["verdict"] == "unmanaged"]
+        if told or foreign:
             yield f"host {host}", None
         for plan in told:
             yield from _object(plan)
+        if foreign:
+            yield f"  · not ours, and never touched: {_listed(foreign)}", "dark gray"
     yield summary(hosts), "bright blue"
 
 
@@ -39,8 +43,19 @@ def _object(plan: Mapping[str, Any]) -> Iterator[Line]:
         yield f"      withheld until allowed (dos_allow: [{plan['needs']}]): {', '.join(plan['withheld'])}", "yellow"
 
 
+def _listed(plans: Iterable[Mapping[str, Any]]) -> str:
+    """Objects by kind, the first few by name: `network default; 100 volumes (a, b, c, …)`."""
+    by_kind: dict[str, list[str]] = {}
+    for plan in plans:
+        by_kind.setdefault(plan["kind"], []).append(plan["name"])
+    return "; ".join(
+        f"{kind} {', '.join(names)}" if len(names) <= FEW else f"{len(names)} {kind}s ({', '.join(names[:FEW])}, …)"
+        for kind, names in sorted(by_kind.items())
+    )
+
+
 def _note(plan: Mapping[str, Any]) -> str:
-    text = plan.get("problem") or (plan.get("reason") if plan["verdict"] in ("left", "unmanaged") else "")
+    text = plan.get("problem") or (plan.get("reason") if plan["verdict"] == "left" else "")
     return f": {text}" if text else ""
 
 

@@ -44,6 +44,7 @@ from ..plan.action import (
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import mark_of
+from ..xml.mask import concealed
 from ..xml.secret import read_description
 
 if TYPE_CHECKING:
@@ -433,9 +434,7 @@ def _saying(operation: str, values: Iterable[bytes] = ()) -> Iterator[None]:
         yield
     except libvirt.libvirtError as refused:
         text = refused.get_error_message() or str(refused)
-        for value in values:
-            text = text.replace(value.decode(errors="replace"), "********") if value else text
-        raise HypervisorError(operation, text, refused.get_error_code()) from None
+        raise HypervisorError(operation, concealed(text, values), refused.get_error_code()) from None
 
 
 class _allowing:  # read as a word: with _allowing("VIR_ERR_NO_DOMAIN")
@@ -573,8 +572,16 @@ def with_secrets(text: str, secrets: Mapping[str, bytes]) -> str:
     for graphics in root.iter("graphics"):
         password = graphics.get("passwd", "")
         if password.startswith(REFERENCE):
-            graphics.set("passwd", value_of(password.removeprefix(REFERENCE), secrets).decode())
+            graphics.set("passwd", _password(password.removeprefix(REFERENCE), secrets))
     return to_text(root)
+
+
+def _password(name: str, secrets: Mapping[str, bytes]) -> str:
+    """The value of a secret as XML can carry it; what is raised does not tell it."""
+    value = value_of(name, secrets)
+    if (text := value.decode(errors="ignore")).isprintable() and text.encode() == value:
+        return text
+    raise DeclarationError.at(f"dos_secrets.{name}.value", "is the password of a console and must be printable text")
 
 
 # The host

@@ -81,7 +81,7 @@ class Mac(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> Mac:
+    def __new__(cls, text: str | int) -> Mac:
         if isinstance(text, int):
             raise ValueError(f"{text} is a number: YAML reads an address of digits alone as one, write it in quotes")
         spelled = str(text).lower().replace("-", ":")

@@ -12,6 +12,7 @@ from ..model.address import Address
 from ..model.slice import Declared, Slice
 from .kinds import KINDS, Kind, declared_objects
 from .plan import Context, Observed, Plan
+from .use import arranged
 
 # What every host has from libvirt itself, and no one needs to be told of.
 PREDEFINED = frozenset(
@@ -45,15 +46,19 @@ PREDEFINED = frozenset(
 
 
 def plan_host(held: Slice, context: Context) -> list[Plan]:
-    """Pure: one plan per object, removals first, then in the order in which they can be performed.
+    """Pure: one plan per object, in the order in which they can be performed: removals first where nobody stands in the way.
 
     Raises `DeclarationError` when the slice itself cannot be meant: an object twice, or two that stand on each other.
     """
     declared = _by_address(held)
     context = replace(context, pool_paths={pool.name: pool.path for pool in held.pools})
+    needs = _needs(declared)
     gone = list(_undeclared(declared, context))
-    plans = [_plan(*declared[address], address, context) for address in _ordered(declared)]
-    return [*gone, *plans]
+    plans = [
+        replace(_plan(*declared[address], address, context), behind=needs[address])
+        for address in _ordered(declared, needs)
+    ]
+    return arranged(gone, plans, {address: held for address, (_, held) in declared.items()}, context)
 
 
 def _plan(kind: Kind, declared: Declared, address: Address, context: Context) -> Plan:
@@ -74,9 +79,10 @@ def _by_address(held: Slice) -> dict[Address, tuple[Kind, Declared]]:
     return found
 
 
-def _ordered(declared: dict[Address, tuple[Kind, Declared]]) -> Iterable[Address]:
+def _ordered(
+    declared: dict[Address, tuple[Kind, Declared]], needs: dict[Address, tuple[Address, ...]]
+) -> Iterable[Address]:
     """Every object after those it stands on; among equals, kind by kind and in the order declared."""
-    needs = _needs(declared)
     position = {address: index for index, address in enumerate(declared)}
     if all(position[need] < position[address] for address, needed in needs.items() for need in needed):
         return declared  # the usual case: the kinds' own order is enough
@@ -101,11 +107,6 @@ def _undeclared(declared: Iterable[Address], context: Context) -> Iterator[Plan]
 
 def _libvirts_own(observed: Observed) -> bool:
     return observed.address.kind == "nwfilter" and observed.address.name in PREDEFINED
-
-
-def requirements(held: Slice) -> dict[Address, tuple[Address, ...]]:
-    """What each object of a slice stands on, among those the slice declares."""
-    return _needs(_by_address(held))
 
 
 def _needs(declared: dict[Address, tuple[Kind, Declared]]) -> dict[Address, tuple[Address, ...]]:

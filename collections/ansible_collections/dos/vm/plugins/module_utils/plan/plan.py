@@ -62,7 +62,8 @@ class Plan:
     """What will be done to one object.
 
     `actions` will be performed; `withheld` would be, if the permission named in `needs` were given; `pending` waits for the
-    next start of a running guest. `reason` says why nothing is done when nothing is; `problem` why nothing can be.
+    next start of a running guest. `reason` says why nothing is done when nothing is; `problem` why nothing can be. `behind`
+    are the objects whose own plans come first: where one of them fails, this is not attempted.
     """
 
     address: Address
@@ -77,6 +78,7 @@ class Plan:
     reason: str = ""
     problem: str = ""
     origin: str = ""
+    behind: tuple[Address, ...] = ()
 
     @property
     def disruption(self) -> Disruption:

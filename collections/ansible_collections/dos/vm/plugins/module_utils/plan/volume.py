@@ -34,7 +34,8 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     address = address_of(volume)
     declared = render(volume, _pool_path(volume, context), _backing_capacity(volume, context))
     difference = differ(declared, definition_of(observed), SHAPE)
-    create = CreateVolume(address=address, xml=to_text(difference.desired))
+    # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
+    create = CreateVolume(address=address, xml=to_text(differ(declared, None, SHAPE).desired))
     if observed is None:
         return creation(address, difference, create)
     changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An element as it may be shown: what its table calls secret is hidden."""
+"""An element, or a text, as it may be shown: what its table calls secret, and what the run knows as a secret, is hidden."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
 
 from .shape import Shape
 
@@ -41,3 +43,18 @@ def _empty(element: Element) -> None:
     for child in list(element):
         element.remove(child)
     element.text = HIDDEN
+
+
+def concealed(text: str, values: Iterable[bytes]) -> str:
+    """A text of others, such as a refusal that quotes a definition, without the secrets that this run brought along."""
+    spellings = {spelling for value in values for spelling in _spellings(value.decode(errors="replace")) if spelling}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, HIDDEN)
+    return text
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """As it is, and as XML may have it."""
+    yield value
+    for quotes in ({}, {'"': "&quot;"}, {"'": "&apos;"}, {'"': "&quot;", "'": "&apos;"}):
+        yield escape(value, quotes)

@@ -12,13 +12,18 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from .build import compact
+from ..model.address import NAMESPACE
+from .build import compact, parse
 from .shape import SILENT, Chosen, Shape
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 Identity = tuple[str, tuple[str, ...]]
+
+# What an overlay says of an element besides its content: that it goes, and which attributes of it do.
+OPERATION, REMOVE = f"{{{NAMESPACE}}}op", "remove"
+WITHOUT = f"{{{NAMESPACE}}}without"
 
 
 def identified(element: Element, shape: Shape) -> Iterator[tuple[Identity, Element]]:
@@ -48,7 +53,7 @@ def merge(declared: Element, observed: Element | None, shape: Shape) -> Element:
         desired.extend(deepcopy(child) for child in declared)
         return desired
     on_host = dict(identified(observed, shape))
-    for child, found in _paired(declared, on_host, shape):
+    for child, found in paired(declared, on_host, shape):
         known = shape.children.get(str(child.tag))
         if known is not None:
             desired.append(merge(child, found, known))
@@ -72,11 +77,11 @@ def _merge_attributes(desired: Element, declared: Element, observed: Element, sh
         attribute = shape.attributes.get(name)
         if name in declared.attrib or shape.whole:
             continue
-        if attribute is None or _chosen(attribute.computed, observed, declared):
+        if attribute is None or chosen(attribute.computed, observed, declared):
             desired.set(name, value)
 
 
-def _paired(declared: Element, on_host: dict[Identity, Element], shape: Shape) -> list[tuple[Element, Element | None]]:
+def paired(declared: Element, on_host: dict[Identity, Element], shape: Shape) -> list[tuple[Element, Element | None]]:
     """Each declared child with the one that it is on the host, which is taken out of `on_host`."""
     seats = list(on_host)
     wanted = list(identified(declared, shape))
@@ -116,13 +121,13 @@ def _taken(
     return None
 
 
-def _chosen(computed: bool | Chosen, observed: Element, declared: Element) -> bool:
+def chosen(computed: bool | Chosen, observed: Element, declared: Element) -> bool:
     return computed if isinstance(computed, bool) else computed(observed, declared)
 
 
 def _kept(observed: Element, shape: Shape | None, around: Element) -> Element | None:
     """What stays of an observed element about which the declaration, `around` it, is silent."""
-    if shape is None or _chosen(shape.computed, observed, around):
+    if shape is None or chosen(shape.computed, observed, around):
         return deepcopy(observed)
     if shape.key or shape.flag or shape.text or shape.whole:
         return None
@@ -148,10 +153,11 @@ def covers(observed: Element, declared: Element) -> bool:
 
 
 def overlay(rendered: Element, patch: Element, shape: Shape) -> list[str]:
-    """Lay `patch` over `rendered` in place; the paths of values that `patch` changed rather than added are returned."""
-    overridden = [f"@{name!s}" for name, value in patch.attrib.items() if rendered.get(name, value) != value]
-    for name, value in patch.attrib.items():
-        rendered.set(name, value)
+    """Lay `patch` over `rendered` in place; the paths of values that `patch` changed rather than added are returned.
+
+    An element with `dos:op="remove"` takes away the one it names, `dos:without="a b"` the attributes of those names.
+    """
+    overridden = _lay_attributes(rendered, patch)
     if patch.text and patch.text.strip():
         if rendered.text and rendered.text != patch.text:
             overridden.append("text()")
@@ -160,8 +166,41 @@ def overlay(rendered: Element, patch: Element, shape: Shape) -> list[str]:
     for identity, child in identified(patch, shape):
         tag = str(child.tag)
         known, found = shape.children.get(tag), present.get(identity)
-        if known is not None and not known.whole and found is not None:
-            overridden += [f"{tag}/{path}" for path in overlay(found, child, known)]
+        if child.get(OPERATION) == REMOVE:
+            if found is not None:
+                rendered.remove(present.pop(identity))
+                overridden.append(tag)
+        elif known is not None and found is not None:
+            overridden += [f"{tag}/{path}" for path in _lay_known(rendered, found, child, known)]
         elif known is not None or not any(compact(child) == compact(held) for held in rendered.iterfind(tag)):
             rendered.append(deepcopy(child))
     return overridden
+
+
+def _lay_known(rendered: Element, found: Element, patch: Element, shape: Shape) -> list[str]:
+    if not shape.whole:
+        return overlay(found, patch, shape)
+    if compact(found) == compact(patch):
+        return []
+    rendered.replace(found, deepcopy(patch))
+    return ["."]
+
+
+def _lay_attributes(rendered: Element, patch: Element) -> list[str]:
+    gone = [name for name in patch.get(WITHOUT, "").split() if rendered.attrib.pop(name, None) is not None]
+    said = {name: value for name, value in patch.attrib.items() if name not in (OPERATION, WITHOUT)}
+    overridden = [f"@{name!s}" for name, value in said.items() if rendered.get(name, value) != value]
+    for name, value in said.items():
+        rendered.set(name, value)
+    return [*(f"@{name}" for name in gone), *overridden]
+
+
+def laid_over(rendered: Element, text: str | None, shape: Shape) -> Element:
+    """`rendered`, with an operator's own elements over it: bare, or inside the element they belong to."""
+    if not text:
+        return rendered
+    patch = parse(f"<{shape.tag}>{text}</{shape.tag}>")
+    if len(patch) == 1 and patch[0].tag == shape.tag:
+        patch = patch[0]
+    overlay(rendered, patch, shape)
+    return rendered

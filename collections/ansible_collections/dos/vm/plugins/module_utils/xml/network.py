@@ -21,6 +21,7 @@ from ..model.network import (
 )
 from .build import E, maybe, on_off
 from .common import METADATA, absent, flag, lower, mark_element, mark_of, pruned
+from .merge import laid_over
 from .shape import Attr, Shape, shape
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def render(network: Network) -> Element:
     """The XML of a declared network."""
     forward = network.forward if network.forward != "none" else None
-    return E(
+    element = E(
         "network",
         E("name", network.name),
         network.uuid and E("uuid", network.uuid),
@@ -47,6 +48,7 @@ def render(network: Network) -> Element:
         (_port_group(group) for group in network.port_groups),
         ipv6=network.ipv6 or None,
     )
+    return laid_over(element, network.xml, SHAPE)
 
 
 def _bridge(network: Network) -> Element | None:

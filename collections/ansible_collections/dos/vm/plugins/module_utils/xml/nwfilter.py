@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.nwfilter import FilterReference, FilterRule, Nwfilter
 from .build import E
-from .build import parse as parse_text
 from .common import pruned
-from .merge import overlay
+from .merge import laid_over
 from .shape import INDEX, Attr, shape
 
 if TYPE_CHECKING:
@@ -32,9 +31,7 @@ def render(nwfilter: Nwfilter) -> Element:
         chain=nwfilter.chain,
         priority=nwfilter.priority,
     )
-    if nwfilter.xml:
-        overlay(element, parse_text(nwfilter.xml), SHAPE)
-    return element
+    return laid_over(element, nwfilter.xml, SHAPE)
 
 
 def reference(held: FilterReference) -> Element:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..model.pool import Permissions, Pool
 from .build import E, maybe
 from .common import pruned
+from .merge import laid_over
 from .shape import Attr, shape
 
 if TYPE_CHECKING:
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 
 def render(pool: Pool) -> Element:
     """The XML of a declared pool."""
-    return E(
+    element = E(
         "pool",
         E("name", pool.name),
         E("target", E("path", pool.path), permissions(pool.permissions)),
         type=pool.type,
     )
+    return laid_over(element, pool.xml, SHAPE)
 
 
 def permissions(held: Permissions | None) -> Element | None:

@@ -88,8 +88,14 @@ class Shape:
 
         One that is silent about all of its key is told apart by its position, `#0`.
         """
-        key = tuple([str(index) if part == INDEX else _look_up(element, part) for part in self.key])
+        key = tuple([str(index) if part == INDEX else self._spelled(element, part) for part in self.key])
         return key if any(key) or not key else (f"{SILENT}{index}",)
+
+    def _spelled(self, element: Element, part: str) -> str:
+        """A part of the key; what libvirt writes when we are silent is the same as silence, before normalisation too."""
+        value = _look_up(element, part)
+        row = self.attributes.get(part[1:]) if part.startswith("@") else None
+        return "" if row is not None and value == row.default else value
 
     def likeness(self, element: Element) -> tuple[str, ...]:
         """What an element that is silent about its key has in common with the one on the host."""
