@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from ..model.types import Name
 
-Hosts = Literal["all"] | tuple[Name, ...]
+Hosts = tuple[Name, ...] | Literal["all"]
 
 
 class Bound(Protocol):

@@ -290,6 +290,6 @@ def _twice(values: Iterator[tuple[str, str | None]]) -> Sentences:
     seen: dict[str, str] = {}
     for path, value in values:
         if value is not None and value in seen:
-            yield path, f"{value} is at {seen[value]} already (DISK-01)"
+            yield path, f"{value} is at {seen[value]} already, write another"
         elif value is not None:
             seen[value] = path

@@ -45,21 +45,21 @@ def _decode_all(
     for kind, objects in raw.items():
         for key, data in objects.items():
             try:
-                read[kind][_name(kind, key, where)] = _object(kind, key, data, where)
+                read[kind][_name(kind, key, where(key) or where(data))] = _object(kind, key, data, where)
             except DeclarationError as refused:
                 problems += refused.problems
                 broken.add((kind, str(key)))
     return read, frozenset(broken)
 
 
-def _name(kind: str, key: object, where: Where) -> Name:
+def _name(kind: str, key: object, origin: Origin | None) -> Name:
     path = f"dos_{kind}.{str(key)[:64]}"
     if isinstance(key, bool) or not isinstance(key, (str, int)):
-        raise DeclarationError.at(path, f"{key!r} is not a name, write it in quotes", where(key))
+        raise DeclarationError.at(path, f"{key!r} is not a name, write it in quotes", origin)
     try:
         return Name(str(key))
     except ValueError as refused:
-        raise DeclarationError.at(path, str(refused), where(key)) from None
+        raise DeclarationError.at(path, str(refused), origin) from None
 
 
 def _object(kind: str, key: object, data: Any, where: Where) -> Any:
@@ -71,13 +71,22 @@ def _object(kind: str, key: object, data: Any, where: Where) -> Any:
 
 def _shown(kind: str, key: object, problem: Problem, where: Where) -> Problem:
     """A problem as it may be shown: with a place, a path of bearable length, and never the value of a secret (SECO-08)."""
-    base, text = f"dos_{kind}.{key}", problem.text
-    if kind == "secrets" and problem.path == base:
-        text = "a mapping is expected, write value: and what it is (what is there is not shown)"
-    if kind == "secrets" and problem.path.startswith(f"{base}.value") and text != "is required":
-        text = "is not text, write it in quotes (what is there is not shown)"
-    path = problem.path if len(problem.path) <= LONGEST else problem.path[: LONGEST - 1] + "…"
+    path, text = problem.path, problem.text
+    if kind == "secrets":
+        path, text = _hidden(f"dos_{kind}.{key}", path, text)
+    path = path if len(path) <= LONGEST else path[: LONGEST - 1] + "…"
     return Problem(path, text, problem.origin or where(key))
+
+
+def _hidden(base: str, path: str, text: str) -> tuple[str, str]:
+    """What may be said of a secret: a value in the wrong place is a value still."""
+    if path == base:
+        return base, "a mapping is expected, write value: and what it is (what is there is not shown)"
+    if path.startswith(f"{base}.value") and text != "is required" and "known field" not in text:
+        return path, "is not text, write it in quotes (what is there is not shown)"
+    if "is not a known field, the fields" in text:
+        return base, text.replace("is not a known field", "has a field that is not known")
+    return path, text
 
 
 def _site_name(variables: Mapping[str, Any], problems: list[Problem], where: Where) -> Name:
@@ -111,7 +120,7 @@ class _Origins:
             return problem
         origin = self.of(found.other)
         place = f"{spell(found.other)} at {origin}" if origin else spell(found.other)
-        return replace(problem, text=f"{found.text}; the other is {place}")
+        return replace(problem, text=f"{found.text}; see {place}")
 
     def of(self, place: Place) -> Origin | None:
         """Where the value at a place was written, or the nearest one around it."""

@@ -15,7 +15,7 @@ from ..errors import DeclarationError, Origin, Problem
 from .site import KINDS
 
 Where = Callable[[object], Origin | None]
-Raw = dict[str, dict[str, Any]]
+Raw = dict[str, dict[Any, Any]]
 
 MOST_VALUES = 2_000_000  # a site of 20,000 machines has some 300,000
 DEEPEST = 64
@@ -105,7 +105,7 @@ def _take(
     kind: str,
     variable: str,
     held: Mapping[Any, Any],
-    found: dict[str, Any],
+    found: dict[Any, Any],
     written: dict[tuple[str, str], tuple[str, object]],
     where: Where,
 ) -> Iterator[Problem]:
@@ -117,7 +117,7 @@ def _take(
             text = f"is declared twice, first in {there}: keep one, or give one another name"
             yield Problem(f"{variable}.{str(name)[:64]}", text, where(name))
         else:
-            found[str(name)] = raw
+            found[name] = raw
 
 
 def _kind(variable: str) -> str | None:
@@ -126,13 +126,15 @@ def _kind(variable: str) -> str | None:
 
 
 def _unknown(variable: str, held: object, where: Where) -> Iterator[Problem]:
+    """A variable that was meant to be one of ours. Others with our prefix belong to roles, or to the operator."""
     stem = variable.partition("__")[0]
     if variable in SETTINGS or not variable.startswith("dos_"):
         return
-    known = [*(f"dos_{kind}" for kind in KINDS), *SETTINGS]
-    close = difflib.get_close_matches(stem[:64], known, n=1, cutoff=0.7)
-    hint = f"did you mean {close[0]}?" if close else f"the kinds are: {', '.join(f'dos_{kind}' for kind in KINDS)}"
-    yield Problem(variable[:64], f"is not a variable of dos.vm, {hint}", where(held) or where(variable))
+    known = [*KINDS, *(name.removeprefix("dos_") for name in SETTINGS)]
+    close = difflib.get_close_matches(stem.removeprefix("dos_")[:64], known, n=1, cutoff=0.7)
+    hint = f"did you mean dos_{close[0]}?" if close else f"the kinds are: {', '.join(f'dos_{kind}' for kind in KINDS)}"
+    if close or stem != variable:
+        yield Problem(variable[:64], f"is not a variable of dos.vm, {hint}", where(held) or where(variable))
 
 
 def _word(value: object) -> str:

@@ -58,7 +58,7 @@ def _written_macs(index: Index) -> Iterator[tuple[Place, Mac]]:
 def _addressed(index: Index) -> Iterator[tuple[Address, Card]]:
     """Every address that somebody wrote for a card."""
     for machine in index.machines:
-        for name, address in (machine.vm.ip or {}).items():
+        for name, address in _own(machine):
             yield address, Card((*machine.at, "ip", name), name, machine)
     for name, instance in index.site.instances.items():
         if not any(card.ip for card in instance.interfaces):
@@ -68,6 +68,12 @@ def _addressed(index: Index) -> Iterator[tuple[Address, Card]]:
             for number, card in enumerate(instance.interfaces):
                 if card.ip and card.network not in (machine.vm.ip or {}):
                     yield card.ip, Card((*at[:2], "interfaces", number, "ip"), card.network, machine)
+
+
+def _own(machine: Machine) -> Iterator[tuple[Name, Address]]:
+    """A machine's own addresses, on networks that it has a card on; the others are another rule's."""
+    held = machine.vm.ip or {}
+    return ((card.network, held[card.network]) for card in machine.instance.interfaces if card.network in held)
 
 
 def _single(index: Index, name: Name) -> Iterator[Machine]:

@@ -73,7 +73,7 @@ def groups_are_complete(index: Index) -> Iterator[Finding]:
             continue
         listed = {group.filter, *group.filters}
         wanted = {called for held in listed for called in _calls(index, held)} - listed - PREDEFINED
-        for missing in sorted(wanted):
+        for missing in sorted(called for called in wanted if index.has("filters", called)):
             text = f"lacks {missing}, which a filter of the group calls: add it, or leave filters out (NWF-04)"
             yield Finding(("dos_security_groups", name, "filters"), text)
 

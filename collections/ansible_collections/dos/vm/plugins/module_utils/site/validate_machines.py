@@ -10,6 +10,8 @@ from ..model.types import Name
 from .index import Finding, Hosts, Index, Machine, Place
 from .instance import Instance
 
+EITHER = "write an instance for each, or unique: false to have one on at a time"
+
 
 def names_are_unique(index: Index) -> Iterator[Finding]:
     """VM-T1.2: a machine's name is one in the whole system."""
@@ -30,29 +32,32 @@ def unique_instances_have_one_machine(index: Index) -> Iterator[Finding]:
         number = instance.count if instance.count is not None else len(instance.vms or {})
         reason = _uniqueness(index, name, instance) if number > 1 else None
         if reason is not None:
-            at, why = reason
-            text = f"{why}, so the instance is for one machine and has {number}"
-            yield Finding(at, f"{text}: write an instance for each, or unique: false to have one on at a time (VM-03)")
+            at, why, instead = reason
+            yield Finding(at, f"{why}, so the instance is for one machine and has {number}: {instead} (VM-03)")
 
 
-def _uniqueness(index: Index, name: Name, instance: Instance) -> tuple[Place, str] | None:
-    """What makes an instance unique, and where that is written."""
+def _uniqueness(index: Index, name: Name, instance: Instance) -> tuple[Place, str, str] | None:
+    """What makes an instance unique: where that is written, in words, and what to write instead."""
     at = ("dos_instances", name)
     for number, card in enumerate(instance.interfaces):
         if card.ip:
-            return (*at, "interfaces", number, "ip"), f"address {card.ip} is one machine's"
+            return (
+                (*at, "interfaces", number, "ip"),
+                f"address {card.ip} is one machine's",
+                "write it at the machine, under ip",
+            )
     if instance.unique is not None:
-        return ((*at, "unique"), "unique is true") if instance.unique else None
+        return ((*at, "unique"), "unique is true", "write an instance for each") if instance.unique else None
     for number, card in enumerate(instance.interfaces):
         if card.mac:
-            return (*at, "interfaces", number, "mac"), f"MAC {card.mac} is one machine's"
+            return (*at, "interfaces", number, "mac"), f"MAC {card.mac} is one machine's", EITHER
     for number, disk in enumerate(instance.disks):
         volume = index.site.volumes.get(disk.volume) if disk.volume else None
         if volume is not None and disk.writable and not volume.shareable:
-            return (*at, "disks", number, "volume"), f"volume {disk.volume} is written by one machine"
+            return (*at, "disks", number, "volume"), f"volume {disk.volume} is written by one machine", EITHER
         image = index.site.images.get(disk.image) if disk.image and not disk.pool else None
         if image is not None and disk.writable and not image.read_only:
-            return (*at, "disks", number, "image"), f"image {disk.image} is not read-only and written by one machine"
+            return (*at, "disks", number, "image"), f"image {disk.image} is written by one machine", EITHER
     return None
 
 
@@ -152,4 +157,6 @@ def machines_that_cannot_run(index: Index) -> Iterator[Finding]:
         active = index.is_active(instance.project)
         if wanted and not (active and instance.enabled):
             why = "the instance is disabled" if not instance.enabled else f"project {instance.project} is inactive"
-            yield Finding(("dos_instances", name), f"{wanted} machines with power: on stay off, since {why}")
+            yield Finding(
+                ("dos_instances", name), f"its machines stay off, {wanted} of them with power: on, since {why}"
+            )

@@ -89,14 +89,15 @@ def _homeless(index: Index, host: Name | None, pool_name: Name, pool: Pool, user
     if host is not None and bound is not None and host not in bound:
         return f"pool {pool_name} is not on {host}, write one of: {', '.join(sorted(bound))} (POOL-02)"
     if host is None and not pool.shared and len(hosts) > 1 and users != 1:
-        whose = "no machine" if not users else f"{users} machines"
-        return f"pool {pool_name} has a directory on each of {len(hosts)} hosts and {whose} decides: write the host (POOL-02)"
+        who = "no machine uses" if not users else f"{users} machines use"
+        return f"pool {pool_name} has a directory on each of {len(hosts)} hosts and {who} the volume: write its host (POOL-02)"
     return None
 
 
 def nothing_is_written_twice(index: Index) -> Iterator[Finding]:
     """VM-08, IMG-05: of the machines that are on, one writes to a volume or to an image that is not read-only."""
     writers: dict[tuple[str, str], Writer] = {}
+    told: set[Place] = set()
     for machine in index.machines:
         if not machine.on:
             continue
@@ -106,8 +107,10 @@ def nothing_is_written_twice(index: Index) -> Iterator[Finding]:
                 continue
             place = ("dos_instances", machine.instance_name, "disks", number, written[0])
             first = writers.setdefault(written, (machine, place))
-            if first != (machine, place):
-                yield from _second(machine, written, place, first)
+            if first != (machine, place) and place not in told:
+                found = _second(machine, written, place, first)
+                told.update(finding.at for finding in found)
+                yield from found
 
 
 def _written(index: Index, disk: InstanceDisk) -> tuple[str, str] | None:
@@ -121,13 +124,13 @@ def _written(index: Index, disk: InstanceDisk) -> tuple[str, str] | None:
     return ("image", str(disk.image)) if image is not None and not image.read_only else None
 
 
-def _second(machine: Machine, written: tuple[str, str], place: Place, first: Writer) -> Iterator[Finding]:
+def _second(machine: Machine, written: tuple[str, str], place: Place, first: Writer) -> tuple[Finding, ...]:
     if first[0].instance is machine.instance and first[0].name != machine.name and machine.instance.unique is not False:
-        return  # an instance with several machines that should have one; that is said elsewhere
+        return ()  # an instance with several machines that should have one; that is said elsewhere
     who = machine.name if first[0].name == machine.name else f"{first[0].name} and {machine.name}"
     what = "twice by" if first[0].name == machine.name else "by both"
     text = f"{written[0]} {written[1]} is written {what} {who}: turn one off, or write read_only: true (VM-08)"
-    yield Finding(place, text, first[1] if first[1] != place else None)
+    return (Finding(place, text, first[1] if first[1] != place else None),)
 
 
 def own_volumes_have_their_own_names(index: Index) -> Iterator[Finding]:
