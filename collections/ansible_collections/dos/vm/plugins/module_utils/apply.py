@@ -50,9 +50,9 @@ def converge(
 ) -> Outcome:
     """Bring one host to its slice and prove it.
 
-    `secrets` has the values that the slice's secrets and consoles name. With `seconds`, the run ends after the first action
-    that ends later than that; `Outcome.remaining` then says how much is left, and the same call goes on with it. An action
-    that fails does not stop those that do not stand on it.
+    `secrets` has the values that the slice's secrets and consoles name. With `seconds`, the run ends after the first object
+    that is finished later than that; `Outcome.remaining` then says how much is left, and the same call goes on with it. An
+    action that fails does not stop those that do not stand on it.
 
     Raises `ConflictError` with every object that cannot be as declared, before anything is changed; `DeclarationError` for a
     slice that cannot be meant; `VerificationError` when all was done and the host still differs.
@@ -181,19 +181,20 @@ class _Run:
         self.remaining = 0
 
     def perform(self, plans: tuple[Plan, ...]) -> None:
-        """Perform what can be: an object waits for those it stands on, and stops at its own first failure."""
+        """Perform what can be: an object waits for those it stands on, and stops at its own first failure.
+
+        Time is looked at between objects: one that is begun is finished, so that nothing stays stopped half way and every
+        call brings at least one object nearer.
+        """
         for plan in plans:
-            if plan.actions and (broken := self._broken(plan)) is not None:
+            if self._out_of_time():
+                self.remaining += len(plan.actions)
+            elif plan.actions and (broken := self._broken(plan)) is not None:
                 self.failures[plan.address] = f"not attempted, since {broken} failed"
-                continue
-            for action in plan.actions:
-                if self._out_of_time():
-                    self.remaining += 1
-                elif not self._perform(action):
-                    break
+            else:
+                all(map(self._perform, plan.actions))  # to the first that fails
 
     def _out_of_time(self) -> bool:
-        """Not before something is done: a run without time to start would be called for ever."""
         return self.until is not None and bool(self.performed) and self.clock() > self.until
 
     def _broken(self, plan: Plan) -> Address | None:

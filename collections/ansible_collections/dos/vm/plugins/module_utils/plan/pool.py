@@ -47,16 +47,27 @@ def plan(pool: Pool, observed: Observed | None, context: Context) -> Plan:
         power.insert(0, Build(address=address))
     if not changes:
         return change(address, difference, power)
-    rebuilt = _rebuilt(address, redefined(address, difference), observed, pool)
-    if any(planned.disruption is Disruption.RECREATE for planned in changes) and not context.permission.recreate:
+    disruption = max(planned.disruption for planned in changes)
+    moves = disruption is Disruption.RECREATE
+    if moves and (held := _held(address, context)):
+        problem = (
+            f"{address} holds {_listed(held)}, which would stay in {observed.xml.findtext('target/path')}: "
+            f"declare another pool, or empty this one first"
+        )
+        return Plan(address=address, verdict="conflict", problem=problem, before=difference.before, after=difference.after)
+    rebuilt = _rebuilt(address, redefined(address, difference), observed, pool, disruption)
+    if moves and not context.permission.recreate:
         return change(address, difference, (), changes=changes, withheld=tuple(rebuilt), needs="recreate")
     return change(address, difference, rebuilt, changes=changes)
 
 
-def _rebuilt(address: Address, define: Action, observed: Observed, pool: Pool) -> list[Action]:
+def _rebuilt(
+    address: Address, define: Action, observed: Observed, pool: Pool, disruption: Disruption
+) -> list[Action]:
+    # Running guests keep the files open that they have: to stop a directory disturbs none of them.
     actions: list[Action] = []
     if observed.active:
-        actions.append(Stop(address=address, disruption=Disruption.RECREATE))
+        actions.append(Stop(address=address, disruption=disruption))
     actions += [define, Build(address=address)]
     if pool.autostart != observed.autostart:
         actions.append(SetAutostart(address=address, on=pool.autostart))
@@ -65,14 +76,21 @@ def _rebuilt(address: Address, define: Action, observed: Observed, pool: Pool) -
 
 def leave(observed: Observed, context: Context) -> Plan:
     """What becomes of a pool that nobody declares: it goes when nothing is left in it (POOL-06), and its directory never."""
-    prefix = f"{observed.address.name}/"
-    held = [address for address in context.observed if address.kind == "volume" and address.name.startswith(prefix)]
-    kept = [str(address) for address in held if str(address) not in context.permission.data_loss]
+    kept = [name for name in _held(observed.address, context) if name not in context.permission.data_loss]
     plan = removal(observed, context)
     if not kept or not context.permission.prune:
         return plan
-    reason = f"no longer declared, and kept for what it holds: {', '.join(kept[:5])}{' …' if len(kept) > 5 else ''}"
+    reason = f"no longer declared, and kept for what it holds: {_listed(kept)}"
     return replace(plan, verdict="left", actions=(), withheld=plan.actions, needs="data_loss", reason=reason)
+
+
+def _held(address: Address, context: Context) -> list[str]:
+    prefix = f"{address.name}/"
+    return [str(held) for held in context.observed if held.kind == "volume" and held.name.startswith(prefix)]
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
 
 
 def needs(pool: Pool) -> Iterator[Address]:
