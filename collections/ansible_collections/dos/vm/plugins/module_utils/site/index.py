@@ -17,6 +17,7 @@ from .instance import Instance, Vm
 from .project import Project
 from .site import KINDS, Site
 
+MOST_GUESSES = 20  # of what was meant; who got more names wrong than that has another problem
 Place = tuple[str | int, ...]
 Hosts = frozenset[Name] | None  # None: all of them
 
@@ -92,24 +93,26 @@ class Index:
         """Whether something of that name is declared, readable or not."""
         return name in self.names(kind) or (kind, name) in self._broken
 
-    def names(self, kind: str) -> Mapping[str, object] | frozenset[Name]:
+    def names(self, kind: str) -> Mapping[Name, object] | frozenset[Name]:
         """What is declared of a kind; `hosts` is one as well."""
-        held: Mapping[str, object] | frozenset[Name] = self.hosts if kind == "hosts" else getattr(self.site, kind)
+        held: Mapping[Name, object] | frozenset[Name] = self.hosts if kind == "hosts" else getattr(self.site, kind)
         return held
 
     def near(self, kind: str, name: str) -> str:
         """What was probably meant, as the end of a sentence."""
-        if (kind, name) not in self._near:
+        if (kind, name) not in self._near and len(self._near) < MOST_GUESSES:
             self._near[kind, name] = self._nearest(kind, name)
-        return self._near[kind, name]
+        return self._near.get((kind, name)) or self._instead(kind)
 
     def _nearest(self, kind: str, name: str) -> str:
-        known = [str(held) for held in self.names(kind)]
-        if len(known) > 500:  # comparing is slow: keep those that begin or end alike
-            known = [held for held in known if held[:3] == name[:3] or held[-3:] == name[-3:]][:500]
+        known = [str(held) for held in self.names(kind) if abs(len(held) - len(name)) < 3]
+        if len(known) > 1000:  # comparing is slow: keep those that begin alike
+            known = [held for held in known if held[:1] == name[:1]][:10_000]
         close = difflib.get_close_matches(name, known, n=1)
-        if close:
-            return f"did you mean {close[0]}?"
+        return f"did you mean {close[0]}?" if close else ""
+
+    @staticmethod
+    def _instead(kind: str) -> str:
         if kind == "hosts":
             return "write one of the inventory's hosts"
         return f"declare it in dos_{kind}" if kind in KINDS else "write one that exists"
