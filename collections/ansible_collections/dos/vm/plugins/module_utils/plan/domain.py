@@ -8,6 +8,7 @@ shown as pending, for the next start (INST-09), and a restart is done only where
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ LIVE: Mapping[str, str] = {
     "domain/devices/interface/bandwidth": "interface",
     "domain/devices/interface/filterref": "interface",
     "domain/devices/disk/source": "medium",
+    "domain/devices/disk/driver/@type": "medium",
     "domain/devices/graphics/@passwd": "graphics",
     "domain/devices/graphics/@passwdValidTo": "graphics",
 }
@@ -110,7 +112,7 @@ def _distinct(*sides: Iterable[Change]) -> tuple[PlannedChange, ...]:
 
 def _sorted(address: Address, running: Difference) -> tuple[list[UpdateDevice], tuple[PlannedChange, ...]]:
     """What the running guest can be given now, device by device, and what must wait for its next start."""
-    devices: dict[tuple[str, tuple[str, ...]], str] = {}
+    devices: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     waiting: list[PlannedChange] = []
     for planned in classified(running.changes, DISRUPTION, Disruption.RESTART):
         held = planned.change
@@ -120,13 +122,40 @@ def _sorted(address: Address, running: Difference) -> tuple[list[UpdateDevice], 
         if row is None or not key or not _in_place(running, row, key):
             waiting.append(replace(planned, disruption=Disruption.RESTART))
         else:
-            devices[tag, key] = LIVE[row]
+            devices.setdefault((tag, key), []).append(row)
     updates = [
-        UpdateDevice(address=address, xml=compact(element), device=f"{word} {' '.join(key)}")
-        for (tag, key), word in devices.items()
-        if (element := device(running.desired, tag, key)) is not None
+        UpdateDevice(address=address, xml=compact(element), device=f"{LIVE[rows[0]]} {' '.join(key)}")
+        for (tag, key), rows in devices.items()
+        if (element := _given(running, tag, key, rows)) is not None
     ]
     return updates, tuple(waiting)
+
+
+def _given(running: Difference, tag: str, key: tuple[str, ...], rows: Iterable[str]) -> Element | None:
+    """The device as it runs, and of what is desired only those rows: libvirt refuses them together with what must wait."""
+    old = None if running.observed is None else device(running.observed, tag, key)
+    new = device(running.desired, tag, key)
+    if old is None or new is None:
+        return None
+    given = deepcopy(old)
+    for row in dict.fromkeys(rows):
+        path, _, attribute = row.removeprefix(f"domain/devices/{tag}").removeprefix("/").partition("@")
+        _lay(given, new, path.rstrip("/"), attribute)
+    return given
+
+
+def _lay(given: Element, new: Element, path: str, attribute: str) -> None:
+    """Make the attribute, or the element where none is named, that of `new`."""
+    old, wanted = (held.find(path) if path else held for held in (given, new))
+    if not attribute:
+        if old is not None:
+            given.remove(old)
+        if wanted is not None:
+            given.append(deepcopy(wanted))
+    elif old is not None:
+        old.attrib.pop(attribute, None)
+        if wanted is not None and attribute in wanted.attrib:
+            old.set(attribute, wanted.get(attribute, ""))
 
 
 def _in_place(running: Difference, row: str, key: tuple[str, ...]) -> bool:

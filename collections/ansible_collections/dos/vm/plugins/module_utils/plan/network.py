@@ -63,7 +63,8 @@ def plan(network: Network, observed: Observed | None, context: Context) -> Plan:
     define: list[Action] = [redefined(address, difference)] if difference.changes else []
     power = powered(address, network.active, network.autostart, observed)
     if not (observed.active and network.active):
-        return change(address, difference, [*define, *power], changes=_classified(difference.changes))
+        # Nobody is connected to what does not run.
+        return change(address, difference, [*define, *power], changes=classified(difference.changes, {}, Disruption.NONE))
     running = differ(render(replace(network, mark=None)), observed.live, SHAPE, ignore=NOT_LIVE)
     updates = list(_updates(address, running))
     return _running(address, difference, running, [*define, *updates, *power], context)

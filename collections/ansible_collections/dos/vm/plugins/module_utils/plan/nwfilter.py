@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..model.address import Address
 from ..model.nwfilter import Nwfilter
@@ -22,7 +23,8 @@ def plan(nwfilter: Nwfilter, observed: Observed | None, context: Context) -> Pla
     if (refused := foreign(address, difference, observed, context)) is not None:
         return refused
     changes = classified(difference.changes, {}, Disruption.LIVE)
-    return change(address, difference, [redefined(address, difference)] if changes else [], changes=changes)
+    define = replace(redefined(address, difference), disruption=Disruption.LIVE)
+    return change(address, difference, [define] if changes else [], changes=changes)
 
 
 def needs(nwfilter: Nwfilter) -> Iterator[Address]:

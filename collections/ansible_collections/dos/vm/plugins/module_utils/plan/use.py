@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands on an object now, so that nothing is taken from under what stays.
+
+A removal waits for those that let go of the object in the same run; what somebody keeps is left, and says for whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from ..model.address import Address
+from ..model.slice import Declared
+from .action import DeleteVolume, Stop
+from .kinds import KINDS
+from .plan import Context, Observed, Plan
+from .volume import users as openers
+
+# The devices by which a running machine holds an object of that kind.
+DEVICES = {"nwfilter": "domain/devices/interface", "volume": "domain/devices/disk"}
+
+
+def arranged(gone: list[Plan], plans: list[Plan], declared: Mapping[Address, Declared], context: Context) -> list[Plan]:
+    """All plans in the order to perform them: removals, declared objects, removals of what those let go of."""
+    fate = {plan.address: plan for plan in (*gone, *plans)}
+    late: list[Plan] = []
+    early: list[Plan] = []
+    for plan in _users_first(gone, context):
+        staying = [user for user in plan.behind if fate[user].verdict != "remove"]
+        holder = next((user for user in staying if _holds(user, plan, fate, declared, context)), None)
+        if holder is not None:
+            plan = kept(plan, holder)
+        waits = holder is None and (staying or any(fate[user] in late for user in plan.behind))
+        (late if waits else early).append(plan)
+        fate[plan.address] = plan
+    return [*early, *plans, *late]
+
+
+def kept(plan: Plan, holder: Address) -> Plan:
+    """A removal that is not done, since `holder` would lose what it stands on."""
+    reason = f"no longer declared, and kept for {holder}, which uses it"
+    return replace(
+        plan, verdict="left", actions=(), withheld=plan.actions, needs=f"{holder} to let go of it", reason=reason
+    )
+
+
+def _users_first(gone: list[Plan], context: Context) -> list[Plan]:
+    """The plans, each removal with those it waits for and after them; otherwise as they were."""
+    done: dict[Address, Plan] = {}
+    waiting = {plan.address: plan for plan in gone}
+
+    def visit(plan: Plan) -> None:
+        if waiting.pop(plan.address, None) is None:
+            return
+        behind = tuple(dict.fromkeys(users(plan.address, context))) if plan.verdict == "remove" else ()
+        for user in behind:
+            if user in waiting:
+                visit(waiting[user])
+        done[plan.address] = replace(plan, behind=behind)
+
+    for plan in gone:
+        visit(plan)
+    return list(done.values())
+
+
+def _holds(
+    user: Address, plan: Plan, fate: Mapping[Address, Plan], declared: Mapping[Address, Declared], context: Context
+) -> bool:
+    """Whether `user` still stands on the object when its own plan is performed."""
+    held = declared.get(user)
+    if held is None or plan.address in KINDS[user.kind].needs(held):
+        return True
+    path = context.observed[plan.address].info.get("path")
+    if path is not None and path in (getattr(disk, "file", None) for disk in getattr(held, "disks", ())):
+        return True
+    actions, pending = fate[user].actions, fate[user].pending
+    if user.kind == "volume":
+        return not any(isinstance(action, DeleteVolume) for action in actions)
+    if user.kind == "nwfilter" or any(isinstance(action, Stop) for action in actions):
+        return False
+    return any(waiting.change.xpath.startswith(DEVICES[plan.address.kind]) for waiting in pending)
+
+
+def users(address: Address, context: Context) -> Iterator[Address]:
+    """Who would lose what they stand on, were the object gone now."""
+    observed = context.observed[address]
+    match address.kind:
+        case "volume":
+            yield from (user for user, _ in openers(observed, context))
+            yield from _layered(observed, context)
+        case "nwfilter":
+            yield from _callers(address, context)
+        case "pool":
+            yield from (held for held in context.observed if held.kind == "volume" and _pool(held) == address.name)
+        case _:
+            return
+
+
+def _layered(observed: Observed, context: Context) -> Iterator[Address]:
+    path = observed.info.get("path")
+    for address, held in context.observed.items():
+        if path is not None and address.kind == "volume" and held.xml.findtext("backingStore/path") == path:
+            yield address
+
+
+def _callers(address: Address, context: Context) -> Iterator[Address]:
+    reference = f".//filterref[@filter='{address.name}']"
+    for user, held in context.observed.items():
+        tree = held.xml if user.kind == "nwfilter" else held.live if user.kind == "domain" else None
+        if tree is not None and tree.find(reference) is not None:
+            yield user
+
+
+def _pool(volume: Address) -> str:
+    return volume.name.partition("/")[0]
