@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..errors import DeclarationError, Problem
 from ..intent.power import Order, intended
@@ -14,13 +15,17 @@ from ..model.host import HostFacts
 from ..model.slice import Slice
 from ..model.types import Name
 from ..placement.place import Decision, Request, Room, place
+from ..site.network import Network
+from ..site.pool import Pool
 from ..site.site import Site
+from ..site.volume import Volume
+from .by_host import ByHost
 from .domain import compile_domain
 from .identity import allocate
 from .machine import Machine, machines
 from .network import compile_network
 from .nwfilter import closure, compile_nwfilter
-from .storage import compile_pool, compile_volumes
+from .storage import compile_pool, compile_volumes, homes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,8 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     """
     found = machines(site)
     intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
-    decisions = place((_request(site, machine, intent, states) for machine in found), _rooms(states))
+    places = _Places(states)
+    decisions = place((_request(site, machine, intent, places) for machine in found), _rooms(states))
     _refuse_homeless(found, decisions)
     macs = allocate(
         site.name,
@@ -57,14 +63,18 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     by_host: defaultdict[str, list[Machine]] = defaultdict(list)
     for machine in found:
         by_host[str(decisions[machine.name].host)].append(machine.settled(macs, on=intent[machine.name]))
-    first = {name: min(site.hosts_of(pool) or site.hosts) for name, pool in site.pools.items() if pool.shared}
+    pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
+    volumes = ByHost(site.volumes, partial(homes, site))
     return Compiled(
-        slices={host: _slice(site, host, by_host[host], first) for host in site.hosts},
+        slices={
+            host: _slice(site, by_host[host], pools.on(host), volumes.on(host), networks.on(host))
+            for host in site.hosts
+        },
         decisions=decisions,
     )
 
 
-def _request(site: Site, machine: Machine, intent: Mapping[str, bool], states: Mapping[str, HostState]) -> Request:
+def _request(site: Site, machine: Machine, intent: Mapping[str, bool], places: _Places) -> Request:
     instance = machine.instance
     return Request(
         vm=machine.name,
@@ -73,17 +83,30 @@ def _request(site: Site, machine: Machine, intent: Mapping[str, bool], states: M
         arch=instance.arch,
         on=intent[machine.name],
         hosts=machine.hosts(site),
-        current=_current(site, machine, states),
+        current=places.of(site, machine),
     )
 
 
-def _current(site: Site, machine: Machine, states: Mapping[str, HostState]) -> str | None:
-    """Where a machine is: the host that has it defined as ours, or else has a disk of its own."""
-    defined = [host for host, state in states.items() if state.domains.get(machine.name)]
-    if defined:
-        return min(defined)
-    disks = machine.own_disks(site)
-    return min((host for host, state in states.items() if disks & state.volumes), default=None)
+class _Places:
+    """Where machines and volumes are now, by name: a site has too many of both to ask every host for each."""
+
+    def __init__(self, states: Mapping[str, HostState]) -> None:
+        self._domains: dict[str, str] = {}
+        self._volumes: dict[str, str] = {}
+        for host in sorted(states):
+            for name, ours in states[host].domains.items():
+                if ours:
+                    self._domains.setdefault(name, host)
+            for name in states[host].volumes:
+                self._volumes.setdefault(name, host)
+
+    def of(self, site: Site, machine: Machine) -> str | None:
+        """Where a machine is: the host that has it defined as ours, or else has a disk of its own."""
+        defined = self._domains.get(machine.name)
+        if defined is not None or not self._volumes:
+            return defined
+        disks = machine.own_disks(site)
+        return min((self._volumes[disk] for disk in disks if disk in self._volumes), default=None)
 
 
 def _rooms(states: Mapping[str, HostState]) -> Iterable[Room]:
@@ -103,36 +126,35 @@ def _refuse_homeless(found: Iterable[Machine], decisions: Mapping[str, Decision]
         raise DeclarationError(problems)
 
 
-def _slice(site: Site, host: str, here: list[Machine], first: Mapping[Name, str]) -> Slice:
-    domains = _domains(site, here)
+def _slice(
+    site: Site,
+    here: list[Machine],
+    pools: Iterable[tuple[Name, Pool]],
+    volumes: Iterable[tuple[Name, Volume]],
+    networks: Iterable[tuple[Name, Network]],
+) -> Slice:
+    """What one host holds: the machines `here`, and of the rest what is bound to it."""
+    domains = tuple(compile_domain(site, machine) for machine in here)
     filters = closure(site, _filters(domains))
+    plugged = _plugged(here)
     return Slice(
         site=site.name,
         secrets=tuple(site.secrets[name].as_declared(name) for name in _secrets(domains)),
-        pools=tuple(compile_pool(name, pool) for name, pool in site.pools.items() if site.is_on(pool, host)),
-        volumes=compile_volumes(site, host, here, first),
+        pools=tuple(compile_pool(name, pool) for name, pool in pools),
+        volumes=compile_volumes(site, here, volumes),
         nwfilters=tuple(compile_nwfilter(name, site.filters[name]) for name in filters),
-        networks=tuple(
-            compile_network(site, name, network, here)
-            for name, network in site.networks.items()
-            if site.is_on(network, host)
-        ),
+        networks=tuple(compile_network(site, name, network, plugged[name]) for name, network in networks),
         domains=domains,
     )
 
 
-def _domains(site: Site, here: Iterable[Machine]) -> tuple[Domain, ...]:
-    """The domains of one host, or everything that libvirt would refuse in them, told of the machines they come from."""
-    found: list[Domain] = []
-    problems: list[Problem] = []
+def _plugged(here: Iterable[Machine]) -> defaultdict[Name, list[Machine]]:
+    """The machines by network."""
+    found: defaultdict[Name, list[Machine]] = defaultdict(list)
     for machine in here:
-        try:
-            found.append(compile_domain(site, machine))
-        except DeclarationError as refused:
-            problems += [problem.under(f"dos_instances.{machine.instance_name}") for problem in refused.problems]
-    if problems:
-        raise DeclarationError(dict.fromkeys(problems))
-    return tuple(found)
+        for name in dict.fromkeys(card.network for card in machine.instance.interfaces):
+            found[name].append(machine)
+    return found
 
 
 def _filters(domains: Iterable[Domain]) -> set[Name]:

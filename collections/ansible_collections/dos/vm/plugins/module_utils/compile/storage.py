@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from ..model.pool import Pool
 from ..model.types import Name
@@ -20,8 +20,8 @@ def compile_pool(name: Name, pool: SitePool) -> Pool:
     return Pool(name=name, type=pool.type, path=pool.path, permissions=pool.permissions, autostart=pool.autostart)
 
 
-def compile_volumes(site: Site, host: str, here: Iterable[Machine], first: Mapping[Name, str]) -> tuple[Volume, ...]:
-    """The volumes of one host. `first` names, for a pool that all hosts share, the one host that makes its volumes."""
+def compile_volumes(site: Site, here: Iterable[Machine], own: Iterable[tuple[Name, SiteVolume]]) -> tuple[Volume, ...]:
+    """The volumes of one host: those of the machines that run there, and its `own` whether used or not."""
     found: dict[tuple[str, str], Volume] = {}
     for machine in here:
         for target, disk in machine.targets():
@@ -31,19 +31,20 @@ def compile_volumes(site: Site, host: str, here: Iterable[Machine], first: Mappi
             elif disk.volume:
                 for name in _with_bases(site, disk.volume):
                     found[site.volumes[name].pool, name] = _declared(site, name)
-    for name, declared in site.volumes.items():
-        if _belongs(site, declared, host, first):
-            found[declared.pool, name] = _declared(site, name)
+    for name, declared in own:
+        found[declared.pool, name] = _declared(site, name)
     return tuple(found.values())
 
 
-def _belongs(site: Site, volume: SiteVolume, host: str, first: Mapping[Name, str]) -> bool:
-    """Whether this host makes the volume though no machine here uses it."""
+def homes(site: Site, volume: SiteVolume) -> frozenset[Name]:
+    """The hosts that make the volume though no machine there uses it: of those that share its pool, the first by name."""
     pool = site.pools[volume.pool]
+    bound = site.hosts_of(pool)
     if pool.shared:
-        return first.get(volume.pool) == host
-    bound = site.hosts_of(pool) or frozenset(site.hosts)
-    return volume.host == host or bound == {host}
+        return frozenset(sorted(bound or site.hosts)[:1])
+    own = {volume.host} if volume.host else set()
+    among = frozenset(site.hosts) if bound is None else bound
+    return frozenset(own | among if len(among) == 1 else own)
 
 
 def _with_bases(site: Site, name: Name | None) -> Iterator[Name]:
