@@ -55,5 +55,5 @@ class Nwfilter:
     def check(self) -> Iterator[tuple[str, str]]:
         for index, rule in enumerate(self.rules):
             for name in rule.match or {}:
-                if not name.replace("_", "").isalnum():
+                if not name.replace("_", "").replace("-", "").isalnum():
                     yield f"rules[{index}].match.{name}", "is not an attribute of a protocol element"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks and filters of a host, in the operator's words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..errors import DeclarationError
+from ..model.address import Address
+from ..model.lenient import decode_most
+from ..model.types import Cidr, Name
+from ..plan.describe import READERS
+from ..plan.plan import Observed
+from ..site.filter import Filter
+from ..site.network import Network
+from ..site.subnet import Subnet
+from ..xml import network as network_xml
+from ..xml import nwfilter as nwfilter_xml
+from ..xml.build import to_text
+from ..xml.common import mark_of
+from ..xml.normalize import normalize
+from ..xml.residue import residue
+from .network import FORWARD, compile_network
+from .nwfilter import compile_nwfilter
+from .register import Register
+
+TYPES = {forward: kind for kind, forward in FORWARD.items()}
+SAME = ("bridge", "stp", "mtu", "ipv6", "bandwidth", "routes", "port_groups", "nat")
+ISOLATED = {"type": "isolated"}
+
+
+def export_network(register: Register, host: str, observed: Observed) -> None:
+    """A network, and the subnet of its first address."""
+    address, reader = observed.address, READERS["network"]
+    try:
+        name = Name(address.name)
+        read = reader.parse(normalize(observed.xml, reader.shape), address)
+        network, subnet = _declared(register, host, name, read, observed)
+    except (DeclarationError, ValueError) as refused:
+        register.leave_out(host, address, f"cannot be declared: {' '.join(str(refused).split())}")
+        return
+    before = register.held["subnets"].get(name)
+    if before not in (None, subnet) or not register.claim("networks", name, network):
+        register.leave_out(host, address, "another host has a network of this name that differs")
+        return
+    if subnet is not None:
+        register.claim("subnets", name, subnet)
+    if not observed.active:
+        register.note(host, address, "is not active; declared networks are started once they are ours")
+
+
+def _declared(
+    register: Register, host: str, name: Name, read: Any, observed: Observed
+) -> tuple[Network, Subnet | None]:
+    """By its fields as far as they go; where they cannot stand together, by its overlay alone."""
+    subnet = _subnet(read)
+    try:
+        network = decode_most(Network, _network(host, name, read, observed, subnet is not None), ISOLATED)
+        return _with_overlay(register, name, network, subnet, observed), subnet
+    except DeclarationError:
+        network = decode_most(Network, {**ISOLATED, "host": host, "autostart": observed.autostart})
+        return _with_overlay(register, name, network, None, observed), None
+
+
+def _network(host: str, name: Name, read: Any, observed: Observed, has_subnet: bool) -> dict[str, Any]:
+    mark = mark_of(observed.xml) or {}
+    forward = read.get("forward", "none")
+    return {
+        "type": TYPES.get(forward, "isolated"),
+        "host": host,
+        "autostart": observed.autostart,
+        **({"subnet": name} if has_subnet else {}),
+        **({"forward_interface": read["device"]} if read.get("device") else {}),
+        **({"delay_ms": read["delay"] * 1000} if read.get("delay") else {}),
+        **({"project": mark["project"]} if mark.get("project") else {}),
+        **{field: read[field] for field in SAME if field in read},
+    }
+
+
+def _subnet(read: Any) -> Subnet | None:
+    """The first address with its services; a network's others go to its overlay."""
+    for held in read.get("subnets", ()):
+        try:
+            address = Cidr(held["address"])
+            said = {"address": str(address.network), "gateway": str(address.ip), **_services(held, read)}
+            subnet = decode_most(Subnet, said)
+        except (DeclarationError, ValueError):
+            continue
+        if subnet.gateway is not None:
+            return subnet
+    return None
+
+
+def _services(held: Any, read: Any) -> dict[str, Any]:
+    dhcp = held.get("dhcp")
+    found: dict[str, Any] = {"tftp": held["tftp"]} if held.get("tftp") else {}
+    if dhcp is not None:
+        found["pool"] = dhcp.get("ranges", [])
+        boot = {name: dhcp[name] for name in ("boot_file", "boot_server") if name in dhcp}
+        found["dhcp"] = {"reservations": [host for host in dhcp.get("hosts", ()) if host.get("ip")], **boot}
+    dns = read.get("dns") or {"forward_plain_names": True}
+    if read.get("dns") or read.get("domain"):
+        domain = {"domain": read["domain"]} if read.get("domain") else {}
+        plain = {name: value for name, value in dns.items() if value}
+        found["dns"] = {**domain, **plain, "forward_plain_names": dns.get("forward_plain_names") is not False}
+        if dns.get("enabled") is False:
+            found["dns"] = {**domain, "enabled": False}
+    return found
+
+
+def _with_overlay(
+    register: Register, name: Name, network: Network, subnet: Subnet | None, observed: Observed
+) -> Network:
+    site = register.as_site()
+    site = replace(site, subnets={**site.subnets, name: subnet} if subnet is not None else site.subnets)
+    declared = replace(compile_network(site, name, network, ()), mark=None)
+    patch = residue(observed.xml, network_xml.render(declared), network_xml.SHAPE)
+    return network if patch is None else replace(network, xml=to_text(patch))
+
+
+def export_filter(register: Register, host: str, observed: Observed) -> None:
+    """A filter."""
+    address, reader = observed.address, READERS["nwfilter"]
+    try:
+        name = Name(address.name)
+        read = dict(reader.parse(normalize(observed.xml, reader.shape), address))
+        read.pop("name", None)
+        held = decode_most(Filter, read, also=lambda found: compile_nwfilter(name, found))
+    except (DeclarationError, ValueError) as refused:
+        register.leave_out(host, address, f"cannot be declared: {' '.join(str(refused).split())}")
+        return
+    patch = residue(observed.xml, nwfilter_xml.render(compile_nwfilter(name, held)), nwfilter_xml.SHAPE)
+    if patch is not None:
+        held = replace(held, xml=to_text(patch))
+    if not register.claim("filters", name, held):
+        register.leave_out(host, Address("nwfilter", name), "another host has a filter of this name that differs")
