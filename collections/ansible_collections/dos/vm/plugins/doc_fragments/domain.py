@@ -148,7 +148,7 @@ options:
   reboot_timeout:
     description:
     - Milliseconds until a guest that fails to boot is restarted; -1 for never.
-    - 'Range: -1 to 65535.'
+    - 'Range: -1 to 32767.'
     - Requirement INST-T1.8.
     type: int
     default: -1
@@ -353,7 +353,7 @@ options:
         type: str
       filter_parameters:
         description:
-        - Variables of the filter.
+        - Variables of the filter; several values of one with commas between.
         - Requirement NWF-01.
         type: dict
       model:

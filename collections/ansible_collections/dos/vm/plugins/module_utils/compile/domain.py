@@ -32,7 +32,7 @@ def compile_domain(site: Site, machine: Machine) -> Domain:
         interfaces=tuple(_card(site, machine, place) for place in range(len(instance.interfaces))),
         serial=_serial(instance, machine.name),
         active=machine.on,
-        mark=Mark(site=site.name, project=instance.project, origin=machine.path),
+        mark=Mark(site=site.name, project=instance.project, origin=machine.path, stop_timeout=instance.stop_timeout),
         **{name: getattr(instance, name) for name in SAME},
     )
 

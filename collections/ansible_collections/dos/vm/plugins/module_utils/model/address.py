@@ -34,6 +34,13 @@ class Mark:
     origin: str | None = option(
         "Where in the inventory it is declared.", default=None, example="dos_instances.web.vms.web-1"
     )
+    stop_timeout: int | None = option(
+        "Seconds a machine gets to power off, for when its declaration is gone.",
+        spec="AMB-32",
+        default=None,
+        low=0,
+        high=3600,
+    )
 
 
 def own_uuid(site: str, address: Address) -> Uuid:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..model.address import Address, own_uuid
 from ..xml.build import E, to_text
+from ..xml.common import mark_of
 from ..xml.compare import Change, compare
 from ..xml.mask import masked
 from ..xml.merge import merge
@@ -20,6 +21,9 @@ from .plan import Context, Observed, Plan, PlannedChange, Verdict
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
+
+
+GRACE = 120  # seconds (AMB-32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +140,20 @@ def redefined(address: Address, difference: Difference) -> Define:
     return Define(address=address, xml=to_text(difference.desired), anew=difference.observed is None)
 
 
+def _grace(observed: Observed) -> int:
+    """Seconds that a machine gets to power off when its declaration is gone: its mark remembers them."""
+    if observed.address.kind != "domain":
+        return 0
+    remembered = (mark_of(observed.xml) or {}).get("stop_timeout")
+    return GRACE if remembered is None else int(remembered)
+
+
 def removal(observed: Observed, context: Context) -> Plan:
     """What becomes of an object of ours that is no longer declared."""
     address = observed.address
     actions: list[Action] = []
     if observed.active and address.kind in ("pool", "network", "domain"):
-        timeout = 120 if address.kind == "domain" else 0
-        actions.append(Stop(address=address, timeout=timeout, disruption=Disruption.RESTART))
+        actions.append(Stop(address=address, timeout=_grace(observed), disruption=Disruption.RESTART))
     actions.append(Undefine(address=address))
     if not context.permission.prune:
         why = "no longer declared; dos_prune: true removes it"

@@ -10,7 +10,6 @@ from ..model.address import Address
 from ..model.types import ByteSize
 from ..model.volume import Volume
 from ..xml.build import to_text
-from ..xml.compare import Change
 from ..xml.volume import SHAPE, render
 from .action import Action, CreateVolume, DeleteVolume, ResizeVolume
 from .definition import Difference, change, classified, creation, definition_of, differ
@@ -42,19 +41,23 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     rest = [planned for planned in changes if planned.change.xpath != "volume/capacity"]
     if rest:
         return _anew(address, difference, create, context)
-    sizes = [planned.change for planned in changes]
-    if not sizes:
+    if not changes:
         return change(address, difference, ())
-    if (refused := _refuse_size(address, sizes[0])) is not None:
+    before, after = _capacity(difference.observed), _capacity(difference.desired)
+    if (refused := _refuse_size(address, before, after)) is not None:
         return refused
     user = next(users(observed, context), None)
     domain, target = (user[0].name, user[1]) if user else ("", "")
-    grow = ResizeVolume(address=address, capacity=int(sizes[0].after or 0), domain=domain, target=target)
+    felt = Disruption.LIVE if user else Disruption.NONE
+    grow = ResizeVolume(address=address, capacity=int(after), domain=domain, target=target, disruption=felt)
     return change(address, difference, [grow], changes=changes)
 
 
-def _refuse_size(address: Address, size: Change) -> Plan | None:
-    before, after = ByteSize(int(size.before or 0)), ByteSize(int(size.after or 0))
+def _capacity(volume: Element | None) -> ByteSize:
+    return ByteSize(int("0" if volume is None else volume.findtext("capacity") or "0"))
+
+
+def _refuse_size(address: Address, before: ByteSize, after: ByteSize) -> Plan | None:
     if after < before:
         problem = f"{address} has {before} and cannot shrink to {after} (LIMIT-10): write capacity: {before} or more"
     elif after - before <= SMALLEST_STEP:
@@ -117,8 +120,10 @@ def leave(observed: Observed, context: Context) -> Plan:
     delete = DeleteVolume(address=address)
     if context.permission.prune and str(address) in context.permission.data_loss:
         return Plan(address=address, verdict="remove", actions=(delete,))
-    why = f"not declared; dos_prune: true with dos_allow: {{data_loss: [{address}]}} deletes it and its data"
-    return Plan(address=address, verdict="left", withheld=(delete,), needs=f"prune, data_loss: [{address}]", reason=why)
+    named = f"data_loss: [{address}]"
+    why = f"not declared; dos_prune: true with dos_allow: {{{named}}} deletes it and its data"
+    needs = named if context.permission.prune else f"prune, {named}"
+    return Plan(address=address, verdict="left", withheld=(delete,), needs=needs, reason=why)
 
 
 def needs(volume: Volume) -> Iterator[Address]:

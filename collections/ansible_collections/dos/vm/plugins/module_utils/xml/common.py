@@ -22,16 +22,22 @@ def mark_element(mark: Mark | None) -> Element | None:
     if mark is None:
         return None
     held = etree.Element(OBJECT, nsmap={"dos": NAMESPACE})
-    for name in ("site", "project", "origin"):
+    for name in ("site", "project", "origin", "stop_timeout"):
         if getattr(mark, name) is not None:
-            held.set(name, getattr(mark, name))
+            held.set(name, str(getattr(mark, name)))
     return E("metadata", held)
 
 
-def mark_of(element: Element) -> dict[str, str] | None:
+def mark_of(element: Element) -> dict[str, Any] | None:
     """The mark of a domain or network, as `Mark` takes it; `None` if it has none."""
     held = element.find(f"metadata/{OBJECT}")
-    return None if held is None else {str(name): str(value) for name, value in held.attrib.items()}
+    if held is None:
+        return None
+    return {name: int(value) if name == "stop_timeout" else value for name, value in _texts(held).items()}
+
+
+def _texts(element: Element) -> dict[str, str]:
+    return {str(name): str(value) for name, value in element.attrib.items()}
 
 
 def lower(text: str) -> str:

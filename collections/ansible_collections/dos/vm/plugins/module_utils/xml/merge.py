@@ -52,18 +52,34 @@ def merge(declared: Element, observed: Element | None, shape: Shape) -> Element:
     if shape.whole:
         desired.extend(deepcopy(child) for child in declared)
         return desired
+    desired.extend(child for _, child in sorted(_seated(declared, observed, shape), key=lambda seated: seated[0]))
+    return desired
+
+
+def _seated(declared: Element, observed: Element, shape: Shape) -> Iterator[tuple[int, Element]]:
+    """The desired children, each with the seat of what it is on the host; a new one sits behind the declared one before it.
+
+    So two texts that are laid side by side differ where the meaning does. Siblings of one tag are in the declared order.
+    """
     on_host = dict(identified(observed, shape))
-    for child, found in paired(declared, on_host, shape):
+    seats = {child: seat for seat, child in enumerate(observed)}  # all of them: two may have one identity
+    pairs = paired(declared, on_host, shape)
+    free: defaultdict[str, list[int]] = defaultdict(list)
+    for held in sorted((found for _, found in pairs if found is not None), key=lambda found: -seats[found]):
+        free[str(held.tag)].append(seats[held])
+    last = -1
+    for child, found in pairs:
         known = shape.children.get(str(child.tag))
+        if found is not None:
+            last = free[str(child.tag)].pop()
         if known is not None:
-            desired.append(merge(child, found, known))
+            yield last, merge(child, found, known)
         else:
-            desired.append(deepcopy(found if found is not None and covers(found, child) else child))
+            yield last, deepcopy(found if found is not None and covers(found, child) else child)
     for child in on_host.values():
         kept = _kept(child, shape.children.get(str(child.tag)), declared)
         if kept is not None:
-            desired.append(kept)
-    return desired
+            yield seats[child], kept
 
 
 def _merge_attributes(desired: Element, declared: Element, observed: Element, shape: Shape) -> None:

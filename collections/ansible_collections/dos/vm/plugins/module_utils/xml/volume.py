@@ -56,6 +56,10 @@ def _in_bytes(element: Element) -> None:
         element.text = str(int(ByteSize(f"{element.text.strip()} {unit}")))
 
 
+def _as_size(text: str) -> str:
+    return str(ByteSize(int(text)))
+
+
 SHAPE = shape(
     "volume",
     Attr("type", computed=True),
@@ -63,8 +67,10 @@ SHAPE = shape(
     shape("key", computed=True),
     shape("source", computed=True),
     # Without a declared size the volume has its backing's.
-    shape("capacity", Attr("unit"), text=True, computed=True, tidy=_in_bytes),
-    *(shape(tag, Attr("unit"), text=True, computed=True, tidy=_in_bytes) for tag in ("allocation", "physical")),
+    *(
+        shape(tag, Attr("unit"), text=True, computed=True, tidy=_in_bytes, show=_as_size)
+        for tag in ("capacity", "allocation", "physical")
+    ),
     shape(
         "target",
         shape("path", computed=True),
