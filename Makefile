@@ -5,9 +5,12 @@ PYTHON := .venv/bin/python
 UNIT := collections/ansible_collections/dos/vm/tests/unit
 # make test TESTS=tests/layers, or TESTS='-k bridge'
 TESTS ?= $(UNIT) tests
+HOSTS ?= 3
+HOST ?= h1
+CMD ?= bash
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check format generate changelog clean setup-run setup-dev
+.PHONY: help quickstart test check perf format generate changelog clean setup-run setup-dev lab-up lab-down lab-shell lab-ctl
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,11 +18,28 @@ help: ## this list
 quickstart: setup-run ## real guests on this machine, from nothing; again: says that nothing changed
 	@tools/quickstart.sh
 
+lab-up: setup-dev ## three hosts with libvirt and sshd of their own on this machine; HOSTS=5 for more; docs/lab.md
+	@$(PYTHON) tools/guest_image.py
+	@tests/lab/lab.py up --hosts $(HOSTS) --share .cache/guest/busybox.qcow2
+
+lab-down: ## and nothing is left of them
+	@tests/lab/lab.py down
+
+lab-shell: ## a shell on one of them: make lab-shell HOST=h1
+	@tests/lab/lab.py shell $(HOST)
+
+lab-ctl: ## a command where they can be reached: make lab-ctl CMD='ansible-playbook -i inventories/lab dos.vm.site'
+	@tests/lab/lab.py ctl $(CMD)
+
 test: setup-dev ## unit tests and the tests of the whole
 	@$(PYTHON) -m pytest $(TESTS)
 
 check: setup-dev ## format, lint, types, layers, generated files, changelog, sanity; make check ONLY='lint types'
 	@$(PYTHON) tools/check.py $(ONLY)
+
+perf: setup-dev ## both benchmarks of tests/perf, beside community.libvirt and bare libvirt: ten minutes
+	@$(PYTHON) tests/perf/bench_site.py
+	@$(PYTHON) tests/perf/bench_host.py
 
 format: setup-dev ## let ruff write the files as `make check` wants them
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
