@@ -32,9 +32,4 @@ counts:
   returned: success
   type: dict
   sample: {"networks": 2, "instances": 5}
-problems:
-  description: What is wrong, one text for each problem.
-  returned: failure
-  type: list
-  elements: str
 """

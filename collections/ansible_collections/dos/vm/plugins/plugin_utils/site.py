@@ -73,4 +73,4 @@ def refused(error: DosVmError) -> dict[str, Any]:
         return {"failed": True, "msg": str(error)}
     problems = [str(problem) for problem in error.problems]
     head = f"{len(problems)} problem{'' if len(problems) == 1 else 's'} in the site; no host was contacted"
-    return {"failed": True, "msg": "\n".join([head, *problems]), "problems": problems}
+    return {"failed": True, "msg": "\n".join([head, *problems])}

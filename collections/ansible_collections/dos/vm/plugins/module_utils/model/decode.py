@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import DeclarationError, Origin, Problem, join
 from .declaration import Option
+from .types import ByteSize
 
 T = TypeVar("T")
 Where = Callable[[object], Origin | None]
@@ -274,7 +275,13 @@ def _real(data: Any, path: Path, report: _Report, near: Any) -> Any:
     return float(data)
 
 
-_SCALARS: Mapping[Any, Decoder] = {str: _text, bool: _flag, int: _whole, float: _real}
+def _size(data: Any, path: Path, report: _Report, near: Any) -> Any:
+    if isinstance(data, int) and not isinstance(data, bool):
+        return report.add(path, f"{data} has no unit, write {data} MiB, {data} GiB or {data} B", data, near)
+    return _value(ByteSize)(data, path, report, near)
+
+
+_SCALARS: Mapping[Any, Decoder] = {str: _text, bool: _flag, int: _whole, float: _real, ByteSize: _size}
 
 
 def _unknown(key: str, fields: Mapping[str, object]) -> str:
