@@ -220,14 +220,16 @@ class LibvirtHypervisor:
 
     def _look_at_domains(self, site: str) -> Iterator[Observed]:
         listed = self._connection.listAllDomains
+        running = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE))
         autostart = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART))
         persistent = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT))
 
         def look(domain: Any) -> Iterator[Observed]:
             # Secure, so that a console's password can be compared; it stays in memory.
             secure = libvirt.VIR_DOMAIN_XML_SECURE
-            name, state = domain.name(), domain.state()[0]
-            active = state not in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED) or bool(domain.isActive())
+            name, active = domain.name(), domain.name() in running
+            # One that does not run has no other state, and a host may have hundreds that nobody need ask.
+            state = domain.state()[0] if active else libvirt.VIR_DOMAIN_SHUTOFF
             xml = parse(domain.XMLDesc(secure | libvirt.VIR_DOMAIN_XML_INACTIVE))
             yield Observed(
                 address=Address("domain", name),
