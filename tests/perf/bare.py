@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,27 @@ def connected() -> Iterator[Any]:
 
 
 def read() -> int:
-    """The definition of everything on the host, and the state of what may run: what any tool must read that compares."""
+    """The definition of everything on the host, and the live one of what runs: what any tool must read that compares."""
     with connected() as held:
-        texts = [network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE) for network in held.listAllNetworks()]
-        for pool in held.listAllStoragePools():
-            texts.append(pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE))
-            texts += [volume.XMLDesc() for volume in pool.listAllVolumes()] if pool.isActive() else []
-        texts += [network.XMLDesc() for network in held.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)]
-        for domain in held.listAllDomains():
-            texts.append(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-            texts += [domain.XMLDesc()] if domain.isActive() else []
-        return len(texts)
+        networks, pools, domains = held.listAllNetworks(), held.listAllStoragePools(), held.listAllDomains()
+        found = _read(networks, libvirt.VIR_NETWORK_XML_INACTIVE)
+        found += _read(held.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE), 0)
+        found += _read(pools, libvirt.VIR_STORAGE_XML_INACTIVE)
+        for pool in held.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+            with suppress(libvirt.libvirtError):
+                found += _read(pool.listAllVolumes(), 0)
+        found += _read(domains, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        return found + _read(held.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE), 0)
+
+
+def _read(objects: list[Any], flags: int) -> int:
+    """How many could be read: those of others come and go meanwhile."""
+    found = 0
+    for held in objects:
+        with suppress(libvirt.libvirtError):
+            held.XMLDesc(flags)
+            found += 1
+    return found
 
 
 def apply(xml: dict[str, dict[str, str]]) -> None:

@@ -110,6 +110,7 @@ class Bench:
         lans = {self.name(number): number for number in range(self.networks)}
         return {
             "dos_site": self.prefix,
+            "dos_uri": URI,
             "dos_projects": {self.prefix: {}},
             "dos_pools": {self.pool: {"path": self.path}},
             "dos_volumes": {
