@@ -31,10 +31,11 @@ def address_of(volume: Volume) -> Address:
 def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     """Pure: the plan for one volume."""
     address = address_of(volume)
-    declared = render(volume, _pool_path(volume, context), _backing_capacity(volume, context))
+    path = _pool_path(volume, context)
+    declared = render(volume, path, _silent_capacity(volume, observed))
     difference = differ(declared, definition_of(observed), SHAPE)
     # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
-    create = CreateVolume(address=address, xml=to_text(differ(declared, None, SHAPE).desired))
+    create = CreateVolume(address=address, xml=to_text(differ(render(volume, path, None), None, SHAPE).desired))
     if observed is None:
         return creation(address, difference, create)
     changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)
@@ -107,11 +108,11 @@ def _pool_path(volume: Volume, context: Context) -> str:
     return context.pool_paths.get(volume.pool) or (pool.xml.findtext("target/path") or "" if pool else "")
 
 
-def _backing_capacity(volume: Volume, context: Context) -> int | None:
-    if volume.capacity is not None or volume.backing is None or volume.backing.volume is None:
+def _silent_capacity(volume: Volume, observed: Observed | None) -> int | None:
+    """Who is silent about the size gets that of the backing when the volume is made, and keeps what it has."""
+    if volume.capacity is not None or observed is None:
         return None
-    base = context.observed.get(Address("volume", f"{volume.pool}/{volume.backing.volume}"))
-    return None if base is None else int(base.info.get("capacity", "0")) or None
+    return int(observed.info.get("capacity", "0")) or None
 
 
 def leave(observed: Observed, context: Context) -> Plan:

@@ -150,7 +150,7 @@ def _disk(disk: Disk, place: int, name: str, free: list[Volume]) -> Disk | None:
         return disk
     if disk.shareable or disk.read_only:
         form: dict[str, Any] = {"pool": None, "volume": None, "file": AbsolutePath("/srv/two.raw"), "format": "raw"}
-        return replace(disk, **form, read_only=True, shareable=False, copy_on_read=False)
+        return replace(disk, **form, bus="virtio", read_only=True, shareable=False, copy_on_read=False, removable=False)
     if disk.volume is not None and free:
         volume = free.pop()
         return replace(disk, pool=volume.pool, volume=volume.name, format=volume.format)
