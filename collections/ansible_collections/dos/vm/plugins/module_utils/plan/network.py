@@ -64,7 +64,9 @@ def plan(network: Network, observed: Observed | None, context: Context) -> Plan:
     power = powered(address, network.active, network.autostart, observed)
     if not (observed.active and network.active):
         # Nobody is connected to what does not run.
-        return change(address, difference, [*define, *power], changes=classified(difference.changes, {}, Disruption.NONE))
+        return change(
+            address, difference, [*define, *power], changes=classified(difference.changes, {}, Disruption.NONE)
+        )
     running = differ(render(replace(network, mark=None)), observed.live, SHAPE, ignore=NOT_LIVE)
     updates = list(_updates(address, running))
     return _running(address, difference, running, [*define, *updates, *power], context)

@@ -54,16 +54,16 @@ def plan(pool: Pool, observed: Observed | None, context: Context) -> Plan:
             f"{address} holds {_listed(held)}, which would stay in {observed.xml.findtext('target/path')}: "
             f"declare another pool, or empty this one first"
         )
-        return Plan(address=address, verdict="conflict", problem=problem, before=difference.before, after=difference.after)
+        return Plan(
+            address=address, verdict="conflict", problem=problem, before=difference.before, after=difference.after
+        )
     rebuilt = _rebuilt(address, redefined(address, difference), observed, pool, disruption)
     if moves and not context.permission.recreate:
         return change(address, difference, (), changes=changes, withheld=tuple(rebuilt), needs="recreate")
     return change(address, difference, rebuilt, changes=changes)
 
 
-def _rebuilt(
-    address: Address, define: Action, observed: Observed, pool: Pool, disruption: Disruption
-) -> list[Action]:
+def _rebuilt(address: Address, define: Action, observed: Observed, pool: Pool, disruption: Disruption) -> list[Action]:
     # Running guests keep the files open that they have: to stop a directory disturbs none of them.
     actions: list[Action] = []
     if observed.active:

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
 
 from ..model.address import Address
 from ..model.secret import Secret
+from ..xml.compare import Change
+from ..xml.mask import HIDDEN
 from ..xml.secret import SHAPE, read_description, render
 from .action import Define, SetSecretValue
 from .definition import change, classified, creation, definition_of, differ, foreign, redefined, with_own_uuid
@@ -36,13 +40,29 @@ def plan(secret: Secret, observed: Observed | None, context: Context) -> Plan:
         )
     if (refused := foreign(address, difference, observed, context)) is not None:
         return refused
-    changes = classified(difference.changes, {}, Disruption.LIVE)
+    told = [change for held in difference.changes for change in _told(held)]
+    changes = classified(told, {}, Disruption.LIVE)
     if digest not in (None, noted):
         return change(
             address, difference, [SetSecretValue(address=address), redefined(address, difference)], changes=changes
         )
     actions: list[Define] = [redefined(address, difference)] if changes else []
     return change(address, difference, actions, changes=changes)
+
+
+def _told(held: Change) -> Iterator[Change]:
+    """A change of what we noted, in words: the digest of a value is not for the eyes of others."""
+    before, after = read_description(held.before), read_description(held.after)
+    if held.xpath != "secret/description" or before.digest == after.digest is None:
+        yield held
+        return
+    if before.text != after.text:
+        op: Literal["add", "remove", "replace"] = (
+            "add" if before.text is None else "remove" if after.text is None else "replace"
+        )
+        yield replace(held, op=op, before=before.text, after=after.text)
+    if before.digest != after.digest or before.text == after.text:
+        yield replace(held, op="replace", path="value", before=HIDDEN, after=HIDDEN)
 
 
 def needs(secret: Secret) -> Iterator[Address]:

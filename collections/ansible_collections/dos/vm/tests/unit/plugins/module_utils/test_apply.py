@@ -17,7 +17,9 @@ from dosvm.plan.action import Action, CreateVolume, Define
 
 NOTHING = Permission()
 POOLS = {"pools": [{"name": "a", "path": "/srv/a"}, {"name": "b", "path": "/srv/b"}]}
-VOLUMES = {"volumes": [{"pool": "a", "name": "one", "capacity": "64 MiB"}, {"pool": "b", "name": "two", "capacity": "64 MiB"}]}
+VOLUMES = {
+    "volumes": [{"pool": "a", "name": "one", "capacity": "64 MiB"}, {"pool": "b", "name": "two", "capacity": "64 MiB"}]
+}
 SLICE = decode(Slice, {**POOLS, **VOLUMES})
 
 
@@ -50,7 +52,11 @@ def test_conflicts_are_all_told_and_nothing_is_changed() -> None:
     ours = decode(
         Slice,
         {
-            "pools": [{"name": "a", "path": "/srv/x"}, {"name": "b", "path": "/srv/y"}, {"name": "c", "path": "/srv/c"}],
+            "pools": [
+                {"name": "a", "path": "/srv/x"},
+                {"name": "b", "path": "/srv/y"},
+                {"name": "c", "path": "/srv/c"},
+            ],
             "networks": [{"name": "lab", "forward": "none"}],
             "secrets": [{"name": "s"}],
         },

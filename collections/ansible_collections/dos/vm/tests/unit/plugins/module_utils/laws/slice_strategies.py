@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from domain_strategies import domains, flags, macs, maybe, names, numbers, valid
+from domain_strategies import domains, flags, maybe, numbers
 from hypothesis import strategies as st
 from law_cases import Case, marked
 
@@ -37,9 +37,6 @@ VALUES = {"p": b"console1", "q": b"another2"}
 
 def mac(number: int) -> Mac:
     return Mac(f"52:54:01:00:00:{number:02x}")
-
-
-secrets = st.builds(Secret, name=st.sampled_from(["p", "q"]).map(Name), description=maybe(st.just("of the lab")))
 
 
 @st.composite
@@ -98,13 +95,19 @@ def networks(draw: st.DrawFn, number: int) -> Network:
         for place, held in enumerate(hosts)
     )
     spans = ((100, 120), (130, 140))[: draw(numbers(0, 2))]
-    dhcp = Dhcp(ranges=tuple(DhcpRange(start=address(low), end=address(high)) for low, high in spans), hosts=reservations)
+    dhcp = Dhcp(
+        ranges=tuple(DhcpRange(start=address(low), end=address(high)) for low, high in spans), hosts=reservations
+    )
     answers = Dns(
         hosts=tuple(
-            DnsHost(ip=address(10 + held), names=tuple(draw(st.lists(st.sampled_from("abcd"), min_size=1, unique=True))))
+            DnsHost(
+                ip=address(10 + held), names=tuple(draw(st.lists(st.sampled_from("abcd"), min_size=1, unique=True)))
+            )
             for held in range(draw(numbers(0, 2)))
         ),
-        txt=tuple(DnsTxt(name=f"t{held}", value=draw(st.sampled_from(["x", "y"]))) for held in range(draw(numbers(0, 2)))),
+        txt=tuple(
+            DnsTxt(name=f"t{held}", value=draw(st.sampled_from(["x", "y"]))) for held in range(draw(numbers(0, 2)))
+        ),
         srv=tuple(
             DnsSrv(service=f"s{held}", protocol="tcp", domain="lab", target="h", port=draw(st.sampled_from([80, 81])))
             for held in range(draw(numbers(0, 1)))
@@ -128,9 +131,7 @@ def settled_domains(draw: st.DrawFn, name: str, held: Slice) -> Domain:
     made = draw(domains(virt_type="qemu"))
     free = [volume for volume in held.volumes if volume.name == ("top" if name == "d0" else "none")]
     disks = [_disk(disk, place, name, free) for place, disk in enumerate(made.disks)]
-    cards = tuple(
-        _card(card, number, held) for number, card in enumerate(made.interfaces)
-    )
+    cards = tuple(_card(card, number, held) for number, card in enumerate(made.interfaces))
     return replace(
         made,
         name=Name(name),

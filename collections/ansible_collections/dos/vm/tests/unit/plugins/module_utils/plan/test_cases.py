@@ -3,25 +3,39 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from plan_cases import Case, cases, text
 
 from dosvm.plan.kinds import KINDS
 from dosvm.plan.network import LIVE
+from dosvm.plan.plan import Plan
+
+
+@functools.cache
+def planned(case: Case) -> Plan:
+    return case.plan()
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_plan_reads_as_expected(case: Case, request: pytest.FixtureRequest) -> None:
     path = case.folder / "plan.txt"
     if request.config.getoption("--regenerate", default=False):
-        path.write_text(text(case.plan()))
-    assert text(case.plan()) == path.read_text()
+        path.write_text(text(planned(case)))
+    assert text(planned(case)) == path.read_text()
 
 
 def test_each_kind_is_created_kept_changed_refused_and_removed() -> None:
-    verdicts = {(case.kind, case.plan().verdict) for case in cases()}
+    verdicts = {(case.kind, planned(case).verdict) for case in cases()}
     for kind in KINDS:
-        assert {verdict for named, verdict in verdicts if named == kind} >= {"create", "keep", "change", "conflict", "remove"}
+        assert {verdict for named, verdict in verdicts if named == kind} >= {
+            "create",
+            "keep",
+            "change",
+            "conflict",
+            "remove",
+        }
 
 
 def test_each_live_section_of_a_network_is_added_to_changed_and_relieved() -> None:
@@ -29,7 +43,7 @@ def test_each_live_section_of_a_network_is_added_to_changed_and_relieved() -> No
         (action.section, action.command)  # type: ignore[attr-defined]
         for case in cases()
         if case.kind == "network"
-        for action in case.plan().actions
+        for action in planned(case).actions
         if hasattr(action, "section")
     }
     for live in LIVE.values():
