@@ -7,11 +7,14 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile_site
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+
+display = Display()
 
 
 class ActionModule(ActionBase):
@@ -29,6 +32,9 @@ class ActionModule(ActionBase):
             compiled = compile_site(site, host_states(variables, site.hosts), now=time.time())
         except DosVmError as error:
             return {**result, **refused(error)}
+        for made in compiled.decisions.values():
+            if made.host is None:
+                display.display(f"{made.vm} {made.reason}", color="red")
         return {
             **result,
             "changed": False,

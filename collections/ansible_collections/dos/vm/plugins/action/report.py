@@ -29,9 +29,12 @@ class ActionModule(ActionBase):
         hosts = {host: held["plans"] for host, held in answers.items()}
         for text, colour in lines(hosts):
             display.display(text, color=colour)
+        silent = [host for host, held in arguments["results"].items() if not held]
+        if silent:
+            display.display(f"no answer from: {', '.join(silent)}", color="red")
         found = counts(hosts)
         if arguments.get("file"):
-            self._write(Path(arguments["file"]), hosts, found)
+            self._write(Path(arguments["file"]), hosts, found, silent)
         pending = bool(found["create"] or found["change"] or found["remove"] or found["withheld"] or found["conflicts"])
         failed = bool(arguments.get("exit_code")) and pending
         return {
@@ -39,11 +42,12 @@ class ActionModule(ActionBase):
             "changed": False,
             "summary": summary(hosts),
             "counts": found,
+            "silent": silent,
             "failed": failed,
             "msg": summary(hosts),
         }
 
     @staticmethod
-    def _write(file: Path, hosts: dict[str, Any], found: dict[str, int]) -> None:
-        document = {"version": 1, "summary": found, "hosts": hosts}
+    def _write(file: Path, hosts: dict[str, Any], found: dict[str, int], silent: list[str]) -> None:
+        document = {"version": 1, "summary": found, "hosts": hosts, "silent": silent}
         file.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")

@@ -48,4 +48,9 @@ counts:
   description: The same as numbers.
   returned: always
   type: dict
+silent:
+  description: Hosts that did not answer.
+  returned: always
+  type: list
+  elements: str
 """

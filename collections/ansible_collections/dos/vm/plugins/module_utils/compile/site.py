@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..errors import DeclarationError, Problem
@@ -25,6 +25,7 @@ from .identity import allocate
 from .machine import Machine, machines
 from .network import compile_network
 from .nwfilter import closure, compile_nwfilter
+from .shared import elsewhere
 from .storage import compile_pool, compile_volumes, homes
 
 
@@ -48,13 +49,16 @@ class Compiled:
 def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, orders: Iterable[Order] = ()) -> Compiled:
     """One slice for every host of the site. `states` lacks the hosts that did not answer: nothing new goes there.
 
-    Raises `DeclarationError` with every machine that no host can take, each with the reason of every host.
+    A machine that may be on one of those is in no slice, and its decision says what it waits for: it could be running, and
+    must not run twice. Raises `DeclarationError` with every machine that no host can take, each with the reason of every host.
     """
     found = machines(site)
     intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
     places = _Places(states)
-    decisions = place((_request(site, machine, intent, places) for machine in found), _rooms(states))
-    _refuse_homeless(found, decisions)
+    requests = [_request(site, machine, intent, places) for machine in found]
+    waiting = _waiting(requests, frozenset(map(str, site.hosts)) - frozenset(states)) if states else {}
+    decisions = {**waiting, **place((each for each in requests if each.vm not in waiting), _rooms(states))}
+    _refuse_homeless((machine for machine in found if machine.name not in waiting), decisions)
     macs = allocate(
         site.name,
         ((machine.name, card) for machine in found for card in machine.cards_without_mac()),
@@ -62,16 +66,28 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     )
     by_host: defaultdict[str, list[Machine]] = defaultdict(list)
     for machine in found:
-        by_host[str(decisions[machine.name].host)].append(machine.settled(macs, on=intent[machine.name]))
+        by_host[decisions[machine.name].host or ""].append(machine.settled(macs, on=intent[machine.name]))
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
+    slices: dict[str, Slice] = {
+        host: _slice(site, by_host[host], pools.on(host), volumes.on(host), networks.on(host)) for host in site.hosts
+    }
+    others = elsewhere(site, slices, by_host[""])
     return Compiled(
-        slices={
-            host: _slice(site, by_host[host], pools.on(host), volumes.on(host), networks.on(host))
-            for host in site.hosts
-        },
+        slices={host: replace(held, elsewhere=others.get(host, ())) for host, held in slices.items()},
         decisions=decisions,
     )
+
+
+def _waiting(requests: Iterable[Request], silent: frozenset[str]) -> dict[str, Decision]:
+    """The machines that no host has and a silent one may have: silence is no proof that they do not run (law 8)."""
+    found = {}
+    for request in requests:
+        possible = silent if request.hosts is None else silent & request.hosts
+        if request.current is None and possible:
+            reason = f"waits: it may be on {', '.join(sorted(possible))}, and there is no answer from there"
+            found[request.vm] = Decision(vm=request.vm, host=None, reason=reason)
+    return found
 
 
 def _request(site: Site, machine: Machine, intent: Mapping[str, bool], places: _Places) -> Request:

@@ -26,6 +26,9 @@ class Slice:
     nwfilters: tuple[Nwfilter, ...] = option("Network filters.", default=())
     networks: tuple[Network, ...] = option("Virtual networks.", default=())
     domains: tuple[Domain, ...] = option("Virtual machines.", default=())
+    elsewhere: tuple[str, ...] = option(
+        "Volumes of shared pools that other hosts hold: `pool/name`, or `pool/*` for whatever is there.", default=()
+    )
 
 
 @declaration

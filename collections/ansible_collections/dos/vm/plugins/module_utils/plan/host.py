@@ -51,7 +51,8 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
     Raises `DeclarationError` when the slice itself cannot be meant: an object twice, or two that stand on each other.
     """
     declared = _by_address(held)
-    context = replace(context, pool_paths={pool.name: pool.path for pool in held.pools})
+    paths: dict[str, str] = {pool.name: pool.path for pool in held.pools}
+    context = replace(context, pool_paths=paths, elsewhere=frozenset(held.elsewhere))
     needs = _needs(declared)
     gone = list(_undeclared(declared, context))
     plans = [
@@ -97,12 +98,17 @@ def _undeclared(declared: Iterable[Address], context: Context) -> Iterator[Plan]
     names = set(declared)
     for kind in reversed(tuple(KINDS.values())):
         for address, observed in context.observed.items():
-            if address.kind != kind.name or address in names:
+            if address.kind != kind.name or address in names or _is_elsewhere(address, context):
                 continue
             if observed.ours:
                 yield kind.leave(observed, context)
             elif not _libvirts_own(observed):
                 yield Plan(address=address, verdict="unmanaged", reason="not ours, and never touched")
+
+
+def _is_elsewhere(address: Address, context: Context) -> bool:
+    whole = f"{address.name.partition('/')[0]}/*"
+    return address.kind == "volume" and not context.elsewhere.isdisjoint((address.name, whole))
 
 
 def _libvirts_own(observed: Observed) -> bool:

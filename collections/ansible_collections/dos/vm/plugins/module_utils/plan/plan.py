@@ -47,6 +47,7 @@ class Context:
     observed: dict[Address, Observed] = field(default_factory=dict)  # everything on the host
     digests: dict[str, str] = field(default_factory=dict)  # of the secret values this run brought along, by name
     pool_paths: dict[str, str] = field(default_factory=dict)  # directories of the declared pools, by name
+    elsewhere: frozenset[str] = frozenset()  # volumes that other hosts declare: `pool/name`, or `pool/*`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
