@@ -8,11 +8,11 @@ observation: the proof is part of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import DeclarationError
+from ..errors import DeclarationError, Problem
 from ..model.address import Address
 from ..model.decode import encode
 from ..model.host import HostFacts
@@ -30,6 +30,7 @@ from .site import HostState, compile_site
 
 Only = Literal["all", "ours", "unmanaged"]
 PROJECT = Name("exported")
+ROUNDS = 8  # each takes what the rules of a site are against out of the fields; leaving one out may show the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +66,14 @@ class Exported:
 
 def export(site: Name, told: Mapping[str, Told], only: Only = "all", project: Name = PROJECT) -> Exported:
     """What the hosts hold, as a site."""
-    register = Register(site=site, hosts=tuple(Name(host) for host in told), project=project)
-    for host, state in told.items():
-        chosen = list(_chosen(register, host, state.observed, only))
-        _export_host(register, host, state, chosen)
-    objects = {kind: {str(name): encode(data) for name, data in held.items()} for kind, held in register.held.items()}
+    refusals: dict[tuple[str, str], dict[str, str]] = {}
+    for _ in range(ROUNDS):
+        register = _registered(site, told, only, project, refusals)
+        objects = {
+            kind: {str(name): encode(data) for name, data in held.items()} for kind, held in register.held.items()
+        }
+        if not _learned(refusals, objects, _problems(_variables(site, objects), told)):
+            break
     differing, problems = prove(site, objects, told)
     return Exported(
         objects={kind: held for kind, held in objects.items() if held},
@@ -78,6 +82,35 @@ def export(site: Name, told: Mapping[str, Told], only: Only = "all", project: Na
         differing=tuple(differing),
         problems=tuple(problems),
     )
+
+
+def _registered(
+    site: Name,
+    told: Mapping[str, Told],
+    only: Only,
+    project: Name,
+    refusals: Mapping[tuple[str, str], Mapping[str, str]],
+) -> Register:
+    register = Register(site=site, hosts=tuple(Name(host) for host in told), project=project, refusals=refusals)
+    for host, state in told.items():
+        _export_host(register, host, state, list(_chosen(register, host, state.observed, only)))
+    return register
+
+
+def _learned(
+    refusals: dict[tuple[str, str], dict[str, str]],
+    objects: Mapping[str, Mapping[str, Any]],
+    problems: Iterable[Problem],
+) -> bool:
+    """Remember what the rules of a site have against objects as hosts really have them; whether anything was new."""
+    before = {place: dict(held) for place, held in refusals.items()}
+    for problem in problems:
+        kind, _, rest = problem.path.removeprefix("dos_").partition(".")
+        names = [name for name in objects.get(kind, ()) if rest == name or rest.startswith((f"{name}.", f"{name}["))]
+        if names:
+            name = max(names, key=len)
+            refusals.setdefault((kind, name), {})[rest[len(name) :].lstrip(".")] = problem.text
+    return refusals != before
 
 
 def _chosen(register: Register, host: str, observed: Mapping[Address, Observed], only: Only) -> Iterator[Address]:
@@ -114,8 +147,8 @@ def prove(
     site: Name, objects: Mapping[str, Mapping[str, Any]], told: Mapping[str, Told]
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Load, compile and plan against the same observation: what is declared and would change, and what the rules say."""
-    variables: dict[str, Any] = {"dos_site": str(site), **{f"dos_{kind}": dict(objects[kind]) for kind in KINDS}}
-    problems = _problems(variables, told)
+    variables = _variables(site, objects)
+    problems = [str(problem) for problem in _problems(variables, told)]
     try:
         loaded = load(variables, hosts=told, check=False)
         slices = compile_site(loaded, {host: _state(held) for host, held in told.items()}, now=0.0).slices
@@ -131,12 +164,16 @@ def prove(
     return differing, problems
 
 
-def _problems(variables: Mapping[str, Any], told: Mapping[str, Told]) -> list[str]:
+def _variables(site: Name, objects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {"dos_site": str(site), **{f"dos_{kind}": dict(objects.get(kind, {})) for kind in KINDS}}
+
+
+def _problems(variables: Mapping[str, Any], told: Mapping[str, Told]) -> tuple[Problem, ...]:
     try:
         load(variables, hosts=told)
     except DeclarationError as refused:
-        return [str(problem) for problem in refused.problems]
-    return []
+        return refused.problems
+    return ()
 
 
 def _state(told: Told) -> HostState:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import DeclarationError
+from ..errors import DeclarationError, Problem
 from ..model.host import HostFacts
-from ..model.lenient import decode_most
+from ..model.lenient import decode_most, without
 from ..model.types import Name
 from ..plan.describe import READERS
 from ..plan.domain import settled
@@ -52,7 +52,7 @@ def export_domain(register: Register, host: str, observed: Observed, facts: Host
         # Not only an instance as such: what it comes to on the host must be one that can be, too.
         instance = decode_most(
             Instance,
-            _instance(register, host, name, read, observed),
+            _allowed(register, key, _instance(register, host, name, read, observed)),
             also=lambda found: _rendered(register, key, found, facts),
         )
         rendered = _rendered(register, key, instance, facts)
@@ -65,8 +65,22 @@ def export_domain(register: Register, host: str, observed: Observed, facts: Host
         return
     if patch is not None:
         instance = replace(instance, xml=(to_text(patch),))
-    if not register.claim("instances", key, instance):
+    if key in register.held["instances"]:
         register.leave_out(host, address, "another host has a machine of this name")
+        return
+    register.claim("instances", key, instance)
+
+
+def _allowed(register: Register, key: Name, said: dict[str, Any]) -> dict[str, Any]:
+    """Without what the rules are against (a MAC that another machine has): the overlay says that instead.
+
+    Raises `DeclarationError` when the rules are against the machine as such.
+    """
+    refused = register.refusals.get(("instances", str(key)), {})
+    problems = [Problem(path, text) for path, text in refused.items()]
+    if problems and not without(said, problems):
+        raise DeclarationError(problems)
+    return said
 
 
 def _key(name: Name, observed: Observed) -> Name:
@@ -89,6 +103,7 @@ def _instance(register: Register, host: str, name: Name, read: Mapping[str, Any]
         "project": register.project_of(mark.get("project")),
         "host": host,
         "autostart": observed.autostart,
+        **({"stop_timeout": mark["stop_timeout"]} if "stop_timeout" in mark else {}),
         **({"label": read["title"]} if read.get("title") else {}),
         **({"serial": {"log": True}} if log == f"{LOGS}/{name}-serial.log" else {}),
         "disks": _disks(register, host, read),

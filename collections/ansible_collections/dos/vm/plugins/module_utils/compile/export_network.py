@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import DeclarationError
-from ..model.address import Address
 from ..model.lenient import decode_most
 from ..model.types import Cidr, Name
 from ..plan.describe import READERS
@@ -40,9 +39,11 @@ def export_network(register: Register, host: str, observed: Observed) -> None:
     except (DeclarationError, ValueError) as refused:
         register.leave_out(host, address, f"cannot be declared: {' '.join(str(refused).split())}")
         return
-    before = register.held["subnets"].get(name)
-    if before not in (None, subnet) or not register.claim("networks", name, network):
-        register.leave_out(host, address, "another host has a network of this name that differs")
+    twice = "another host has a network of this name that differs"
+    if register.held["subnets"].get(name) not in (None, subnet):
+        register.leave_out(host, address, twice)
+        return
+    if not register.add(host, address, "networks", name, network, twice):
         return
     if subnet is not None:
         register.claim("subnets", name, subnet)
@@ -54,7 +55,8 @@ def _declared(
     register: Register, host: str, name: Name, read: Any, observed: Observed
 ) -> tuple[Network, Subnet | None]:
     """By its fields as far as they go; where they cannot stand together, by its overlay alone."""
-    subnet = _subnet(read)
+    # An address that another subnet has as well is no subnet of a site; the overlay says it.
+    subnet = None if ("subnets", str(name)) in register.refusals else _subnet(read)
     try:
         network = decode_most(Network, _network(host, name, read, observed, subnet is not None), ISOLATED)
         return _with_overlay(register, name, network, subnet, observed), subnet
@@ -133,5 +135,4 @@ def export_filter(register: Register, host: str, observed: Observed) -> None:
     patch = residue(observed.xml, nwfilter_xml.render(compile_nwfilter(name, held)), nwfilter_xml.SHAPE)
     if patch is not None:
         held = replace(held, xml=to_text(patch))
-    if not register.claim("filters", name, held):
-        register.leave_out(host, Address("nwfilter", name), "another host has a filter of this name that differs")
+    register.add(host, address, "filters", name, held, "another host has a filter of this name that differs")

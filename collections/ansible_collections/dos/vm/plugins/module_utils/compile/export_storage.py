@@ -41,9 +41,10 @@ def export_pool(register: Register, host: str, observed: Observed) -> None:
     rest = unsaid(observed.xml, pool_xml.render(compile_pool(name, pool)), None, pool_xml.SHAPE)
     if rest:
         register.leave_out(host, address, f"has what no field says: {', '.join(held.path for held in rest)}")
-    elif not register.claim("pools", name, pool):
-        register.leave_out(host, address, "another host has a pool of this name that differs")
-    elif not observed.active:
+    elif (
+        register.add(host, address, "pools", name, pool, "another host has a pool of this name that differs")
+        and not observed.active
+    ):
         register.note(host, address, "is not active; declared pools are started once they are ours")
 
 
@@ -86,8 +87,9 @@ def _export_volume(register: Register, host: str, observed: Observed, paths: Map
     rest = unsaid(observed.xml, volume_xml.render(made, directory), None, volume_xml.SHAPE)
     if rest:
         register.leave_out(host, address, f"has what no field says: {', '.join(held.path for held in rest)}")
-    elif not register.claim("volumes", name, volume):
-        register.leave_out(host, address, "another volume has this name, and names of volumes are unique in a site")
+    else:
+        twice = "another volume has this name, and names of volumes are unique in a site"
+        register.add(host, address, "volumes", name, volume, twice)
 
 
 def _layered(register: Register, host: str, observed: Observed, paths: Mapping[str, Address]) -> dict[str, str]:

@@ -27,6 +27,8 @@ class Register:
     held: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     left_out: list[tuple[str, str, str]] = field(default_factory=list)  # host, object, why
     notes: list[tuple[str, str, str]] = field(default_factory=list)
+    # What the rules of a site said of an object when it was tried before: kind and name, then path inside it and sentence.
+    refusals: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     needed: dict[str, bool | None] = field(default_factory=dict)  # whether an image must be read-only or must not be
 
     def as_site(self) -> Site:
@@ -38,6 +40,17 @@ class Register:
 
     def note(self, host: str, address: Address, text: str) -> None:
         self.notes.append((host, str(address), text))
+
+    def add(self, host: str, address: Address, kind: str, name: Name, found: Any, twice: str) -> bool:
+        """Add what an object became, or name the object: its name is taken (`twice` says so), or the rules are against it."""
+        refused = self.refusals.get((kind, str(name)))
+        if refused is not None:
+            self.leave_out(host, address, f"a site cannot have it: {'; '.join(refused.values())}")
+        elif not self.claim(kind, name, found):
+            self.leave_out(host, address, twice)
+        else:
+            return True
+        return False
 
     def claim(self, kind: str, name: Name, found: Any) -> bool:
         """Add an object under its name. One that another host has too, and alike, becomes bound to both."""
@@ -66,6 +79,8 @@ class Register:
             if held.file == wanted.file and host in (held.hosts or (held.host,)):
                 return self._shared_image(Name(name), held, wanted, read_only)
         name = _free_name(path, self.held["images"])
+        if ("images", str(name)) in self.refusals:
+            return None
         self.held["images"][name] = wanted
         self.needed[name] = read_only
         return name

@@ -37,7 +37,7 @@ def decode_most(
         try:
             return attempt(held)
         except DeclarationError as refused:
-            if _drop(held, refused.problems) or _drop_cause(attempt, held, len(refused.problems)):
+            if without(held, refused.problems) or _drop_cause(attempt, held, len(refused.problems)):
                 continue
             if not instead or all(held.get(name) == value for name, value in instead.items()):
                 raise
@@ -45,7 +45,8 @@ def decode_most(
     return attempt(held)
 
 
-def _drop(held: dict[str, Any], problems: Iterable[Problem]) -> bool:
+def without(held: dict[str, Any], problems: Iterable[Problem]) -> bool:
+    """Take out, in place, what the problems are about; whether there was anything."""
     # From the end, so that the places of a list's other entries stay what they are.
     paths = sorted({problem.path for problem in problems}, key=_steps, reverse=True)
     return any([_drop_one(held, _steps(path)) for path in paths])
