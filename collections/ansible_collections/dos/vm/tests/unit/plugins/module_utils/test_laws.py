@@ -26,6 +26,7 @@ from dosvm.plan.action import Action, Define, DeleteVolume, Start, Stop, UpdateD
 from dosvm.plan.disruption import Disruption
 from dosvm.plan.plain import plain
 from dosvm.plan.plan import Plan
+from dosvm.xml.mask import HIDDEN
 
 Law = Callable[[Case], None]
 
@@ -209,8 +210,9 @@ def _accounts(plan: Plan, case: Case) -> None:
     assert not set(plan.withheld) & set(plan.actions)
     assert bool(plan.withheld) == bool(plan.needs)
     if plan.verdict == "change" and any(isinstance(action, Define) and not action.anew for action in plan.actions):
-        assert plan.changes or plan.pending
-        assert plan.before != plan.after
+        shown = [*plan.changes, *plan.pending]
+        assert shown
+        assert plan.before != plan.after or all(held.change.after == HIDDEN for held in shown)
     if not case.permission.restart:
         assert not [action for action in plan.actions if _restarts(plan, action)]
     if not case.permission.recreate:

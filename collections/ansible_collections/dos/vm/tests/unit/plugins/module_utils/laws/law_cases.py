@@ -113,10 +113,18 @@ def state(host: FakeHypervisor) -> dict[str, str]:
 
 
 def _described(seen: Observed) -> str:
+    if seen.address.kind == "network" and seen.live is not None:
+        _sort(seen.live)  # live updates add to the end, in the order in which the runs came
     texts = [compact(seen.xml), "" if seen.live is None else compact(seen.live)]
     for pattern, constant in LOTS.items():
         texts = [re.sub(pattern, constant, text) for text in texts]
     return "\n".join([f"active={seen.active} autostart={seen.autostart} persistent={seen.persistent}", *texts])
+
+
+def _sort(element: Any) -> None:
+    for child in element:
+        _sort(child)
+    element[:] = sorted(element, key=compact)
 
 
 def exact(host: FakeHypervisor) -> dict[str, str]:
