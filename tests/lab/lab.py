@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hosts with libvirt and sshd of their own, on this machine, in namespaces. docs/lab.md tells what they are good for.
 
-    tests/lab/lab.py up [-n 3]                  tests/lab/lab.py shell h1 [COMMAND …]
-    tests/lab/lab.py status                     tests/lab/lab.py ctl COMMAND …       where the hosts can be reached
-    tests/lab/lab.py crash h2; … boot h2        tests/lab/lab.py down
+tests/lab/lab.py up [-n 3]                  tests/lab/lab.py shell h1 [COMMAND …]
+tests/lab/lab.py status                     tests/lab/lab.py ctl COMMAND …       where the hosts can be reached
+tests/lab/lab.py crash h2; … boot h2        tests/lab/lab.py down
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 

@@ -19,7 +19,7 @@ VARIABLES = """      vars:
         # Debian's own interpreter, with Debian's python3-libvirt and python3-lxml: what a managed host has.
         ansible_python_interpreter: /usr/bin/python3
         ansible_ssh_private_key_file: "{{{{ lab_folder }}}}/id_ed25519"
-        # Host keys are checked, against those that the lab gave its hosts. A host that stops answering is noticed in 6 s.
+        # Host keys are checked, against those that the lab gave its hosts. A silent host is noticed in 6 s.
         ansible_ssh_common_args: >-
           -o UserKnownHostsFile={{{{ lab_folder }}}}/known_hosts -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes
           -o ConnectTimeout=5 -o ServerAliveInterval=2 -o ServerAliveCountMax=3

@@ -41,7 +41,9 @@ def port(host: str, network: str) -> str:
 def batch(namespace: str, lines: Iterable[str]) -> None:
     """One `ip` process for many commands; raises RuntimeError with the first that failed."""
     text = "\n".join(lines) + "\n"
-    done = subprocess.run(["ip", "-n", namespace, "-batch", "-"], input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ip", "-n", namespace, "-batch", "-"], input=text, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"ip in {namespace}: {done.stderr.strip()}")
 
@@ -67,9 +69,7 @@ def create_host(namespace: str, control: str, index: int, number: int, host: str
     lines, inside = [], ["link set lo up", f"addr add {address(index, number)}/24 dev {MANAGEMENT[1]}"]
     for cable, (bridge, end) in enumerate(NETWORKS.values()):
         name = port(host, bridge)
-        lines.append(
-            f"link add {name} type veth peer name {end} address {mac(index, number, cable)} netns {namespace}"
-        )
+        lines.append(f"link add {name} type veth peer name {end} address {mac(index, number, cable)} netns {namespace}")
         lines.append(f"link set {name} master {bridge} up")
         inside.append(f"link set {end} up")
     batch(control, lines)
