@@ -38,6 +38,7 @@ from dosvm.model.slice import Permission, Slice  # noqa: E402
 CACHE = ROOT / ".cache" / "perf"
 ANSIBLE = "ansible==12.3.0"  # the package that carries community.libvirt
 COMMUNITY = "ansible_collections/community/libvirt/"
+STEPS = ("first", "again", "change")
 TIMES = 5  # that a short measurement is repeated
 
 Work = Callable[[], object]
@@ -242,21 +243,27 @@ def _ratios(found: dict[str, Raw]) -> dict[str, float]:
     }
     if "loop" in found:
         for way in ("module", "site"):
-            for step in ("first", "again", "change"):
+            for step in STEPS:
                 ratios[f"loop_to_{way}_{step}"] = found["loop"][step] / found[way][step]
+            ratios[f"loop_at_its_fastest_to_{way}_again"] = _fastest(found["loop"]) / found[way]["again"]
     return ratios
+
+
+def _fastest(loop: Raw) -> float:
+    """Too long to repeat; but its three passes have the same items, and differ by the load of others more than by the work."""
+    return min(loop[step] for step in STEPS)
 
 
 def table(result: Raw) -> str:
     """The result as Markdown."""
     loop = result["seconds"].get("loop")
     lines = [
-        "| way | first apply | no-op | one change | loop ÷ no-op |",
+        "| way | first apply | no-op | one change | loop at its fastest ÷ no-op |",
         "|---|---:|---:|---:|---:|",
     ]
     for held in result["seconds"].values():
-        cells = [f"{held[step]:.2f} s" for step in ("first", "again", "change")]
-        ratio = f"{loop['again'] / held['again']:.0f}×" if loop else "–"
+        cells = [f"{held[step]:.2f} s" for step in STEPS]
+        ratio = f"{_fastest(loop) / held['again']:.0f}×" if loop else "–"
         lines.append(f"| {held['name']} | {' | '.join(cells)} | {ratio} |")
     ratios = result["ratios"]
     spare = 0.3 - ratios["library_noop_beyond_twice_bare_reads"]
