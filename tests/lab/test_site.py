@@ -136,3 +136,15 @@ def test_what_a_dead_host_may_be_running_is_started_nowhere_else(site: Site, hos
     lab.boot(home)
     site.done("dos.vm.site")
     assert "report" in domains(hosts[home], "--all")
+
+
+def test_a_machine_that_was_taken_elsewhere_is_not_defined_twice(site: Site, hosts: dict[str, Host]) -> None:
+    """Law 8: it may be running where it was taken."""
+    hosts["h3"].run("sh", "-c", "virsh dumpxml web-3 >/srv/shared/web-3.xml && virsh undefine web-3")
+    hosts["h2"].run("virsh", "define", "/srv/shared/web-3.xml")
+    moved = "web-3 stays on h2, and should be on h3: migrate it, or undefine it on h2 first\n"
+    assert moved in site.done("dos.vm.site")
+    assert "web-3" not in domains(hosts["h3"], "--all")
+    hosts["h2"].run("sh", "-c", "virsh undefine web-3 && virsh vol-delete web-3-vda local")
+    site.done("dos.vm.site")
+    assert "web-3" in domains(hosts["h3"], "--all")

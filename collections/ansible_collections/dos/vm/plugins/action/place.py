@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         except DosVmError as error:
             return {**result, **refused(error)}
         for made in compiled.decisions.values():
-            if made.host is None:
+            if made.host is None or made.host in made.refusals:
                 display.display(f"{made.vm} {made.reason}", color="red")
         return {
             **result,

@@ -50,7 +50,7 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     """One slice for every host of the site. `states` lacks the hosts that did not answer: nothing new goes there.
 
     A machine that may be on one of those is in no slice, and its decision says what it waits for: it could be running, and
-    must not run twice. Raises `DeclarationError` with every machine that no host can take, each with the reason of every host.
+    must not run twice. One that is defined where it may not be stays there. Raises `DeclarationError` with every machine that no host can take, each with the reason of every host.
     """
     found = machines(site)
     intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
@@ -59,6 +59,7 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     waiting = _waiting(requests, frozenset(map(str, site.hosts)) - frozenset(states)) if states else {}
     decisions = {**waiting, **place((each for each in requests if each.vm not in waiting), _rooms(states))}
     _refuse_homeless((machine for machine in found if machine.name not in waiting), decisions)
+    decisions.update(_held_back(decisions, places))
     macs = allocate(
         site.name,
         ((machine.name, card) for machine in found for card in machine.cards_without_mac()),
@@ -103,6 +104,20 @@ def _request(site: Site, machine: Machine, intent: Mapping[str, bool], places: _
     )
 
 
+def _held_back(decisions: Mapping[str, Decision], places: _Places) -> dict[str, Decision]:
+    """The machines that a rule sends away from where they are defined: defining them anew would run them twice (law 8).
+
+    They stay until they are migrated or removed there; `refusals` says so.
+    """
+    found = {}
+    for vm, made in decisions.items():
+        at = places.defined(vm)
+        if at is not None and made.host is not None and made.host != at:
+            reason = f"stays on {at}, and should be on {made.host}: migrate it, or undefine it on {at} first"
+            found[vm] = Decision(vm=vm, host=at, reason=reason, refusals={at: "is not where it may run"})
+    return found
+
+
 class _Places:
     """Where machines and volumes are now, by name: a site has too many of both to ask every host for each."""
 
@@ -116,9 +131,13 @@ class _Places:
             for name in states[host].volumes:
                 self._volumes.setdefault(name, host)
 
+    def defined(self, vm: str) -> str | None:
+        """The host that has a machine defined as ours."""
+        return self._domains.get(vm)
+
     def of(self, site: Site, machine: Machine) -> str | None:
         """Where a machine is: the host that has it defined as ours, or else has a disk of its own."""
-        defined = self._domains.get(machine.name)
+        defined = self.defined(machine.name)
         if defined is not None or not self._volumes:
             return defined
         disks = machine.own_disks(site)

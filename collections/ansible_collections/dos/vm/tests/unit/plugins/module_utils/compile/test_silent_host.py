@@ -65,6 +65,13 @@ def test_what_another_host_has_stays_there() -> None:
     assert _compiled("h1", "h3", at={"free": "h3"}).decisions["free"].host == "h3"
 
 
+def test_what_is_defined_where_it_may_not_be_is_not_defined_a_second_time() -> None:
+    compiled = _compiled(*HOSTS, at={"bound": "h1"})
+    assert [host for host, held in compiled.slices.items() if "bound" in {one.name for one in held.domains}] == ["h1"]
+    wanted = "stays on h1, and should be on h2: migrate it, or undefine it on h1 first"
+    assert compiled.decisions["bound"].reason == wanted
+
+
 def test_no_answer_at_all_is_an_error() -> None:
     with pytest.raises(DeclarationError, match="no host answered"):
         _compiled()
