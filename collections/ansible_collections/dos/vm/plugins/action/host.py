@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
     def _arguments(self, variables: dict[str, Any]) -> dict[str, Any]:
         arguments = {"seconds": SECONDS, **self._task.args}
         arguments["allow"] = allowed(arguments.get("allow"))
-        names = [str(secret["name"]) for secret in arguments.get("slice", {}).get("secrets", ())]
+        names = [str(secret["name"]) for secret in (arguments.get("slice") or {}).get("secrets", ())]
         if names and "secrets" not in arguments:
             # Values go from the inventory to the host in this one call; no other task, fact or file ever holds them.
             arguments["secrets"] = SiteReader(self._templar, variables).secret_values(names)

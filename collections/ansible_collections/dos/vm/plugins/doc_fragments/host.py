@@ -10,10 +10,15 @@ options:
   slice:
     description:
     - 'What the host should hold: lists named C(secrets), C(pools), C(volumes), C(nwfilters), C(networks) and C(domains),
-      with entries as the modules of those kinds take them, and the name of the C(site).'
+      with entries as the modules of those kinds take them, and the name of the C(site). When not given the host
+      is only looked at, and the answer is that of M(dos.vm.host_info).'
     - Requirement IAC-01.
     type: dict
-    required: true
+  site:
+    description:
+    - The site whose objects are told from others when the host is only looked at.
+    type: str
+    default: dos
   uri:
     description:
     - Where libvirt is reached from the managed host.

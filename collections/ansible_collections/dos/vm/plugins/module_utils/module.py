@@ -173,9 +173,13 @@ def _found(observed: Observed) -> Result:
 
 
 def run_host() -> None:
-    """The module that brings a whole host to its slice in one call."""
-    module = Module(host_spec(), lambda params: _slice(params.get("slice")))
-    _report(module, lambda: _run_host(module))
+    """The module that brings a whole host to its slice in one call, or without one only looks at it.
+
+    Both in one module, so that a run which looks first sends one payload to each host and not two.
+    """
+    module = Module(host_spec(), lambda params: _slice(params.get("slice") or {}))
+    looks = module.params["slice"] is None
+    _report(module, lambda: {"changed": False, **_look_at_host(module)} if looks else _run_host(module))
 
 
 def host_spec() -> dict[str, Spec]:

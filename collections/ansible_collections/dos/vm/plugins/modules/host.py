@@ -10,7 +10,7 @@ short_description: Make a host hold exactly what is declared
 version_added: "0.1.0"
 description:
   - Brings everything a host should hold to its declaration in one call, whatever the number of objects, in
-    the order in which one stands on another.
+    the order in which one stands on another. Without O(slice) it only looks, like M(dos.vm.host_info).
   - What failed does not stop what does not stand on it; the task then fails with everything it has done, and
     the same call goes on from there.
 author:

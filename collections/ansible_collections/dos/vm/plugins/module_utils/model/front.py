@@ -72,10 +72,15 @@ class SecretValues:
 class HostRun:
     """What the `host` module takes: everything one host should hold, in one call."""
 
-    slice: dict[str, object] = option(
+    slice: dict[str, object] | None = option(
         "What the host should hold: lists named C(secrets), C(pools), C(volumes), C(nwfilters), C(networks) and "
-        "C(domains), with entries as the modules of those kinds take them, and the name of the C(site).",
+        "C(domains), with entries as the modules of those kinds take them, and the name of the C(site). When not given "
+        "the host is only looked at, and the answer is that of M(dos.vm.host_info).",
         spec="IAC-01",
+        default=None,
+    )
+    site: Name = option(
+        "The site whose objects are told from others when the host is only looked at.", default=Name("dos")
     )
     uri: str = option("Where libvirt is reached from the managed host.", spec="LVD-01", default=URI)
     allow: Allow | None = option("What may be interrupted or lost; nothing when not given.", default=None)
