@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from dosvm.plan.action import (
     Define,
     DeleteVolume,
     DetachDevice,
+    Replug,
     ResizeVolume,
     SetAutostart,
     SetSecretValue,
@@ -386,3 +388,43 @@ def test_many_guests_start_at_once_from_threads(host: Host) -> None:
     for held in starts:
         held.join(30)
     assert host.see(address).active
+
+
+# Guests and their networks
+
+
+def bridge_of(tap: str) -> str:
+    master = Path("/sys/class/net") / tap / "master"
+    return master.resolve().name if master.is_symlink() else ""
+
+
+def test_the_guests_of_a_network_that_is_restarted_are_plugged_in_again(host: Host) -> None:
+    network = host.network()
+    host.do(Start(address=network))
+    domain = host.domain(
+        f"<interface type='network'><source network='{host.prefix}'/><model type='e1000'/><rom enabled='no'/></interface>"
+    )
+    host.do(Start(address=domain))
+    live = host.see(domain).live
+    assert live is not None
+    tap = live.find("devices/interface/target").get("dev")
+    assert bridge_of(tap) == host.prefix
+    host.do(Stop(address=network))
+    assert bridge_of(tap) == ""
+    host.do(Start(address=network))
+    assert bridge_of(tap) == host.prefix
+
+
+def test_a_guest_that_somebody_else_unplugged_is_seen_and_plugged_in(host: Host) -> None:
+    network = host.network()
+    host.do(Start(address=network))
+    domain = host.domain(
+        f"<interface type='network'><source network='{host.prefix}'/><model type='e1000'/><rom enabled='no'/></interface>"
+    )
+    host.do(Start(address=domain))
+    tap = host.see(domain).live.find("devices/interface/target").get("dev")
+    assert "unplugged" not in host.see(domain).info
+    subprocess.run(["ip", "link", "set", "dev", tap, "nomaster"], check=True)
+    assert host.see(domain).info["unplugged"] == tap
+    host.do(Replug(address=domain))
+    assert "unplugged" not in host.see(domain).info

@@ -29,6 +29,7 @@ from ..plan.action import (
     Define,
     DeleteVolume,
     DetachDevice,
+    Replug,
     ResizeVolume,
     SetAutostart,
     SetSecretValue,
@@ -452,6 +453,10 @@ class FakeHypervisor:
             if tree is not None:
                 _update(action, tree)
         held.xml, held.live = xml, live
+
+    @_perform.register
+    def _replug(self, action: Replug, secrets: Mapping[str, bytes]) -> None:
+        self._refuse_active(action, self._held(action, action.address), expected=True)
 
     @_perform.register
     def _attach_device(self, action: AttachDevice, secrets: Mapping[str, bytes]) -> None:

@@ -32,6 +32,7 @@ from ..plan.action import (
     Define,
     DeleteVolume,
     DetachDevice,
+    Replug,
     ResizeVolume,
     SetAutostart,
     SetSecretValue,
@@ -46,6 +47,7 @@ from ..xml.build import parse, to_text
 from ..xml.common import mark_of
 from ..xml.mask import concealed
 from ..xml.secret import read_description
+from .plug import plug, unplugged
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -78,6 +80,7 @@ VERBS: dict[type[Action], str] = {
     AttachDevice: "attach a device to",
     DetachDevice: "detach a device from",
     UpdateDevice: "update a device of",
+    Replug: "plug in",
 }
 # These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
 FORMATTED_POOLS = ("disk", "fs", "logical")
@@ -95,6 +98,7 @@ class LibvirtHypervisor:
         self.uri = uri
         self._connection = _open(uri)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
+        self._bridges: dict[str, str] = {}
 
     def close(self) -> None:
         """Let go of the host; what fails here has no consequence."""
@@ -151,6 +155,7 @@ class LibvirtHypervisor:
         yield from self._look_at_secrets(site)
         yield from self._look_at_pools(site)
         yield from self._look_at_nwfilters(site)
+        self._bridges = {}  # of the active networks, which the domains are plugged into
         yield from self._look_at_networks(site)
         yield from self._look_at_domains(site)
 
@@ -206,10 +211,12 @@ class LibvirtHypervisor:
         def look(network: Any) -> Iterator[Observed]:
             name = network.name()
             xml = _definition(network, libvirt.VIR_NETWORK_XML_INACTIVE)
+            live = parse(network.XMLDesc()) if name in active else None
+            self._bridges |= _bridge_of(name, live)
             yield Observed(
                 address=Address("network", name),
                 xml=xml,
-                live=parse(network.XMLDesc()) if name in active else None,
+                live=live,
                 active=name in active,
                 autostart=name in autostart,
                 persistent=name in persistent,
@@ -224,6 +231,8 @@ class LibvirtHypervisor:
         autostart = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART))
         persistent = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT))
 
+        bridges = self._bridges
+
         def look(domain: Any) -> Iterator[Observed]:
             # Secure, so that a console's password can be compared; it stays in memory.
             secure = libvirt.VIR_DOMAIN_XML_SECURE
@@ -234,12 +243,12 @@ class LibvirtHypervisor:
             yield Observed(
                 address=Address("domain", name),
                 xml=xml,
-                live=parse(domain.XMLDesc(secure)) if active else None,
+                live=(live := parse(domain.XMLDesc(secure)) if active else None),
                 active=active,
                 autostart=name in autostart,
                 persistent=name in persistent,
                 ours=_marked(xml, site),
-                info={"state": STATES.get(state, "no state")},
+                info={"state": STATES.get(state, "no state"), **_in_the_air(live, bridges)},
             )
 
         return _each(look, listed())
@@ -292,6 +301,24 @@ class LibvirtHypervisor:
     @_perform.register
     def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
         self._find(action.address).create()
+        if action.address.kind == "network":
+            self._plug_in(action.address.name)
+
+    def _plug_in(self, network: str) -> None:
+        """Plug in again who was plugged in when the network stopped."""
+        bridges = _bridge_of(network, parse(self._find(Address("network", network)).XMLDesc()))
+        for domain in self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            for tap, bridge in unplugged(parse(domain.XMLDesc()), bridges):
+                plug(tap, bridge)
+
+    @_perform.register
+    def _replug(self, action: Replug, secrets: Mapping[str, bytes]) -> None:
+        networks = self._connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+        bridges: dict[str, str] = {}
+        for network in networks:
+            bridges |= _bridge_of(network.name(), parse(network.XMLDesc()))
+        for tap, bridge in unplugged(parse(self._find(action.address).XMLDesc()), bridges):
+            plug(tap, bridge)
 
     @_perform.register
     def _stop(self, action: Stop, secrets: Mapping[str, bytes]) -> None:
@@ -393,6 +420,19 @@ class LibvirtHypervisor:
         if name not in self._secret_uuids:
             raise HypervisorError(f"find secret {name}", "the host has none of that name")
         return self._connection.secretLookupByUUIDString(self._secret_uuids[name])
+
+
+def _bridge_of(network: str, live: Element | None) -> dict[str, str]:
+    """The bridge of an active network that libvirt made itself."""
+    bridge = None if live is None else live.find("bridge")
+    forward = None if live is None else live.find("forward")
+    ours = forward is None or forward.get("mode") in ("nat", "route", "open")
+    return {network: bridge.get("name", "")} if bridge is not None and ours else {}
+
+
+def _in_the_air(live: Element | None, bridges: Mapping[str, str]) -> dict[str, str]:
+    taps = [] if live is None else [tap for tap, _ in unplugged(live, bridges)]
+    return {"unplugged": ", ".join(taps)} if taps else {}
 
 
 def _memory(connection: Any) -> int | None:

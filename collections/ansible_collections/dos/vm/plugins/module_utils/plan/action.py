@@ -164,6 +164,14 @@ class DetachDevice(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replug(Action):
+    """Plug the cards of a running guest into their networks again, which were restarted under it."""
+
+    word: ClassVar[str] = "plugged into its network again"
+    disruption: Disruption = Disruption.LIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateDevice(Action):
     """Change a device of the running guest in place: medium, link, password."""
 

@@ -18,7 +18,7 @@ from ..model.host import HostFacts
 from ..xml.build import compact
 from ..xml.compare import Change
 from ..xml.domain import SHAPE, render
-from .action import Action, Start, Stop, UpdateDevice
+from .action import Action, Replug, Start, Stop, UpdateDevice
 from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
 from .disruption import Disruption
 from .plan import Context, Observed, Plan, PlannedChange
@@ -73,7 +73,9 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     running = differ(declared, observed.live, SHAPE, ignore=NOT_LIVE)
     updates, waiting = _sorted(address, running)
     changes = _distinct(difference.changes, running.changes)
-    return _running(address, domain, difference, [*define, *updates, *power], changes, waiting, context)
+    return _running(
+        address, domain, difference, [*define, *updates, *_replug(address, observed), *power], changes, waiting, context
+    )
 
 
 def _power(address: Address, domain: Domain, observed: Observed) -> list[Action]:
@@ -95,10 +97,15 @@ def _running(
     stop = Stop(address=address, timeout=domain.stop_timeout, disruption=Disruption.RESTART)
     restart: tuple[Action, ...] = (stop, Start(address=address))
     if context.permission.restart:
-        kept = [action for action in actions if not isinstance(action, UpdateDevice)]
+        kept = [action for action in actions if not isinstance(action, (UpdateDevice, Replug))]
         return change(address, difference, [*kept, *restart], changes=changes)
     shown = tuple(planned for planned in changes if planned not in waiting)
     return change(address, difference, actions, changes=shown, pending=waiting, withheld=restart, needs="restart")
+
+
+def _replug(address: Address, observed: Observed) -> list[Action]:
+    """A network that is restarted leaves its guests in the air, whoever restarted it."""
+    return [Replug(address=address)] if observed.info.get("unplugged") else []
 
 
 def _stopped(changes: Iterable[Change]) -> tuple[PlannedChange, ...]:
