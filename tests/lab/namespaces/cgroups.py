@@ -55,6 +55,15 @@ def control(controller: str, path: str, file: str) -> Path:
 
 
 def create(path: str) -> None:
+    """A new group in every hierarchy; raises TimeoutError when somebody keeps removing the folders above it."""
+    for _ in _patience():
+        # Another lab that goes down at this moment removes the folder that both are in.
+        with contextlib.suppress(FileNotFoundError):
+            return _create(path)
+    raise TimeoutError(f"{path} cannot be made")
+
+
+def _create(path: str) -> None:
     for hierarchy in hierarchies():
         hierarchy.group(path).mkdir(parents=True, exist_ok=True)
         if "cpuset" in hierarchy.options.split(","):
