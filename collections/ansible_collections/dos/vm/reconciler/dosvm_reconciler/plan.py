@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a look at the hosts brought: a plan, or the reason why there is none. Plain values, read from the plan's JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+VERDICTS = ("create", "change", "remove", "keep", "left", "unmanaged", "conflict")
+SIGNS = {"create": "+", "change": "~", "remove": "-", "left": "?", "conflict": "!"}
+INTERRUPTING = frozenset(["restart", "migrate", "recreate", "data_loss"])
+# What is made anew is removed first.
+REMOVING = frozenset(["recreate", "data_loss"])
+SILENT = frozenset(["keep", "unmanaged"])
+VERSION = 1
+
+Told = Mapping[str, Any]  # one object's plan, as the `host` module told it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The difference between what is declared and what the hosts hold, in numbers and as text."""
+
+    verdicts: Mapping[str, int]
+    changes: int  # objects something would be done to: made, changed or removed
+    removals: int  # of these, the ones removed, or removed to be made anew
+    drift: int  # objects that are not as declared, also where nothing may be done about it
+    interruptions: int  # objects that wait for an interruption: planned, not allowed, or the next start
+    text: str
+    failed: str = ""  # the hosts this says nothing of, each with the reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """There is no plan. Terminal: looking again brings the same until the inventory changes."""
+
+    text: str
+    terminal: bool = False
+
+
+Seen = Plan | Failure
+
+
+def read(document: Mapping[str, Any], failed: str = "") -> Seen:
+    """The plan that `dos_plan_file` holds; `failed` says of which hosts it holds nothing."""
+    if document.get("version") != VERSION:
+        return Failure(text=f"the plan has format {document.get('version')!r}; this daemon reads format {VERSION}")
+    hosts: Mapping[str, list[Told]] = document["hosts"]
+    objects = [told for plans in hosts.values() for told in plans]
+    done = [told for told in objects if _acts(told)]
+    return Plan(
+        verdicts=Counter(told["verdict"] for told in objects),
+        changes=len(done),
+        removals=sum(_removes(told) for told in done),
+        drift=sum(_differs(told) for told in objects),
+        interruptions=sum(_interrupts(told) for told in objects),
+        text="\n".join(_lines(hosts)),
+        failed=failed,
+    )
+
+
+def _acts(told: Told) -> bool:
+    return bool(told.get("actions")) or told["verdict"] in ("create", "remove")
+
+
+def _removes(told: Told) -> bool:
+    return told["verdict"] == "remove" or told.get("disruption") in REMOVING
+
+
+def _differs(told: Told) -> bool:
+    """Whether the object is drift. What is only no longer declared is shown, and is none: nobody asked to remove it."""
+    if told["verdict"] in ("left", "unmanaged"):
+        return False
+    return _acts(told) or bool(told.get("withheld")) or told["verdict"] == "conflict"
+
+
+def _interrupts(told: Told) -> bool:
+    planned = _acts(told) and told.get("disruption") in INTERRUPTING
+    withheld = bool(told.get("withheld")) and told["verdict"] != "left"
+    return planned or withheld or bool(told.get("pending"))
+
+
+def _lines(hosts: Mapping[str, list[Told]]) -> Iterator[str]:
+    for host, plans in sorted(hosts.items()):
+        told = [each for each in plans if each["verdict"] not in SILENT or each.get("pending")]
+        if told:
+            yield f"host {host}"
+        for each in told:
+            yield from _object(each)
+
+
+def _object(told: Told) -> Iterator[str]:
+    origin = f"  ({told['origin']})" if told.get("origin") else ""
+    problem = f": {told['problem']}" if told.get("problem") else ""
+    yield f"  {SIGNS.get(told['verdict'], ' ')} {told['kind']} {told['name']}{origin}{problem}"
+    for label in ("changes", "pending"):
+        for change in told.get(label) or ():
+            when = change["disruption"] if label == "changes" else "pending restart"
+            yield f"      {change['path']}: {change.get('before')} → {change.get('after')}  [{when}]"
+    if told.get("withheld"):
+        yield f"      withheld until allowed ({told.get('needs')}): {', '.join(told['withheld'])}"
