@@ -84,6 +84,7 @@ VERBS: dict[type[Action], str] = {
 }
 # These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
 FORMATTED_POOLS = ("disk", "fs", "logical")
+TRAY_ATTEMPTS = 5  # to take a medium out of a drive that is being read
 REFERENCE = "secret:"  # what a console's password is in a definition, before its name
 
 
@@ -391,7 +392,16 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _update_device(self, action: UpdateDevice, secrets: Mapping[str, bytes]) -> None:
-        self._find(action.address).updateDeviceFlags(with_secrets(action.xml, secrets), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        found, xml = self._find(action.address), with_secrets(action.xml, secrets)
+        for attempt in range(TRAY_ATTEMPTS):
+            try:
+                found.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+                return
+            except libvirt.libvirtError as refused:
+                # The guest, or its firmware, is just reading the medium. Forcing the tray would be felt by it; waiting is not.
+                if "Tray of device" not in str(refused) or attempt == TRAY_ATTEMPTS - 1:
+                    raise
+                time.sleep(self.step * 10)
 
     def _find(self, address: Address) -> Any:
         """libvirt's own object; a `libvirtError` when there is none."""
