@@ -399,7 +399,7 @@ class LibvirtHypervisor:
                 return
             except libvirt.libvirtError as refused:
                 # The guest, or its firmware, is just reading the medium. Forcing the tray would be felt by it; waiting is not.
-                if "Tray of device" not in str(refused) or attempt == TRAY_ATTEMPTS - 1:
+                if "Tray of" not in str(refused) or attempt == TRAY_ATTEMPTS - 1:
                     raise
                 time.sleep(self.step * 10)
 
