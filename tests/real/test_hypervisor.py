@@ -9,6 +9,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from dosvm.errors import DeclarationError, HypervisorError, InternalError
@@ -348,7 +349,10 @@ def test_the_medium_of_a_running_guest_changes(host: Host) -> None:
     path = host.see(host.volume("medium", kind="raw")).info["path"]
     drive = "<disk type='file' device='cdrom'>{}<target dev='hda' bus='ide'/><readonly/></disk>"
     address = host.domain(drive.format(""))
-    host.do(Start(address=address))
+    # Paused, since firmware that is just looking for something to boot opens and closes the tray itself.
+    connection = libvirt.open("qemu:///system")
+    connection.lookupByName(host.prefix).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    connection.close()
     for source in (path, None):
         xml = drive.format(f"<driver name='qemu' type='raw'/><source file='{path}'/>" if source else "")
         host.do(UpdateDevice(address=address, xml=xml, device="medium of hda"))
