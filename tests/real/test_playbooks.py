@@ -213,6 +213,27 @@ def test_what_left_the_files_is_reported_and_removed_only_with_prune(operator: O
     assert operator.plan() == NOTHING
 
 
+def test_long_work_shows_how_far_it_is(operator: Operator) -> None:
+    slice_ = {
+        "site": "pb-long",
+        "networks": [
+            {"name": f"pb-long-{n}", "forward": "none", "bridge": f"pblong{n}", "active": False} for n in range(3)
+        ],
+    }
+
+    def call(held: dict[str, Any], **more: object) -> str:
+        arguments = json.dumps({"slice": held, "seconds": 0, **more})
+        command = [PLAYBOOK.with_name("ansible"), "-i", operator.folder / "hosts.yml", "here", "-m", "dos.vm.host"]
+        done = subprocess.run([*command, "-a", arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    shown = call(slice_)
+    assert "here: 2 done, 4 to go; last: network pb-long-0 has been" in shown
+    assert "remaining: 0" in shown
+    assert "pb-long-2 has been undefined" in call({"site": "pb-long"}, prune=True)
+
+
 def test_status_shows_running_machines_first(operator: Operator) -> None:
     rows = [line.split() for line in operator.play("status").splitlines() if line.startswith("pb-")]
     assert [row[0] for row in rows] == ["pb-web-1", "pb-db", "pb-web-2"]
