@@ -36,7 +36,7 @@ from dosvm.plan.describe import READERS
 from dosvm.plan.kinds import KINDS
 from dosvm.site.site import KINDS as KINDS_OF_SITE
 from dosvm.xml import domain, network, nwfilter, pool, secret, volume
-from dosvm.xml.build import parse, to_text
+from dosvm.xml.build import E, parse, to_text
 from dosvm.xml.common import absent
 from dosvm.xml.devices import SECRET
 from dosvm.xml.normalize import normalize
@@ -181,8 +181,10 @@ def _renamed(root: Element, kind: KindName, name: str) -> str:
         root.set("name", name)
     else:
         named = root.find("name")
-        if named is not None:
-            named.text = name
+        if named is None:  # libvirt would take a name from what the pool stands on, and we would not find it again
+            named = E("name")
+            root.insert(0, named)
+        named.text = name
     return to_text(root)
 
 
