@@ -50,7 +50,10 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     """One slice for every host of the site. `states` lacks the hosts that did not answer: nothing new goes there.
 
     A machine that may be on one of those is in no slice, and its decision says what it waits for: it could be running, and
-    must not run twice. One that is defined where it may not be stays there. Raises `DeclarationError` with every machine that no host can take, each with the reason of every host.
+    must not run twice. One that is defined where it may not be stays there.
+
+    Raises `DeclarationError` with every machine that no host can take, each with the reason of every host, and with what
+    libvirt would refuse in a machine.
     """
     found = machines(site)
     intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
@@ -169,7 +172,7 @@ def _slice(
     networks: Iterable[tuple[Name, Network]],
 ) -> Slice:
     """What one host holds: the machines `here`, and of the rest what is bound to it."""
-    domains = tuple(compile_domain(site, machine) for machine in here)
+    domains = _domains(site, here)
     filters = closure(site, _filters(domains))
     plugged = _plugged(here)
     return Slice(
@@ -181,6 +184,20 @@ def _slice(
         networks=tuple(compile_network(site, name, network, plugged[name]) for name, network in networks),
         domains=domains,
     )
+
+
+def _domains(site: Site, here: Iterable[Machine]) -> tuple[Domain, ...]:
+    """The domains of one host, or everything that libvirt would refuse in them, told of the instances they come from."""
+    found: list[Domain] = []
+    problems: list[Problem] = []
+    for machine in here:
+        try:
+            found.append(compile_domain(site, machine))
+        except DeclarationError as refused:
+            problems += [problem.under(f"dos_instances.{machine.instance_name}") for problem in refused.problems]
+    if problems:
+        raise DeclarationError(dict.fromkeys(problems))
+    return tuple(found)
 
 
 def _plugged(here: Iterable[Machine]) -> defaultdict[Name, list[Machine]]:
