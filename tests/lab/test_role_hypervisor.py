@@ -192,6 +192,16 @@ def test_the_daemon_is_kept_from_the_proxy_and_the_operator_told(role: Role, app
     assert "_proxy=" not in environment(role.host)
 
 
+def test_a_proxy_is_let_through_and_told_where_it_is_wanted(role: Role, applied: str) -> None:
+    role.apply(hypervisor_clear_proxies=False)
+    assert "http_proxy=" in environment(role.host)
+    changed, output = role.apply(hypervisor_clear_proxies=False)
+    assert changed == 0
+    assert "libvirtd.service sees http_proxy" in output
+    role.apply()
+    assert "_proxy=" not in environment(role.host)
+
+
 def test_whether_guests_run_with_kvm_is_told(applied: str) -> None:
     assert re.search(r"guests run with(out)? KVM", applied)
 

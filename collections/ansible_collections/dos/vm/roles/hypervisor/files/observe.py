@@ -114,17 +114,17 @@ def observe_units(question: dict[str, Any]) -> dict[str, Any]:
 def observe_environment(question: dict[str, Any], services: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Proxies that daemons see or would see, drop-ins that are not as they should be, and daemons to be restarted."""
     everywhere = output("systemctl", "show-environment")
-    answer: dict[str, Any] = {"proxies": {}, "dropins_missing": [], "services_outdated": []}
+    answer: dict[str, Any] = {"proxies": {}, "dropins_missing": [], "dropins_unwanted": [], "services_outdated": []}
     for name, unit in services.items():
         dropin = SYSTEM / f"{name}.d" / question["dropin"]
         wanted = question["dropin_text"].strip()
-        if wanted and text(dropin) != wanted:
-            answer["dropins_missing"].append(name)
+        if text(dropin) != wanted:
+            answer["dropins_missing" if wanted else "dropins_unwanted"].append(name)
         files = re.findall(r"(/\S+) \(ignore_errors", unit.get("EnvironmentFiles", ""))
         told = "\n".join((everywhere, unit.get("Environment", ""), *map(assignments, files)))
         running = text(Path("/proc", unit.get("MainPID", "0"), "environ")).replace("\0", "\n")
         seen = set(PROXY.findall(running))
-        if proxies := sorted(seen if text(dropin) else seen | set(PROXY.findall(told))):
+        if proxies := sorted(seen if wanted and text(dropin) else seen | set(PROXY.findall(told))):
             answer["proxies"][name] = proxies
         if running and ((seen and wanted) or is_older(unit, (QEMU_CONF, dropin))):
             answer["services_outdated"].append(name)
