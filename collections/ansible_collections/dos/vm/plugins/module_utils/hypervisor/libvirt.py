@@ -2,24 +2,20 @@
 """The one place that touches libvirt: what a host has, what it holds, and one thing done to it at a time.
 
 Reading is a handful of bulk lists and one XML an object. Nothing here decides anything; what libvirt refuses becomes a
-`HypervisorError` in `_saying`. A connection may be used from several threads, as libvirt's own may.
+`HypervisorError` in `saying`. A connection may be used from several threads, as libvirt's own may.
 See https://libvirt.org/html/index.html for the calls.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, singledispatchmethod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from .._thirdparty import libvirt, require
+from .._thirdparty import libvirt
 from ..errors import DeclarationError, HypervisorError, InternalError
 from ..model.address import Address, own_uuid
 from ..model.host import HostFacts
@@ -45,9 +41,11 @@ from ..plan.action import (
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import mark_of
-from ..xml.mask import concealed
 from ..xml.secret import read_description
-from .plug import plug, unplugged
+from .capabilities import emulators, kvm_works, machines, memory, offers_kvm
+from .connection import allowing, constant, open_connection, saying
+from .lock import lock_file, wait_for
+from .plug import bridge_of, in_the_air, plug, unplugged
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -97,7 +95,7 @@ class LibvirtHypervisor:
 
     def __init__(self, uri: str = "qemu:///system") -> None:
         self.uri = uri
-        self._connection = _open(uri)
+        self._connection = open_connection(uri)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
         self._bridges: dict[str, str] = {}
 
@@ -111,14 +109,14 @@ class LibvirtHypervisor:
     @cached_property
     def _capabilities(self) -> tuple[Element, int, int]:
         # Asked once: libvirt looks at every emulator for each answer, and takes seconds when its cache does not hold.
-        with _saying("read the capabilities of the host"):
+        with saying("read the capabilities of the host"):
             held = self._connection
             return parse(held.getCapabilities()), held.getLibVersion(), held.getVersion()
 
     def facts(self) -> HostFacts:
         """What the host has and can do; memory that is free is read anew each time."""
         capabilities, libvirt_version, version = self._capabilities
-        with _saying("read what the host has"):
+        with saying("read what the host has"):
             arch, mebibytes, cpus, *_rest = self._connection.getInfo()
             return HostFacts(
                 hostname=self._connection.getHostname(),
@@ -126,20 +124,20 @@ class LibvirtHypervisor:
                 arch=arch,
                 cpu_model=capabilities.findtext("host/cpu/model") or "",
                 cpus=cpus,
-                memory=ByteSize(_memory(self._connection) or mebibytes * 2**20),
+                memory=ByteSize(memory(self._connection) or mebibytes * 2**20),
                 free_memory=ByteSize(self._connection.getFreeMemory()),
-                kvm=_offers_kvm(capabilities, arch) and kvm_works(arch),
+                kvm=offers_kvm(capabilities, arch) and kvm_works(arch),
                 libvirt=libvirt_version,
                 hypervisor=version,
-                emulators=_emulators(capabilities),
-                machines=_machines(capabilities),
+                emulators=emulators(capabilities),
+                machines=machines(capabilities),
             )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held while a run changes the host; waits `patience` seconds for the run that has it, then names it."""
-        with _lock_file(self.uri) as held:
-            _wait_for(held, time.monotonic() + self.patience, self.step)
+        with lock_file(self.uri) as held:
+            wait_for(held, time.monotonic() + self.patience, self.step)
             held.truncate(0)
             held.write(str(os.getpid()))
             held.flush()
@@ -149,7 +147,7 @@ class LibvirtHypervisor:
 
     def observe(self, site: str) -> dict[Address, Observed]:
         """Everything the host holds; see `protocol.Hypervisor.observe`."""
-        with _saying("look at what the host holds"):
+        with saying("look at what the host holds"):
             return {seen.address: seen for seen in self._look(site)}
 
     def _look(self, site: str) -> Iterator[Observed]:
@@ -213,7 +211,7 @@ class LibvirtHypervisor:
             name = network.name()
             xml = _definition(network, libvirt.VIR_NETWORK_XML_INACTIVE)
             live = parse(network.XMLDesc()) if name in active else None
-            self._bridges |= _bridge_of(name, live)
+            self._bridges |= bridge_of(name, live)
             yield Observed(
                 address=Address("network", name),
                 xml=xml,
@@ -249,7 +247,7 @@ class LibvirtHypervisor:
                 autostart=name in autostart,
                 persistent=name in persistent,
                 ours=_marked(xml, site),
-                info={"state": STATES.get(state, "no state"), **_in_the_air(live, bridges)},
+                info={"state": STATES.get(state, "no state"), **in_the_air(live, bridges)},
             )
 
         return _each(look, listed())
@@ -258,7 +256,7 @@ class LibvirtHypervisor:
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         """Do one thing and return when it is done. A value that is missing from `secrets` is a `DeclarationError`."""
-        with _saying(f"{VERBS[type(action)]} {action.address}", secrets.values()):
+        with saying(f"{VERBS[type(action)]} {action.address}", secrets.values()):
             self._perform(action, secrets)
 
     @singledispatchmethod
@@ -307,7 +305,7 @@ class LibvirtHypervisor:
 
     def _plug_in(self, network: str) -> None:
         """Plug in again who was plugged in when the network stopped."""
-        bridges = _bridge_of(network, parse(self._find(Address("network", network)).XMLDesc()))
+        bridges = bridge_of(network, parse(self._find(Address("network", network)).XMLDesc()))
         for domain in self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
             for tap, bridge in unplugged(parse(domain.XMLDesc()), bridges):
                 plug(tap, bridge)
@@ -317,7 +315,7 @@ class LibvirtHypervisor:
         networks = self._connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
         bridges: dict[str, str] = {}
         for network in networks:
-            bridges |= _bridge_of(network.name(), parse(network.XMLDesc()))
+            bridges |= bridge_of(network.name(), parse(network.XMLDesc()))
         for tap, bridge in unplugged(parse(self._find(action.address).XMLDesc()), bridges):
             plug(tap, bridge)
 
@@ -368,8 +366,8 @@ class LibvirtHypervisor:
     def _update_network(self, action: UpdateNetwork, secrets: Mapping[str, bytes]) -> None:
         flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG if action.config else 0
         flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE if action.live else 0
-        command = _constant("VIR_NETWORK_UPDATE_COMMAND", action.command)
-        section = _constant("VIR_NETWORK_SECTION", action.section)
+        command = constant("VIR_NETWORK_UPDATE_COMMAND", action.command)
+        section = constant("VIR_NETWORK_SECTION", action.section)
         self._find(action.address).update(command, section, action.parent_index, action.xml, flags)
 
     @_perform.register
@@ -379,7 +377,7 @@ class LibvirtHypervisor:
     @_perform.register
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
         domain = self._find(action.address)
-        with _allowing("VIR_ERR_DEVICE_MISSING"):
+        with allowing("VIR_ERR_DEVICE_MISSING"):
             domain.detachDeviceFlags(action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         # The request is only that: the device is gone when the guest let go of it.
         deadline = time.monotonic() + self.detach_patience
@@ -432,78 +430,10 @@ class LibvirtHypervisor:
         return self._connection.secretLookupByUUIDString(self._secret_uuids[name])
 
 
-def _bridge_of(network: str, live: Element | None) -> dict[str, str]:
-    """The bridge of an active network that libvirt made itself."""
-    bridge = None if live is None else live.find("bridge")
-    forward = None if live is None else live.find("forward")
-    ours = forward is None or forward.get("mode") in ("nat", "route", "open")
-    return {network: bridge.get("name", "")} if bridge is not None and ours else {}
-
-
-def _in_the_air(live: Element | None, bridges: Mapping[str, str]) -> dict[str, str]:
-    taps = [] if live is None else [tap for tap, _ in unplugged(live, bridges)]
-    return {"unplugged": ", ".join(taps)} if taps else {}
-
-
-def _memory(connection: Any) -> int | None:
-    """Bytes of memory there are now; getInfo has what the NUMA nodes had at boot, which may be less."""
-    try:
-        return int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024
-    except libvirt.libvirtError:
-        return None  # a driver without such statistics
-
-
 def _secret_name(secret: Any, xml: Element) -> str:
     # libvirt keeps no name: ours is noted in the description, that of others is what they are found by.
     noted = read_description(xml.findtext("description")).name
     return noted or secret.usageID() or secret.UUIDString()
-
-
-# Connecting and refusing
-
-
-def _open(uri: str) -> Any:
-    require("libvirt", "lxml")
-    # Otherwise the binding prints every error, also those that are an answer, on the stderr of the Ansible module.
-    libvirt.registerErrorHandler(lambda context, error: None, None)
-    try:
-        return libvirt.open(uri)
-    except libvirt.libvirtError as refused:
-        text = f"{refused.get_error_message()}; {_remedy(refused)}"
-        raise HypervisorError(f"connect to {uri}", text, refused.get_error_code()) from None
-
-
-def _remedy(refused: Any) -> str:
-    if "Permission denied" in str(refused) or refused.get_error_code() == libvirt.VIR_ERR_AUTH_FAILED:
-        return "run as root (become: true), or add the user to the group libvirt"
-    return "libvirt does not run here or the URI is wrong: systemctl start libvirtd (or virtqemud), then try again"
-
-
-@contextmanager
-def _saying(operation: str, values: Iterable[bytes] = ()) -> Iterator[None]:
-    """Turns libvirt's refusal into ours. `values` are secrets: libvirt quotes what it could not parse."""
-    try:
-        yield
-    except libvirt.libvirtError as refused:
-        text = refused.get_error_message() or str(refused)
-        raise HypervisorError(operation, concealed(text, values), refused.get_error_code()) from None
-
-
-class _allowing:  # read as a word: with _allowing("VIR_ERR_NO_DOMAIN")
-    """For refusals that are an answer: `VIR_ERR_*` by name."""
-
-    def __init__(self, *names: str) -> None:
-        self.codes = [getattr(libvirt, name) for name in names]
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: object, refused: object, trace: object) -> bool:
-        return isinstance(refused, libvirt.libvirtError) and refused.get_error_code() in self.codes
-
-
-def _constant(prefix: str, word: str) -> int:
-    return int(getattr(libvirt, f"{prefix}_{word.upper().replace('-', '_')}"))
 
 
 # Looking
@@ -512,7 +442,7 @@ def _constant(prefix: str, word: str) -> int:
 def _each(look: Look, objects: Iterable[Any]) -> Iterator[Observed]:
     """What `look` sees of each object; one that disappears while we look is left out."""
     for held in objects:
-        with _allowing(
+        with allowing(
             "VIR_ERR_NO_DOMAIN",
             "VIR_ERR_NO_NETWORK",
             "VIR_ERR_NO_NWFILTER",
@@ -526,7 +456,7 @@ def _each(look: Look, objects: Iterable[Any]) -> Iterator[Observed]:
 
 def _known(listed: Callable[[], Iterable[Any]]) -> Iterable[Any]:
     """What a driver lists; nothing from one that does not know the kind (`test:` has neither secrets nor filters)."""
-    with _allowing("VIR_ERR_NO_SUPPORT"):
+    with allowing("VIR_ERR_NO_SUPPORT"):
         return listed()
     return ()
 
@@ -545,14 +475,14 @@ def _look_at_volumes(pool: Any, held: Observed) -> Iterator[Observed]:
         address = Address("volume", f"{held.address.name}/{volume.name()}")
         yield Observed(address=address, xml=xml, active=True, ours=held.ours, info=info)
 
-    with _allowing("VIR_ERR_OPERATION_INVALID"):  # the pool was stopped a moment ago
+    with allowing("VIR_ERR_OPERATION_INVALID"):  # the pool was stopped a moment ago
         return _each(look, pool.listAllVolumes())
     return iter(())
 
 
 def _definition(held: Any, inactive: int) -> Element:
     """The persistent definition; a driver that has but one (`test:`) does not know the flag `inactive`."""
-    with _allowing("VIR_ERR_INVALID_ARG"):
+    with allowing("VIR_ERR_INVALID_ARG"):
         return parse(held.XMLDesc(inactive))
     return parse(held.XMLDesc())
 
@@ -584,7 +514,7 @@ def _undefine_domain(domain: Any) -> None:
 
 def _shut_down(domain: Any, deadline: float, step: float) -> None:
     """Asks a running guest to power off until `deadline`, then ends it. One that is paused cannot hear the question."""
-    with _allowing("VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):  # it went off by itself: that is what we want
+    with allowing("VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):  # it went off by itself: that is what we want
         if time.monotonic() < deadline and domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING:
             domain.shutdown()
             while domain.isActive() and time.monotonic() < deadline:
@@ -634,64 +564,3 @@ def _password(name: str, secrets: Mapping[str, bytes]) -> str:
     if (text := value.decode(errors="ignore")).isprintable() and text.encode() == value:
         return text
     raise DeclarationError.at(f"dos_secrets.{name}.value", "is the password of a console and must be printable text")
-
-
-# The host
-
-
-def _offers_kvm(capabilities: Element, arch: str) -> bool:
-    return any(
-        held.get("name") == arch and any(domain.get("type") == "kvm" for domain in held.iterfind("domain"))
-        for held in capabilities.iterfind("guest/arch")
-    )
-
-
-def kvm_works(arch: str, device: str = "/dev/kvm", cpuinfo: str = "/proc/cpuinfo") -> bool:
-    """Whether KVM truly works here: libvirt offers it for a device node alone, also where guests would hang."""
-    try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
-    except OSError:
-        return False
-    if arch not in ("x86_64", "i686"):
-        return True
-    flags = next((line.split() for line in Path(cpuinfo).read_text().splitlines() if line.startswith("flags")), [])
-    return "vmx" in flags or "svm" in flags
-
-
-def _emulators(capabilities: Element) -> dict[str, str]:
-    held = capabilities.iterfind("guest/arch")
-    return {arch.get("name", ""): arch.findtext("emulator") or "" for arch in held if arch.findtext("emulator")}
-
-
-def _machines(capabilities: Element) -> dict[str, str]:
-    found = capabilities.iterfind("guest/arch[@name='x86_64']/machine[@canonical]")
-    return {machine.text or "": machine.get("canonical", "") for machine in found}
-
-
-# One run at a time
-
-
-@contextmanager
-def _lock_file(uri: str) -> Iterator[TextIO]:
-    """The file that runs on the host of `uri` lock, opened; it stays, for removing it would let two runs hold it."""
-    name = f"dos-vm-{hashlib.sha256(uri.encode()).hexdigest()[:12]}.lock"
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        descriptor = os.open(Path("/run/lock", name), flags, 0o644)
-    except OSError:  # no such directory, or not for us
-        descriptor = os.open(Path(tempfile.gettempdir(), name), flags, 0o644)
-    with os.fdopen(descriptor, "r+") as held:
-        yield held
-
-
-def _wait_for(held: TextIO, deadline: float, step: float) -> None:
-    while True:
-        try:
-            return fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                held.seek(0)
-                holder = held.read().strip() or "unknown"
-                text = f"another run of dos.vm holds it (process {holder}); wait for its end, or end it"
-                raise HypervisorError("lock the host", text) from None
-        time.sleep(step)

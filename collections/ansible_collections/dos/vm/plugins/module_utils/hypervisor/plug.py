@@ -51,3 +51,17 @@ def plug(tap: str, bridge: str) -> None:
     )
     if done.returncode:
         raise HypervisorError(f"plug {tap} into {bridge}", done.stderr.strip())
+
+
+def bridge_of(network: str, live: Element | None) -> dict[str, str]:
+    """The bridge of an active network that libvirt made itself."""
+    bridge = None if live is None else live.find("bridge")
+    forward = None if live is None else live.find("forward")
+    ours = forward is None or forward.get("mode") in ("nat", "route", "open")
+    return {network: bridge.get("name", "")} if bridge is not None and ours else {}
+
+
+def in_the_air(live: Element | None, bridges: Mapping[str, str]) -> dict[str, str]:
+    """What `Observed.info` says of cards that are plugged into nothing: their taps."""
+    taps = [] if live is None else [tap for tap, _ in unplugged(live, bridges)]
+    return {"unplugged": ", ".join(taps)} if taps else {}

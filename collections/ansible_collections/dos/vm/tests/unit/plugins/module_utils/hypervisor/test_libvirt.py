@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dosvm.errors import DeclarationError, HypervisorError, InternalError
-from dosvm.hypervisor.libvirt import LibvirtHypervisor, device_identity, kvm_works, with_secrets
+from dosvm.hypervisor.capabilities import kvm_works
+from dosvm.hypervisor.libvirt import LibvirtHypervisor, device_identity, with_secrets
 from dosvm.model.address import Address
 from dosvm.plan.action import (
     Action,
