@@ -215,9 +215,9 @@ def test_the_disk_of_a_running_guest_is_locked(role: Role, applied: str) -> None
         return role.host.run("/usr/bin/python3", "-c", script, check=False).stderr
 
     role.host.run("truncate", "--size=1M", disk)
-    role.host.run("sh", "-c", f"cat > /root/guest.xml <<'E'\n{GUEST.format(disk=disk)}\nE")
+    role.host.run("sh", "-c", f"cat > /tmp/guest.xml <<'E'\n{GUEST.format(disk=disk)}\nE")
     assert lock() == ""
-    role.host.run("virsh", "create", "/root/guest.xml")
+    role.host.run("virsh", "create", "/tmp/guest.xml")
     try:
         assert "BlockingIOError" in lock()
         assert role.apply()[0] == 0
@@ -228,7 +228,7 @@ def test_the_disk_of_a_running_guest_is_locked(role: Role, applied: str) -> None
 
 def test_guests_run_through_a_change_and_those_without_locks_are_named(role: Role, applied: str) -> None:
     role.apply(hypervisor_lock_manager="none")
-    role.host.run("virsh", "create", "/root/guest.xml")
+    role.host.run("virsh", "create", "/tmp/guest.xml")
     try:
         _, output = role.apply()
         assert "have locks once they start again: guest" in output

@@ -91,7 +91,8 @@ class Subnet:
         if refusal:
             yield "gateway", f"{refusal} (SUBN-02)"
         for index, span in enumerate(self.pool):
-            if span.start.version == self.gateway.version and span.start.ip <= self.gateway.ip <= span.end.ip:  # type: ignore[operator]
+            same = span.start.version == self.gateway.version
+            if same and int(span.start.ip) <= int(self.gateway.ip) <= int(span.end.ip):
                 yield f"pool[{index}]", f"{span.start} to {span.end} has the gateway {self.gateway} in it (AMB-07)"
 
     def _check_pool(self) -> Sentences:

@@ -93,7 +93,8 @@ def _candidates(index: Index, name: Name, instance: Instance) -> Iterator[tuple[
     yield (*at, "hosts" if instance.host is None else "host"), f"instance {name}", index.hosts_of(instance)
     for number, disk in enumerate(instance.disks):
         volume = site.volumes.get(disk.volume) if disk.volume else None
-        pool = site.pools.get(volume.pool if volume else disk.pool) if volume or disk.pool else None  # type: ignore[arg-type]
+        in_pool = volume.pool if volume else disk.pool
+        pool = site.pools.get(in_pool) if in_pool else None
         image = site.images.get(disk.image) if disk.image else None
         place = (*at, "disks", number)
         if volume is not None and volume.host and pool is not None and not pool.shared:
