@@ -272,9 +272,9 @@ def test_a_missing_package_is_installed(role: Role, applied: str) -> None:
     """From a repository on the host's own disk: that shows the way without a network."""
     control = "Package: lab-proof\nVersion: 1\nArchitecture: all\nMaintainer: lab\nDescription: proof\n"
     script = f"""
-        mkdir -p /root/proof/DEBIAN /srv/repository
-        printf '{control.encode("unicode_escape").decode()}' > /root/proof/DEBIAN/control
-        dpkg-deb --build /root/proof /srv/repository/proof.deb
+        mkdir -p /tmp/proof/DEBIAN /srv/repository
+        printf '{control.encode("unicode_escape").decode()}' > /tmp/proof/DEBIAN/control
+        dpkg-deb --build /tmp/proof /srv/repository/proof.deb
         rm -rf /etc/apt/sources.list /etc/apt/sources.list.d
         echo 'deb [trusted=yes] file:/srv/repository ./' > /etc/apt/sources.list
     """

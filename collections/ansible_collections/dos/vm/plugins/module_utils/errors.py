@@ -56,6 +56,14 @@ def join(prefix: str, path: str) -> str:
     return prefix + path if path.startswith("[") else f"{prefix}.{path}"
 
 
+def spell(steps: Iterable[str | int]) -> str:
+    """A path by its steps: `spell(("dos_instances", "web", "disks", 0))` is `dos_instances.web.disks[0]`."""
+    spelled = ""
+    for step in steps:
+        spelled = join(spelled, f"[{step}]" if isinstance(step, int) else step)
+    return spelled
+
+
 class DosVmError(Exception):
     """The root; catch it in a front end and nowhere else."""
 

@@ -31,7 +31,7 @@ from .model.slice import Permission, Slice
 from .model.types import Name
 from .model.volume import Volume
 from .plan.describe import brief, described
-from .plan.host import PREDEFINED
+from .plan.host import libvirts_own
 from .plan.kinds import KINDS, Kind
 from .plan.plain import difference, plain, says_nothing
 from .plan.plan import Observed, Plan
@@ -254,7 +254,7 @@ def _look_at_host(module: Module) -> Result:
         "facts": encode(facts),
         "ours": [str(address) for address in sorted(found) if found[address].ours],
         "unmanaged": [
-            str(address) for address in sorted(found) if not found[address].ours and address.name not in PREDEFINED
+            str(address) for address in sorted(found) if not found[address].ours and not libvirts_own(address)
         ],
         "domains": _domains(found),
         "pools": [

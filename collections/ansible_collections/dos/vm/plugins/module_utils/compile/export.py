@@ -18,7 +18,7 @@ from ..model.decode import encode
 from ..model.host import HostFacts
 from ..model.slice import Permission
 from ..model.types import Name
-from ..plan.host import PREDEFINED, plan_host
+from ..plan.host import libvirts_own, plan_host
 from ..plan.plan import Context, Observed, Plan
 from ..site.load import load
 from ..site.site import KINDS
@@ -118,7 +118,7 @@ def _chosen(register: Register, host: str, observed: Mapping[Address, Observed],
     for address, held in sorted(observed.items()):
         if only != "all" and held.ours != (only == "ours"):
             continue
-        if address.kind == "nwfilter" and address.name in PREDEFINED:
+        if libvirts_own(address):
             continue
         if address.kind == "secret":
             register.leave_out(

@@ -10,10 +10,10 @@ from typing import Any
 from ..errors import DeclarationError, Problem
 from ..model.host import HostFacts
 from ..model.lenient import decode_most, without
+from ..model.nwfilter import PREDEFINED
 from ..model.types import Name
 from ..plan.describe import READERS
 from ..plan.domain import settled
-from ..plan.host import PREDEFINED
 from ..plan.plan import Observed
 from ..site.filter import SecurityGroup
 from ..site.instance import MOST_DISKS, Instance, InstanceDisk, InstanceInterface

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from ..errors import DeclarationError, Origin, Problem, join
+from ..errors import DeclarationError, Origin, Problem, join, spell
 from .declaration import Option
 from .types import ByteSize
 
@@ -320,10 +320,7 @@ def _spell(path: Path) -> str:
     while path is not None:
         path, part = path
         parts.append(part)
-    spelled = ""
-    for part in reversed(parts):
-        spelled = join(spelled, f"[{part}]" if isinstance(part, int) else part)
-    return spelled
+    return spell(reversed(parts))
 
 
 def _held(data: Any, path: str) -> object:

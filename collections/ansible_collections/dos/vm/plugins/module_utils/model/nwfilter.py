@@ -14,6 +14,18 @@ Protocol = Literal[
 ]
 
 
+# libvirt brings these along: they are never declared and never listed (NWF-06).
+PREDEFINED = frozenset(
+    {
+        "allow-arp", "allow-dhcp", "allow-dhcp-server", "allow-dhcpv6", "allow-dhcpv6-server", "allow-incoming-ipv4",
+        "allow-incoming-ipv6", "allow-ipv4", "allow-ipv6", "clean-traffic", "clean-traffic-gateway", "no-arp-ip-spoofing",
+        "no-arp-mac-spoofing", "no-arp-spoofing", "no-ip-multicast", "no-ip-spoofing", "no-ipv6-multicast",
+        "no-ipv6-spoofing", "no-mac-broadcast", "no-mac-spoofing", "no-other-l2-traffic", "no-other-rarp-traffic",
+        "qemu-announce-self", "qemu-announce-self-rarp",
+    }
+)  # fmt: skip
+
+
 @declaration
 class FilterRule:
     """One rule: what of a packet is looked at, and what becomes of it."""

@@ -9,40 +9,11 @@ from graphlib import CycleError, TopologicalSorter
 
 from ..errors import DeclarationError, Problem
 from ..model.address import Address
+from ..model.nwfilter import PREDEFINED
 from ..model.slice import Declared, Slice
 from .kinds import KINDS, Kind, declared_objects
-from .plan import Context, Observed, Plan
+from .plan import Context, Plan
 from .use import arranged
-
-# What every host has from libvirt itself, and no one needs to be told of.
-PREDEFINED = frozenset(
-    [
-        "allow-arp",
-        "allow-dhcp",
-        "allow-dhcp-server",
-        "allow-dhcpv6",
-        "allow-dhcpv6-server",
-        "allow-incoming-ipv4",
-        "allow-incoming-ipv6",
-        "allow-ipv4",
-        "allow-ipv6",
-        "clean-traffic",
-        "clean-traffic-gateway",
-        "no-arp-ip-spoofing",
-        "no-arp-mac-spoofing",
-        "no-arp-spoofing",
-        "no-ip-multicast",
-        "no-ip-spoofing",
-        "no-ipv6-multicast",
-        "no-ipv6-spoofing",
-        "no-mac-broadcast",
-        "no-mac-spoofing",
-        "no-other-l2-traffic",
-        "no-other-rarp-traffic",
-        "qemu-announce-self",
-        "qemu-announce-self-rarp",
-    ]
-)
 
 
 def plan_host(held: Slice, context: Context) -> list[Plan]:
@@ -102,7 +73,7 @@ def _undeclared(declared: Iterable[Address], context: Context) -> Iterator[Plan]
                 continue
             if observed.ours:
                 yield kind.leave(observed, context)
-            elif not _libvirts_own(observed):
+            elif not libvirts_own(address):
                 yield Plan(address=address, verdict="unmanaged", reason="not ours, and never touched")
 
 
@@ -111,8 +82,9 @@ def _is_elsewhere(address: Address, context: Context) -> bool:
     return address.kind == "volume" and not context.elsewhere.isdisjoint((address.name, whole))
 
 
-def _libvirts_own(observed: Observed) -> bool:
-    return observed.address.kind == "nwfilter" and observed.address.name in PREDEFINED
+def libvirts_own(address: Address) -> bool:
+    """Whether every host has it from libvirt itself, so that no one need be told of it."""
+    return address.kind == "nwfilter" and address.name in PREDEFINED
 
 
 def _needs(declared: dict[Address, tuple[Kind, Declared]]) -> dict[Address, tuple[Address, ...]]:

@@ -11,17 +11,6 @@ from ..model.nwfilter import FilterReference, FilterRule
 from ..model.types import IDENT, Name
 from .fragment import check_fragment
 
-# libvirt brings these along: they are never declared and never listed (NWF-06).
-PREDEFINED = frozenset(
-    {
-        "allow-arp", "allow-dhcp", "allow-dhcp-server", "allow-dhcpv6", "allow-dhcpv6-server", "allow-incoming-ipv4",
-        "allow-incoming-ipv6", "allow-ipv4", "allow-ipv6", "clean-traffic", "clean-traffic-gateway", "no-arp-ip-spoofing",
-        "no-arp-mac-spoofing", "no-arp-spoofing", "no-ip-multicast", "no-ip-spoofing", "no-ipv6-multicast",
-        "no-ipv6-spoofing", "no-mac-broadcast", "no-mac-spoofing", "no-other-l2-traffic", "no-other-rarp-traffic",
-        "qemu-announce-self", "qemu-announce-self-rarp",
-    }
-)  # fmt: skip
-
 CALL = re.compile(r"<filterref\s[^>]*?\bfilter\s*=\s*(['\"])(.*?)\1")
 
 

@@ -10,7 +10,6 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ..errors import join
 from ..model.types import Name
 from .bound import Bound
 from .instance import Instance, Vm
@@ -39,14 +38,6 @@ class Machine(NamedTuple):
     instance: Instance
     vm: Vm
     on: bool
-
-
-def spell(place: Place) -> str:
-    """`("dos_instances", "web", "disks", 0)` as `dos_instances.web.disks[0]`."""
-    spelled = ""
-    for step in place:
-        spelled = join(spelled, f"[{step}]" if isinstance(step, int) else step)
-    return spelled
 
 
 class Index:

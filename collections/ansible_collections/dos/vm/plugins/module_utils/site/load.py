@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import DeclarationError, Origin, Problem
+from ..errors import DeclarationError, Origin, Problem, spell
 from ..model.decode import decode
 from ..model.types import Name
-from .index import Finding, Place, spell
+from .index import Finding, Place
 from .merge import Raw, Where, guard, merge, no_origin
 from .site import DEFAULT_NAME, KINDS, Site
 from .validate import findings

@@ -57,8 +57,3 @@ class Site:
         if bound.host is not None:
             return frozenset((bound.host,))
         return None if bound.hosts is None or bound.hosts == "all" else frozenset(bound.hosts)
-
-    def is_on(self, bound: Bound, host: str) -> bool:
-        """Whether a host has the object."""
-        bound_to = self.hosts_of(bound)
-        return bound_to is None or host in bound_to

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ..errors import spell
 from . import validate_addresses as addresses
 from . import validate_filters as filters
 from . import validate_machines as machines
@@ -16,7 +17,7 @@ from . import validate_networks as networks
 from . import validate_projects as projects
 from . import validate_references as references
 from . import validate_storage as storage
-from .index import Finding, Index, spell
+from .index import Finding, Index
 from .site import Site
 
 Rule = Callable[[Index], Iterator[Finding]]

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from ..model.nwfilter import PREDEFINED
 from ..model.types import Name
-from .filter import PREDEFINED
 from .index import Finding, Index
 
 N = TypeVar("N", bound=str)

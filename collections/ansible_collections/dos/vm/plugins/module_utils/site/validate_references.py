@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..model.nwfilter import PREDEFINED
 from .bound import Bound
-from .filter import PREDEFINED
 from .index import Finding, Index, Place
 
 # Kind it is in, the words for one of it, and how to find the references: (place within the object, name or nothing).
