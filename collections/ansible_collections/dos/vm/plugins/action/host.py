@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
+from ansible_collections.dos.vm.plugins.plugin_utils.payload import kept
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
 
 SECONDS = 8.0  # of work between two lines of progress
@@ -49,9 +50,10 @@ class ActionModule(ActionBase):
         return arguments
 
     def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        told: dict[str, Any] = self._execute_module(
-            module_name="dos.vm.host", module_args=arguments, task_vars=variables
-        )
+        with kept("host"):
+            told: dict[str, Any] = self._execute_module(
+                module_name="dos.vm.host", module_args=arguments, task_vars=variables
+            )
         return told
 
     @staticmethod
