@@ -53,7 +53,7 @@ def files() -> Iterator[tuple[Path, str]]:
     for name, model in SHARED.items():
         yield FRAGMENTS / f"{name}.py", fragment(documented(model))
     yield FRAGMENTS / "host.py", fragment({**documented(HostRun), **documented(SecretValues)})
-    for name, model in site_kinds().items():
+    for name, model in {**site_kinds(), **site_singles()}.items():
         yield REFERENCE / f"dos_{name}.md", page(f"dos_{name}", model)
     yield SCHEMA, json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
@@ -235,6 +235,12 @@ def site_kinds() -> Mapping[str, type]:
     return table
 
 
+def site_singles() -> Mapping[str, type]:
+    """What a site has one of, by the noun in its variable."""
+    table: Mapping[str, type] = getattr(importlib.import_module("dosvm.site.site"), "SINGLES", {})
+    return table
+
+
 def schema() -> dict[str, Any]:
     """JSON schema of the `dos_*` variables of an inventory."""
     definitions: dict[str, Any] = {}
@@ -248,6 +254,8 @@ def schema() -> dict[str, Any]:
         }
         properties[f"dos_{name}"] = by_name
         patterns[f"^dos_{name}__.+$"] = {"$ref": f"#/properties/dos_{name}"}
+    for name, model in site_singles().items():
+        properties[f"dos_{name}"] = {**_object(model, definitions), "type": ["object", "null"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Variables of dos.vm",

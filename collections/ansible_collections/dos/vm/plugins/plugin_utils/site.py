@@ -32,12 +32,17 @@ class SiteReader:
         raw = declared_variables(self._variables)
         guard(raw, where)
         declared = {name: self._templar.template(value) for name, value in raw.items()}
-        return load(declared, hosts=self.hosts(), where=where, check=check)
+        return load(declared, hosts=self.hosts(), groups=self.groups(), where=where, check=check)
 
     def hosts(self) -> tuple[str, ...]:
         """The hosts that may run machines: the group `dos_hosts`, or those of the play where there is no such group."""
         groups = self._variables.get("groups", {})
         return tuple(groups.get(GROUP) or self._variables.get("ansible_play_hosts_all", ()))
+
+    def groups(self) -> dict[str, list[str]]:
+        """The inventory's groups with their hosts."""
+        held: dict[str, list[str]] = self._variables.get("groups", {})
+        return held
 
     def secret_values(self, names: Iterable[str]) -> dict[str, str]:
         """The values of the secrets that are declared under these names; a name without a value is left out."""

@@ -106,6 +106,7 @@ class Machine:
     def _bindings(self, site: Site) -> Iterator[frozenset[str] | None]:
         yield frozenset([self.vm.host]) if self.vm.host else None
         yield site.hosts_of(self.instance)
+        yield site.members(self.instance.host_group) if self.instance.host_group else None
         for disk in self.instance.disks:
             pool = site.volumes[disk.volume].pool if disk.volume else disk.pool
             yield site.hosts_of(site.pools[pool]) if pool else None

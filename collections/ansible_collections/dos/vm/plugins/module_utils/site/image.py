@@ -31,6 +31,9 @@ class Image:
     checksum: str | None = option(
         "What its content must be, sha256 in hex.", spec="IMG-13", default=None, example="sha256:9f86d0…"
     )
+    requires: dict[Name, str] | None = option(
+        "Labels that a host must have to run machines of it.", spec="SCHED-05", default=None
+    )
     label: str | None = option("Label in any script.", spec="IMG-T1.1", default=None)
     description: str | None = option("Free text.", spec="IMG-T1.6", default=None)
 

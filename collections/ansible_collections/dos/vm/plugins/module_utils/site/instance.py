@@ -13,6 +13,7 @@ from ..model.types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name
 from ..model.volume import Format
 from .bound import Hosts, check_bound
 from .fragment import refusal
+from .placement import InstancePlacement
 
 Sentences = Iterator[tuple[str, str]]
 MOST_DISKS = 4  # PERF-T1.1; optical drives count, the config drive does not (AMB-22)
@@ -176,6 +177,10 @@ class Instance:
     hosts: Hosts | None = option(
         "The hosts its machines may run on; all when not given.", spec="CUST-T1.2", default=None
     )
+    host_group: Name | None = option(
+        "The host group its machines may run in, instead of host or hosts.", spec="CUST-T1.2", default=None
+    )
+    placement: InstancePlacement | None = option("What it asks of its hosts.", spec="SCHED-01", default=None)
     virt_type: Literal["auto", "kvm", "qemu"] = option(
         "kvm, qemu, or auto: kvm where the host truly supports it.", spec="INST-T1.2", default="auto"
     )
@@ -254,6 +259,8 @@ class Instance:
     def _together(self) -> Iterator[tuple[bool, str, str]]:
         """What must not stand together: whether it does, where, and what to write."""
         orders = any(disk.boot_order for disk in self.disks) or any(card.boot_order for card in self.interfaces)
+        bound = self.host is not None or self.hosts is not None
+        yield self.host_group is not None and bound, "host_group", "write one of host, hosts and host_group (CUST-01)"
         yield self.vms is not None and self.count is not None, "count", "write either vms or count"
         yield (
             len(self.disks) > MOST_DISKS,

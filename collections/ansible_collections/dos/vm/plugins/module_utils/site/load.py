@@ -12,14 +12,21 @@ from ..model.decode import decode
 from ..model.types import Name
 from .index import Finding, Place
 from .merge import Raw, Where, guard, merge, no_origin
-from .site import DEFAULT_NAME, KINDS, Site
+from .site import DEFAULT_NAME, KINDS, SINGLES, Site
 from .validate import findings
 
 LONGEST = 160  # of a path in a message
 
 
-def load(variables: Mapping[str, Any], *, hosts: Iterable[str], where: Where = no_origin, check: bool = True) -> Site:
-    """The site that the variables declare for these hosts.
+def load(
+    variables: Mapping[str, Any],
+    *,
+    hosts: Iterable[str],
+    groups: Mapping[str, Iterable[str]] | None = None,
+    where: Where = no_origin,
+    check: bool = True,
+) -> Site:
+    """The site that the variables declare for these hosts; `groups` are the inventory's, with the names of their hosts.
 
     Raises `DeclarationError` with everything that is wrong, sorted by place. An object that cannot be read is still known by
     its name, so that the others' references to it are not reported as well. `check=False` leaves the rules out.
@@ -27,8 +34,12 @@ def load(variables: Mapping[str, Any], *, hosts: Iterable[str], where: Where = n
     guard(variables, where)
     raw, problems = merge(variables, where)
     read, broken = _decode_all(raw, problems, where)
-    site = Site(name=_site_name(variables, problems, where), hosts=tuple(_hosts(hosts, problems)), **read)
+    singles: dict[str, Any] = {single: _single(single, variables, problems, where) for single in SINGLES}
+    known = tuple(_hosts(hosts, problems))
+    read["host_groups"] = _with_members(read["host_groups"], groups or {}, known)
+    site = Site(name=_site_name(variables, problems, where), hosts=known, **read, **singles)
     if check:
+        raw |= {single: variables.get(f"dos_{single}") or {} for single in SINGLES}
         origins = _Origins(raw, where)
         problems += (origins.problem(found) for found in findings(site, broken))
     if problems:
@@ -36,11 +47,9 @@ def load(variables: Mapping[str, Any], *, hosts: Iterable[str], where: Where = n
     return site
 
 
-def _decode_all(
-    raw: Raw, problems: list[Problem], where: Where
-) -> tuple[dict[str, dict[Name, Any]], frozenset[tuple[str, str]]]:
+def _decode_all(raw: Raw, problems: list[Problem], where: Where) -> tuple[dict[str, Any], frozenset[tuple[str, str]]]:
     """Every object that can be read, and the kind and name of every one that cannot."""
-    read: dict[str, dict[Name, Any]] = {kind: {} for kind in KINDS}
+    read: dict[str, Any] = {kind: {} for kind in KINDS}
     broken: set[tuple[str, str]] = set()
     for kind, objects in raw.items():
         for key, data in objects.items():
@@ -50,6 +59,29 @@ def _decode_all(
                 problems += refused.problems
                 broken.add((kind, str(key)))
     return read, frozenset(broken)
+
+
+def _single(single: str, variables: Mapping[str, Any], problems: list[Problem], where: Where) -> Any:
+    """What there is one of; as if nothing were said when it cannot be read, for the rules to go on."""
+    variable = f"dos_{single}"
+    data = variables.get(variable)
+    try:
+        return decode(SINGLES[single], {} if data is None else data, path=variable, where=where)
+    except DeclarationError as refused:
+        problems += [replace(problem, origin=problem.origin or where(data)) for problem in refused.problems]
+        return SINGLES[single]()
+
+
+def _with_members(
+    declared: Mapping[Name, Any], groups: Mapping[str, Iterable[str]], hosts: tuple[Name, ...]
+) -> dict[Name, Any]:
+    """Host groups that name no hosts have those of the inventory's group of the same name (HGRP-T1.3)."""
+    found = dict(declared)
+    for name, group in declared.items():
+        if group.hosts is None and name in groups:
+            inside = frozenset(groups[name])
+            found[name] = replace(group, hosts=tuple(host for host in hosts if host in inside) or None)
+    return found
 
 
 def _name(kind: str, key: object, origin: Origin | None) -> Name:

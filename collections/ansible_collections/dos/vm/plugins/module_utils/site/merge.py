@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import DeclarationError, Origin, Problem
-from .site import KINDS
+from .site import KINDS, SINGLES
 
 Where = Callable[[object], Origin | None]
 Raw = dict[str, dict[Any, Any]]
@@ -128,9 +128,9 @@ def _kind(variable: str) -> str | None:
 def _unknown(variable: str, held: object, where: Where) -> Iterator[Problem]:
     """A variable that was meant to be one of ours. Others with our prefix belong to roles, or to the operator."""
     stem = variable.partition("__")[0]
-    if variable in SETTINGS or not variable.startswith("dos_"):
+    if variable in SETTINGS or variable.removeprefix("dos_") in SINGLES or not variable.startswith("dos_"):
         return
-    known = [*KINDS, *(name.removeprefix("dos_") for name in SETTINGS)]
+    known = [*KINDS, *SINGLES, *(name.removeprefix("dos_") for name in SETTINGS)]
     close = difflib.get_close_matches(stem.removeprefix("dos_")[:64], known, n=1, cutoff=0.7)
     hint = f"did you mean dos_{close[0]}?" if close else f"the kinds are: {', '.join(f'dos_{kind}' for kind in KINDS)}"
     if close or stem != variable:

@@ -29,4 +29,5 @@ class Project:
     active: bool = option("Whether its machines may be on.", spec="PROJ-05", default=True)
     pools: tuple[Name, ...] = option("Pools it is granted.", spec="PROJ-T1.6", default=())
     subnets: tuple[Name, ...] = option("Subnets it is granted.", spec="PROJ-T1.8", default=())
+    host_groups: tuple[Name, ...] = option("Host groups it is granted.", spec="PROJ-T1.7", default=())
     quota: Quota | None = option("Limits; none when not given.", spec="PROJ-T1.9", default=None)

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from ..model.types import Name
 from .bound import Bound
 from .filter import Filter, SecurityGroup
+from .host import HostGroup, HostSettings
 from .image import Image
 from .instance import Instance
 from .network import Network
+from .placement import Placement
 from .pool import Pool
 from .project import Project
 from .secret import Secret
@@ -20,6 +22,8 @@ from .volume import Volume
 
 # The kinds in the order they are read; each is a field of `Site` and, with dos_ before it, a variable.
 KINDS: Mapping[str, type] = {
+    "host_settings": HostSettings,
+    "host_groups": HostGroup,
     "projects": Project,
     "pools": Pool,
     "images": Image,
@@ -32,6 +36,9 @@ KINDS: Mapping[str, type] = {
     "instances": Instance,
 }
 
+# What there is one of in a site: no names, and the variable holds the fields themselves.
+SINGLES: Mapping[str, type] = {"placement": Placement}
+
 DEFAULT_NAME = Name("dos")
 
 
@@ -41,6 +48,9 @@ class Site:
 
     name: Name = DEFAULT_NAME
     hosts: tuple[Name, ...] = ()
+    placement: Placement = field(default_factory=Placement)
+    host_settings: Mapping[Name, HostSettings] = field(default_factory=dict)
+    host_groups: Mapping[Name, HostGroup] = field(default_factory=dict)
     projects: Mapping[Name, Project] = field(default_factory=dict)
     pools: Mapping[Name, Pool] = field(default_factory=dict)
     images: Mapping[Name, Image] = field(default_factory=dict)
@@ -57,3 +67,8 @@ class Site:
         if bound.host is not None:
             return frozenset((bound.host,))
         return None if bound.hosts is None or bound.hosts == "all" else frozenset(bound.hosts)
+
+    def members(self, group: Name) -> frozenset[Name]:
+        """The hosts of a host group."""
+        hosts = self.host_groups[group].hosts
+        return frozenset(self.hosts if hosts == "all" else hosts or ())

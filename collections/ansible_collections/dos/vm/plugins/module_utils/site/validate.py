@@ -14,6 +14,7 @@ from . import validate_addresses as addresses
 from . import validate_filters as filters
 from . import validate_machines as machines
 from . import validate_networks as networks
+from . import validate_placement as placement
 from . import validate_projects as projects
 from . import validate_references as references
 from . import validate_storage as storage
@@ -52,6 +53,12 @@ RULES: tuple[Rule, ...] = (
     machines.unique_instances_have_one_machine,
     machines.bindings_agree,
     machines.console_ports_are_free,
+    placement.settings_are_of_hosts,
+    placement.groups_have_hosts,
+    placement.hosts_are_in_one_group_of_a_key,
+    placement.groups_are_granted,
+    placement.filters_and_weighers_exist,
+    placement.affinities_lead_somewhere,
     projects.pools_are_granted,
     projects.subnets_are_granted,
     projects.objects_are_of_the_same_project,

@@ -91,6 +91,8 @@ def _bindings(index: Index, name: Name, instance: Instance) -> Iterator[Binding]
 def _candidates(index: Index, name: Name, instance: Instance) -> Iterator[tuple[Place, str, Hosts]]:
     site, at = index.site, ("dos_instances", name)
     yield (*at, "hosts" if instance.host is None else "host"), f"instance {name}", index.hosts_of(instance)
+    if instance.host_group and instance.host_group in site.host_groups:
+        yield (*at, "host_group"), f"host group {instance.host_group}", site.members(instance.host_group)
     for number, disk in enumerate(instance.disks):
         volume = site.volumes.get(disk.volume) if disk.volume else None
         in_pool = volume.pool if volume else disk.pool

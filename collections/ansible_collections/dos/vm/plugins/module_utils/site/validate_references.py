@@ -46,7 +46,15 @@ def _vm_hosts(held: Any) -> Iterator[tuple[Place, str | None]]:
     return ((("vms", name, "host"), vm.host) for name, vm in (held.vms or {}).items())
 
 
+def _members(held: Any) -> Iterator[tuple[Place, str | None]]:
+    hosts = held.hosts if isinstance(held.hosts, tuple) else ()
+    return ((("hosts", at), name) for at, name in enumerate(hosts))
+
+
 REFERENCES: tuple[tuple[str, str, References], ...] = (
+    ("host_groups", "hosts", _members),
+    ("host_groups", "projects", _list("projects")),
+    ("projects", "host_groups", _list("host_groups")),
     ("projects", "pools", _list("pools")),
     ("projects", "subnets", _list("subnets")),
     ("pools", "hosts", _hosts),
@@ -69,6 +77,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("instances", "projects", _field("project")),
     ("instances", "hosts", _hosts),
     ("instances", "hosts", _vm_hosts),
+    ("instances", "host_groups", _field("host_group")),
     ("instances", "volumes", _each("disks", "volume")),
     ("instances", "images", _each("disks", "image")),
     ("instances", "pools", _each("disks", "pool")),
@@ -77,7 +86,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("instances", "secrets", _each("graphics", "password")),
 )
 
-WORDS = {"security_groups": "security group"}
+WORDS = {"security_groups": "security group", "host_groups": "host group"}
 
 
 def references_lead_somewhere(index: Index) -> Iterator[Finding]:
