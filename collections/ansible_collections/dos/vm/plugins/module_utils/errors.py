@@ -8,6 +8,7 @@
     ├── MissingLibraryError  the operator: what to install                                  terminal
     ├── HypervisorError      the host: the operation in words, libvirt's code and text      retryable
     ├── VerificationError    the host or us: applied, and still different                   retryable
+    ├── StoreError           the store: the operation in words, what the database said      retryable
     └── InternalError        us: a promise between two layers was broken                    terminal
 
 The library raises and never ends a process; each front end turns a `DosVmError` into a task failure or a log line in
@@ -108,6 +109,14 @@ class VerificationError(DosVmError):
     """Every action succeeded and the host still differs from its declaration."""
 
     retryable = True
+
+
+class StoreError(DosVmError):
+    """The store cannot be used. `operation` is what we tried, in words; the text never has a password in it."""
+
+    def __init__(self, operation: str, text: str, *, retryable: bool = False) -> None:
+        self.operation, self.text, self.retryable = operation, text, retryable
+        super().__init__(f"{operation}: {text}")
 
 
 class InternalError(DosVmError):

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is remembered of machines and hosts from one run to the next, as plain values: what the store keeps and compile reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a machine is. The epoch grows with every change of host; `seen` is whether the host was found to have it."""
+
+    vm: str
+    host: str | None
+    epoch: int
+    seen: bool = False
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """`surveyed` are the hosts of which everything is remembered: a machine without a placement is not on them."""
+
+    placements: Mapping[str, Placement] = field(default_factory=dict)
+    surveyed: frozenset[str] = frozenset()
+
+
+NOTHING = Memory()

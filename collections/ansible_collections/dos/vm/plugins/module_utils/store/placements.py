@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where machines are: read as a whole, changed by compare-and-set, so that of two who place one machine exactly one does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..compile.memory import Placement
+from ._sql import sa
+from .engine import Database
+from .events import Event, write_events
+from .tables import Tables
+from .token import token
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+MANY = 500  # names in one query
+STATES = {False: "claimed", True: "seen"}
+Lost = Mapping[str, Placement | None]
+
+
+class _Overtaken(Exception):
+    """Somebody else changed a row between our look and our write; the transaction is undone."""
+
+
+class Placements:
+    """The table of that name."""
+
+    def __init__(self, database: Database, tables: Tables) -> None:
+        self._database, self._tables, self._table = database, tables, tables.placements
+
+    def all(self) -> dict[str, Placement]:
+        """Every machine that was ever placed, by name."""
+        query = sa.select(self._table)
+        return self._database.read("read the placements", lambda connection: dict(_placements(connection, query)))
+
+    def claim(
+        self, before: Mapping[str, Placement | None], after: Iterable[Placement], *, at: float, actor: str | None = None
+    ) -> Lost:
+        """Change placements from what they were `before` to what they shall be: all of them, or none.
+
+        Returns those that are not as they were before, with what they are now; when there are any, nothing was changed.
+        """
+        wanted = sorted(after, key=lambda placement: placement.vm)  # one order for all writers: no deadlock
+        if not wanted:
+            return {}
+        mine = token()
+
+        def work(connection: Connection) -> Lost:
+            held = self._held(connection, [placement.vm for placement in wanted])
+            if held and all(placement.vm in held and held[placement.vm][1] == mine for placement in wanted):
+                return {}  # kept by an attempt whose connection went before it could say so
+            lost = {
+                placement.vm: held[placement.vm][0] if placement.vm in held else None
+                for placement in wanted
+                if _epoch(before.get(placement.vm)) != (held[placement.vm][0].epoch if placement.vm in held else 0)
+            }
+            if not lost:
+                rows = [_row(placement, at, actor, mine) for placement in wanted]
+                self._write(connection, rows, before)
+                write_events(connection, self._tables, _events(before, wanted, at, actor, mine))
+            return lost
+
+        while True:
+            try:
+                return self._database.write("change placements", work)
+            except _Overtaken:
+                continue  # the next look sees who was faster
+
+    def _held(self, connection: Connection, names: Sequence[str]) -> dict[str, tuple[Placement, str]]:
+        found: dict[str, tuple[Placement, str]] = {}
+        rest = iter(names)
+        while chunk := list(islice(rest, MANY)):
+            rows = connection.execute(sa.select(self._table).where(self._table.c.vm.in_(chunk))).mappings()
+            found.update({row["vm"]: (_placement(row), row["token"]) for row in rows})
+        return found
+
+    def _write(
+        self, connection: Connection, rows: list[dict[str, Any]], before: Mapping[str, Placement | None]
+    ) -> None:
+        new = [row for row in rows if before.get(row["vm"]) is None]
+        try:
+            if new:
+                connection.execute(self._table.insert(), new)
+        except sa.exc.IntegrityError:
+            raise _Overtaken from None
+        for row in rows:
+            held = before.get(row["vm"])
+            if held is None:
+                continue
+            was = sa.and_(self._table.c.vm == row["vm"], self._table.c.epoch == held.epoch)
+            if connection.execute(self._table.update().where(was).values(row)).rowcount != 1:
+                raise _Overtaken
+
+
+def _placements(connection: Connection, query: Any) -> Iterator[tuple[str, Placement]]:
+    for row in connection.execute(query).mappings():
+        yield row["vm"], _placement(row)
+
+
+def _placement(row: Any) -> Placement:
+    return Placement(
+        vm=row["vm"], host=row["host"], epoch=row["epoch"], seen=row["state"] == STATES[True], project=row["project"]
+    )
+
+
+def _row(placement: Placement, at: float, actor: str | None, mine: str) -> dict[str, Any]:
+    return {
+        "vm": placement.vm,
+        "host": placement.host,
+        "epoch": placement.epoch,
+        "state": STATES[placement.seen],
+        "project": placement.project,
+        "since": at,
+        "actor": actor,
+        "token": mine,
+    }
+
+
+def _epoch(placement: Placement | None) -> int:
+    return 0 if placement is None else placement.epoch
+
+
+def _events(
+    before: Mapping[str, Placement | None], wanted: Iterable[Placement], at: float, actor: str | None, mine: str
+) -> Iterator[Event]:
+    """What is worth telling: a machine that has another host than before."""
+    for number, placement in enumerate(wanted):
+        held = before.get(placement.vm)
+        was = held.host if held is not None else None
+        if was != placement.host:
+            text = f"{placement.vm}: {was or 'nowhere'} → {placement.host or 'nowhere'}, epoch {placement.epoch}"
+            yield Event(
+                at=at, kind="placed", object=placement.vm, host=placement.host, actor=actor, text=text,
+                token=f"{mine[:24]}{number:08x}",
+            )  # fmt: skip

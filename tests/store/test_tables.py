@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the store keeps beside placements: hosts, signs of life, orders, events, runs, leases, proofs. On each engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from mariadb import Server
+
+from dosvm.errors import StoreError
+from dosvm.intent.power import Order as PowerOrder
+from dosvm.store.events import Event
+from dosvm.store.evidence import Evidence
+from dosvm.store.hosts import HostRecord
+from dosvm.store.orders import Order
+from dosvm.store.runs import Running
+from dosvm.store.store import Store, open_store
+
+Opened = Callable[[], Store]
+H1 = HostRecord(uuid="u1", name="h1", hardware="aa", facts={"cpus": 4, "label": "主机"}, registered=1.0, answered=2.0)
+
+
+def test_a_host_keeps_its_record_under_a_new_name(store: Store) -> None:
+    store.hosts.register([H1, replace(H1, uuid="u2", name="h2")])
+    store.hosts.register([replace(H1, name="h2", registered=9.0), replace(H1, uuid="u2", name="h1")])
+    held = {host.uuid: host for host in store.hosts.all()}
+    assert {uuid: host.name for uuid, host in held.items()} == {"u1": "h2", "u2": "h1"}
+    assert held["u1"].registered == 1.0, "the time it registered first was lost"
+    assert held["u1"].facts == H1.facts
+
+
+def test_a_forgotten_host_registers_again(store: Store) -> None:
+    store.hosts.register([H1])
+    store.hosts.forget(["u1"])
+    assert store.hosts.all() == []
+    store.hosts.register([H1])
+    assert store.hosts.all() == [H1]
+
+
+def test_a_sign_of_life_is_as_old_as_the_database_says(store: Store) -> None:
+    store.hosts.beat("h1", boot="b1")
+    store.hosts.beat("h1", boot="b2", load={"cpu": 12.5})
+    beat = store.hosts.heartbeats()["h1"]
+    assert (beat.boot, beat.load) == ("b2", {"cpu": 12.5})
+    assert 0 <= beat.age < 30
+
+
+def test_orders_come_back_as_intent_takes_them(store: Store) -> None:
+    orders = [
+        Order(kind="power", object="web-1", value=False, at=10.0, until=20.0, actor="ada", reason="backup"),
+        Order(kind="power", object="web-2", value=True, at=5.0),
+        Order(kind="scale", object="shop", value=4, at=1.0),
+    ]
+    store.orders.give(orders)
+    store.orders.give(orders)  # the same words twice are one order
+    assert store.orders.power() == [
+        PowerOrder(at=5.0, vm="web-2", on=True, until=math.inf),
+        PowerOrder(at=10.0, vm="web-1", on=False, until=20.0),
+    ]
+    assert [order.value for order in store.orders.read("scale")] == [4]
+
+
+def test_events_are_found_by_time_actor_kind_and_object(store: Store) -> None:
+    """AUD-04: the filters combine, names match in part."""
+    for at in range(4):
+        store.events.write(
+            [Event(at=float(at), kind="change", actor=f"ada-{at % 2}", object=f"vm web_{at}", detail={"n": at})]
+        )
+    found = store.events.read(since=1.0, until=4.0, actor="ada-1", kind="change", object="web_")
+    assert [event.at for event in found] == [3.0, 1.0]
+    assert found[0].detail == {"n": 3}
+    assert store.events.read(object="webx") == []
+    assert store.events.read(actor="%") == []
+
+
+def test_a_purge_is_recorded_and_never_purged(store: Store) -> None:
+    """AUD-05, AUD-06."""
+    store.events.write([Event(at=1.0, kind="login", actor="ada"), Event(at=5.0, kind="login", actor="bob")])
+    assert store.events.purge(3.0, at=6.0, actor="sysadm", address="10.0.0.1") == 1
+    assert store.events.purge(100.0, at=7.0, actor="sysadm") == 1
+    held = store.events.read()
+    assert [(event.kind, event.actor, event.detail["before"]) for event in held] == [
+        ("purge", "sysadm", 100.0),
+        ("purge", "sysadm", 3.0),
+    ]
+
+
+WEB = Running(vm="web-1", project="shop", host="h1", vcpus=2, memory=2**30)
+
+
+def test_processor_seconds_add_up_over_runs(store: Store) -> None:
+    """QUOTA-05."""
+    run = replace(WEB, run="boot/1")
+    store.runs.sample([run, replace(WEB, vm="db", project="blog", vcpus=1)], ["h1"], at=100.0)
+    store.runs.sample([run], ["h1"], at=160.0)  # db has gone: what ran after its last sample nobody knows
+    store.runs.sample([replace(run, run="boot/2")], ["h1"], at=200.0)  # was started anew in between
+    store.runs.sample([replace(run, run="boot/2")], ["h1"], at=210.0)
+    store.runs.sample([replace(run, run="boot/2", vcpus=4)], ["h1"], at=220.0)
+    store.runs.sample([replace(run, run="boot/2", vcpus=4)], ["h1"], at=225.0)
+    assert store.runs.vcpu_seconds() == {"shop": 2 * 60 + 2 * 10 + 4 * 5, "blog": 0}
+
+
+def test_a_gap_counts_only_where_the_host_can_tell_that_it_ran_on(store: Store) -> None:
+    told = replace(WEB, vm="told", run="boot/1")
+    store.runs.sample([WEB, told], ["h1"], at=0.0)
+    store.runs.sample([], [], at=5000.0)  # the host did not answer
+    store.runs.sample([WEB, told], ["h1"], at=10000.0)
+    assert store.runs.vcpu_seconds() == {"shop": 2 * 10000.0}
+
+
+def test_a_late_and_a_double_sample_count_nothing_twice(opened: Opened) -> None:
+    stores = [opened(), opened()]
+    with ThreadPoolExecutor(2) as pool:
+        list(
+            pool.map(
+                lambda number: [stores[number].runs.sample([WEB], ["h1"], at=float(at)) for at in range(8)], range(2)
+            )
+        )
+    stores[0].runs.sample([WEB], ["h1"], at=3.0)
+    assert stores[0].runs.vcpu_seconds() == {"shop": 2 * 7.0}
+
+
+def test_one_of_many_holds_the_lease(opened: Opened) -> None:
+    stores = [opened() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda number: stores[number].leases.acquire("decide", f"h{number}", 60), range(4)))
+    (lease,) = (held for held in got if held)
+    assert stores[0].leases.acquire("decide", "other", 60) is None
+    longer = stores[0].leases.acquire("decide", lease.holder, 120)
+    assert longer is not None
+    assert longer.epoch == lease.epoch
+    assert longer.until > lease.until
+    stores[0].leases.release(longer)
+    after = stores[1].leases.acquire("decide", "other", 60)
+    assert after is not None
+    assert after.epoch == lease.epoch + 1
+    stores[0].leases.release(longer)  # a lease that was lost cannot be given back
+    assert stores[2].leases.acquire("decide", "third", 60) is None
+
+
+def test_a_lease_that_ran_out_is_anybodys(store: Store) -> None:
+    assert store.leases.acquire("decide", "h1", -1) is not None
+    taken = store.leases.acquire("decide", "h2", 60)
+    assert taken is not None
+    assert (taken.holder, taken.epoch) == ("h2", 2)
+
+
+def test_proofs_are_kept_with_their_time(store: Store) -> None:
+    word = Evidence(host="h1", kind="word", at=5.0, actor="ada", detail={"why": "unplugged"})
+    store.proofs.write(word)
+    store.proofs.write(word)
+    assert store.proofs.of("h1") == [word]
+    assert store.proofs.of("h1", since=6.0) == []
+
+
+def test_what_does_not_fit_is_refused_and_not_cut(mariadb: Server) -> None:
+    """SQLite has no lengths; names are checked where they are declared."""
+    with (
+        closing(open_store(mariadb.database("lengths"), site="lab")) as store,
+        pytest.raises(StoreError, match="Data too long"),
+    ):
+        store.hosts.beat("x" * 65)
