@@ -18,6 +18,9 @@ from dosvm.model.address import Address
 from dosvm.plan.action import Action, DeleteVolume, Stop, Undefine
 from dosvm.plan.plan import Observed
 
+# The words that these tests share are beside them.
+sys.path.insert(0, str(Path(__file__).parent))
+
 UP = Path(__file__).parents[2] / "tools" / "libvirt_up.py"
 # What stands on others goes first.
 ORDER = ("domain", "network", "nwfilter", "volume", "pool", "secret")

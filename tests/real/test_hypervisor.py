@@ -331,7 +331,7 @@ def test_a_guest_that_does_not_let_go_of_a_disk_is_named(host: Host, monkeypatch
     address = host.domain()
     host.do(Start(address=address), AttachDevice(address=address, xml=xml, device="disk vdb"))
     host.hypervisor._find(address).suspend()  # nobody is there to answer
-    monkeypatch.setattr(LibvirtHypervisor, "detach_patience", 0.5)
+    monkeypatch.setattr(LibvirtHypervisor, "guest_patience", 0.5)
     with pytest.raises(HypervisorError, match="still holds disk vdb"):
         host.do(DetachDevice(address=address, xml=xml, device="disk vdb"))
 

@@ -60,6 +60,12 @@ options:
     - Requirement INST-T1.9.
     type: int
     default: 1
+  vcpus_max:
+    description:
+    - How many it may come to while it runs; only up to there C(vcpus) changes live.
+    - 'Range: 1 to 255.'
+    - Requirement LIMIT-24.
+    type: int
   memory:
     description:
     - Memory.
@@ -67,6 +73,12 @@ options:
     - For example V(1 GiB).
     - Required with O(state=present).
     - Requirement INST-T1.10.
+    type: str
+  memory_max:
+    description:
+    - How much it may come to while it runs, by its balloon; only up to there C(memory) changes live.
+    - 'Range: 1048576 or more.'
+    - Requirement LIMIT-24.
     type: str
   cpu:
     description:

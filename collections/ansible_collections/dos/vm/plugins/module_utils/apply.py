@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from .errors import ConflictError, HypervisorError, PermissionNeeded, VerificationError
+from .errors import ConflictError, HypervisorError, PermissionNeeded, Unanswered, VerificationError
 from .hypervisor.protocol import Hypervisor
 from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
-from .plan.action import Action
+from .plan.action import Action, DetachDevice
 from .plan.host import plan_host
 from .plan.passwords import referenced
 from .plan.plan import Context, Observed, Plan
@@ -24,18 +24,23 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to. `performed` are sentences; `failures` are (object, why); `remaining` counts actions not yet done."""
+    """What a run came to. `performed` are sentences; `failures` are (object, why); `remaining` counts actions not yet done.
+
+    `unanswered` are (object, why) too: what a guest was asked for and has not done. That is no failure, for nothing is lost and
+    nothing else waits for it; the next run asks again.
+    """
 
     plans: tuple[Plan, ...]
     performed: tuple[str, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
+    unanswered: tuple[tuple[str, str], ...] = ()
     remaining: int = 0
     observed: Mapping[Address, Observed] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
         """Whether something was, or in a dry run would be, done."""
-        return bool(self.performed) or any(plan.actions for plan in self.plans)
+        return bool(self.performed) or (not self.unanswered and any(plan.actions for plan in self.plans))
 
 
 def converge(
@@ -67,11 +72,12 @@ def converge(
         run.perform(plans)
         after, observed = _plan(held, hypervisor, permission, values)
         if not run.failures and not run.remaining:
-            _verify(after)
+            _verify(after, run.unanswered)
     return Outcome(
         plans=plans,
         performed=tuple(run.performed),
-        failures=tuple((str(address), why) for address, why in run.failures.items()),
+        failures=told(run.failures),
+        unanswered=told(run.unanswered),
         remaining=run.remaining,
         observed=observed,
     )
@@ -104,7 +110,7 @@ def remove(
     return Outcome(
         plans=(plan,),
         performed=tuple(run.performed),
-        failures=tuple((str(failed), why) for failed, why in run.failures.items()),
+        failures=told(run.failures),
         observed=observed,
     )
 
@@ -158,8 +164,17 @@ def _refuse_conflicts(plans: tuple[Plan, ...]) -> None:
         raise ConflictError("\n".join(problems))
 
 
-def _verify(plans: tuple[Plan, ...]) -> None:
-    rest = [f"{plan.address}: {', '.join(action.words for action in plan.actions)}" for plan in plans if plan.actions]
+def told(by_address: Mapping[Address, str]) -> tuple[tuple[str, str], ...]:
+    """What befell which object, as an outcome says it."""
+    return tuple((str(address), why) for address, why in by_address.items())
+
+
+def _verify(plans: tuple[Plan, ...], except_for: Collection[Address] = ()) -> None:
+    rest = [
+        f"{plan.address}: {', '.join(action.words for action in plan.actions)}"
+        for plan in plans
+        if plan.actions and plan.address not in except_for and not set(plan.behind) & set(except_for)
+    ]
     if rest:
         raise VerificationError("everything was done and this is still to do: " + "; ".join(rest))
 
@@ -178,6 +193,7 @@ class _Run:
         self.until, self.clock = until, clock
         self.performed: list[str] = []
         self.failures: dict[Address, str] = {}
+        self.unanswered: dict[Address, str] = {}
         self.remaining = 0
 
     def perform(self, plans: tuple[Plan, ...]) -> None:
@@ -191,6 +207,8 @@ class _Run:
                 self.remaining += len(plan.actions)
             elif plan.actions and (broken := self._broken(plan)) is not None:
                 self.failures[plan.address] = f"not attempted, since {broken} failed"
+            elif plan.actions and (held := self._held(plan)) is not None:
+                self.unanswered[plan.address] = f"not attempted, since the guest of {held} has not let go"
             else:
                 all(map(self._perform, plan.actions))  # to the first that fails
 
@@ -200,9 +218,16 @@ class _Run:
     def _broken(self, plan: Plan) -> Address | None:
         return next((first for first in plan.behind if first in self.failures), None)
 
+    def _held(self, plan: Plan) -> Address | None:
+        return next((first for first in plan.behind if first in self.unanswered), None)
+
     def _perform(self, action: Action) -> bool:
+        """Whether to go on with the object: after what failed nothing more is done to it."""
         try:
             self.hypervisor.perform(action, self.secrets)
+        except Unanswered as silent:
+            self.unanswered[action.address] = str(silent)
+            return not isinstance(action, DetachDevice)  # what it still holds is in the way of what comes
         except HypervisorError as failed:
             self.failures[action.address] = concealed(str(failed), self.secrets.values())
             return False

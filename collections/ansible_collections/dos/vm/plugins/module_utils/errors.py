@@ -7,6 +7,7 @@
     ├── PermissionNeeded     the operator: the plan interrupts or destroys, and may not     terminal
     ├── MissingLibraryError  the operator: what to install                                  terminal
     ├── HypervisorError      the host: the operation in words, libvirt's code and text      retryable
+    │   └── Unanswered       the guest: it was asked and has not answered in time           retryable
     ├── VerificationError    the host or us: applied, and still different                   retryable
     ├── StoreError           the store: the operation in words, what the database said      retryable
     └── InternalError        us: a promise between two layers was broken                    terminal
@@ -103,6 +104,10 @@ class HypervisorError(DosVmError):
     def __init__(self, operation: str, text: str, code: int | None = None) -> None:
         self.operation, self.text, self.code = operation, text, code
         super().__init__(f"{operation}: {text}")
+
+
+class Unanswered(HypervisorError):
+    """The guest was asked for something and has not done it in time. Nothing is lost: it may still, and can be asked again."""
 
 
 class VerificationError(DosVmError):

@@ -329,12 +329,15 @@ def _perform(module: Module, act: Act) -> Outcome:
 
 def _result(module: Module, outcome: Outcome, plans: tuple[Plan, ...]) -> Result:
     told = [plan for plan in plans if not says_nothing(plan)]
+    for _, why in outcome.unanswered:
+        module.warn(why)
     result: Result = {
         "changed": outcome.changed,
         "plans": [plain(plan) for plan in told],
         "kept": len(plans) - len(told),
         "performed": list(outcome.performed),
         "failures": [{"object": name, "reason": why} for name, why in outcome.failures],
+        "unanswered": [{"object": name, "reason": why} for name, why in outcome.unanswered],
         "remaining": outcome.remaining,
     }
     if module._diff:

@@ -118,6 +118,13 @@ failures:
   returned: always
   type: list
   elements: dict
+unanswered:
+  description: >-
+    Machines whose guest was asked to let go of something and has not done it in time, each with the reason. Nothing is
+    lost, and the next call asks again.
+  returned: always
+  type: list
+  elements: dict
 facts:
   description: The C(domains) of the host with their C(name), C(state), C(active), C(vcpus) and C(memory) in bytes.
   returned: success or partial success

@@ -16,7 +16,7 @@ LOGS = "/var/log/libvirt/qemu"
 
 # What an instance says in the very words of a domain.
 SAME = (
-    "description", "virt_type", "arch", "machine", "vcpus", "memory", "cpu", "firmware", "boot", "boot_menu",
+    "description", "virt_type", "arch", "machine", "vcpus", "vcpus_max", "memory", "memory_max", "cpu", "firmware", "boot", "boot_menu",
     "boot_menu_timeout", "bios_serial", "reboot_timeout", "kernel", "initrd", "cmdline", "clock", "graphics", "video",
     "tablet", "rng", "balloon", "balloon_period", "agent", "autostart", "stop_timeout", "xml",
 )  # fmt: skip

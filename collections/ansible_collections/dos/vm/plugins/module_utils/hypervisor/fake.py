@@ -17,7 +17,7 @@ from functools import singledispatchmethod
 from itertools import count
 from typing import TYPE_CHECKING, NoReturn
 
-from ..errors import HypervisorError, InternalError
+from ..errors import HypervisorError, InternalError, Unanswered
 from ..model.address import Address, KindName, own_uuid
 from ..model.host import HostFacts
 from ..model.types import ByteSize
@@ -32,7 +32,9 @@ from ..plan.action import (
     Replug,
     ResizeVolume,
     SetAutostart,
+    SetMemory,
     SetSecretValue,
+    SetVcpus,
     Start,
     Stop,
     Undefine,
@@ -42,7 +44,8 @@ from ..plan.action import (
 from ..plan.plan import Observed
 from ..xml.common import mark_of
 from . import fake_definitions as definitions
-from .libvirt import VERBS, device_identity, value_of, with_secrets
+from .libvirt import VERBS, value_of, with_secrets
+from .live import device_identity
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -91,7 +94,7 @@ class FakeHypervisor:
     """Implements `protocol.Hypervisor`.
 
     `fail_after=N` refuses the action after the first N, once; `kill_after=N` raises `Killed` when the Nth is done. `files`
-    are those the host has besides: capacity in bytes by path. `reads` and `writes` count calls, refused ones too.
+    are those the host has besides: capacity in bytes by path. `deaf` guests let go of nothing. `reads` and `writes` count calls, refused ones too.
     """
 
     def __init__(
@@ -101,7 +104,9 @@ class FakeHypervisor:
         kill_after: int | None = None,
         files: Mapping[str, int] | None = None,
         seed: int = 0,
+        deaf: bool = False,
     ) -> None:
+        self.deaf = deaf
         self.fail_after, self.kill_after = fail_after, kill_after
         self.reads = self.writes = 0
         self.performed: list[Action] = []
@@ -468,6 +473,8 @@ class FakeHypervisor:
             self._refuse_disk(action, device, path)
         if device.tag == "interface" and (source := device.find("source[@network]")) is not None:
             self._refuse_inactive(action, Address("network", source.get("network", "")))
+        if not definitions.find_slot(live, device):
+            _refuse(action, "No more available PCI slots", INTERNAL)
         counts = {str(device.tag): len(live.findall(str(device.tag))) - 1}
         definitions.running_device(device, counts, next(self._numbers))
         live.append(device)
@@ -475,9 +482,30 @@ class FakeHypervisor:
     @_perform.register
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
         live, device = self._live_devices(action), definitions.parse(action.xml)
+        if self.deaf:
+            raise Unanswered(f"{VERBS[DetachDevice]} {action.address}", f"the guest still holds {action.device}")
         for held in live.findall(str(device.tag)):
             if device_identity(held) == device_identity(device):
                 live.remove(held)
+
+    @_perform.register
+    def _set_vcpus(self, action: SetVcpus, secrets: Mapping[str, bytes]) -> None:
+        vcpu = self._running(action).find("vcpu")
+        assert vcpu is not None
+        if action.count > int(vcpu.text or 1):
+            _refuse(action, f"requested vcpus is greater than max allowable vcpus for the live domain: {vcpu.text}", 8)
+        vcpu.set("current", str(action.count))
+        if vcpu.get("current") == vcpu.text:
+            del vcpu.attrib["current"]
+
+    @_perform.register
+    def _set_memory(self, action: SetMemory, secrets: Mapping[str, bytes]) -> None:
+        memory, current = (self._running(action).find(tag) for tag in ("memory", "currentMemory"))
+        assert memory is not None
+        assert current is not None
+        if action.kib > int(memory.text or 0):
+            _refuse(action, "cannot set memory higher than max memory", 8)
+        current.text = str(action.kib)
 
     @_perform.register
     def _update_device(self, action: UpdateDevice, secrets: Mapping[str, bytes]) -> None:
@@ -495,12 +523,17 @@ class FakeHypervisor:
         _refuse(action, f"no such {device.tag!s} in the guest", 99)
 
     def _live_devices(self, action: Action) -> Element:
-        held = self._held(action, action.address)
-        self._refuse_active(action, held, expected=True)
-        found = None if held.live is None else held.live.find("devices")
+        found = self._running(action).find("devices")
         if found is None:
             raise InternalError(f"{action.address} runs without devices")
         return found
+
+    def _running(self, action: Action) -> Element:
+        held = self._held(action, action.address)
+        self._refuse_active(action, held, expected=True)
+        if held.live is None:
+            raise InternalError(f"{action.address} runs without XML")
+        return held.live
 
     # Refusing
 

@@ -433,8 +433,12 @@ def _controllers(devices: Element, machine: str) -> None:
     wanted = [E("controller", type="usb", index=0, model="qemu-xhci" if express else "piix3-uhci")]
     wanted += [*storage, root] if express else [root, *storage]
     wanted += [E("controller", type="scsi", index=0, model="lsilogic")] if "scsi" in buses else []
+    if express and devices.find("controller[@model='pcie-root-port']") is None:
+        # One for each device; as devices have no addresses here, only the one that libvirt leaves free counts.
+        devices.append(E("controller", type="pci", index=1, model="pcie-root-port"))
     for held in wanted:
-        if devices.find(f"controller[@type='{held.get('type')}']") is None:
+        same = [one for one in devices.iterfind("controller") if one.get("model") != "pcie-root-port"]
+        if all(one.get("type") != held.get("type") for one in same):
             devices.append(held)
 
 
@@ -473,6 +477,24 @@ def running_device(element: Element, counts: dict[str, int], number: int) -> Non
     if tag not in ("emulator", "graphics") and element.find("alias") is None:
         prefix = {"interface": "net", "disk": "disk-"}.get(tag, tag)
         element.append(E("alias", name=f"{prefix}{index}"))
+
+
+def find_slot(devices: Element, element: Element) -> bool:
+    """Plug a device that is on PCI into a free port, in place; whether there was one. Boards without ports always have room."""
+    target = element.find("target")
+    if element.tag == "disk" and target is not None and target.get("bus") != "virtio":
+        if target.get("bus") != "scsi" or devices.find("controller[@type='scsi']") is not None:
+            return True
+        element = E("controller", type="scsi", index=0, model="lsilogic")
+        devices.append(element)
+    ports = [held.get("index", "") for held in devices.iterfind("controller[@model='pcie-root-port']")]
+    if not ports:
+        return True
+    taken = {int(held.get("bus", "0"), 16) for held in devices.iterfind("*/address[@type='pci']")}
+    free = next((port for port in ports if int(port) not in taken), None)
+    if free is not None:
+        element.append(E("address", type="pci", domain="0x0000", bus=f"0x{int(free):02x}", slot="0x00", function="0x0"))
+    return free is not None
 
 
 def same(one: Element, other: Element) -> bool:

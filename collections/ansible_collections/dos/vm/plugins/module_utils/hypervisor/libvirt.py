@@ -31,7 +31,9 @@ from ..plan.action import (
     Replug,
     ResizeVolume,
     SetAutostart,
+    SetMemory,
     SetSecretValue,
+    SetVcpus,
     Start,
     Stop,
     Undefine,
@@ -42,6 +44,7 @@ from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import mark_of
 from ..xml.secret import read_description
+from . import live
 from .capabilities import emulators, kvm_works, machines, memory, offers_kvm
 from .connection import allowing, constant, open_connection, saying
 from .lock import lock_file, wait_for
@@ -79,6 +82,8 @@ VERBS: dict[type[Action], str] = {
     DetachDevice: "detach a device from",
     UpdateDevice: "update a device of",
     Replug: "plug in",
+    SetVcpus: "set the vCPUs of",
+    SetMemory: "set the memory of",
 }
 # These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
 FORMATTED_POOLS = ("disk", "fs", "logical")
@@ -90,7 +95,7 @@ class LibvirtHypervisor:
     """A host by its libvirt; `uri` as in https://libvirt.org/uri.html. Implements `protocol.Hypervisor`."""
 
     patience = 60.0  # seconds to wait for another run
-    detach_patience = 10.0  # seconds a guest gets to let go of a device
+    guest_patience = 10.0  # seconds a guest gets to let go of a device, or of memory
     step = 0.05  # seconds between two looks while waiting
 
     def __init__(self, uri: str = "qemu:///system") -> None:
@@ -210,12 +215,12 @@ class LibvirtHypervisor:
         def look(network: Any) -> Iterator[Observed]:
             name = network.name()
             xml = _definition(network, libvirt.VIR_NETWORK_XML_INACTIVE)
-            live = parse(network.XMLDesc()) if name in active else None
-            self._bridges |= bridge_of(name, live)
+            now = parse(network.XMLDesc()) if name in active else None
+            self._bridges |= bridge_of(name, now)
             yield Observed(
                 address=Address("network", name),
                 xml=xml,
-                live=live,
+                live=now,
                 active=name in active,
                 autostart=name in autostart,
                 persistent=name in persistent,
@@ -242,12 +247,12 @@ class LibvirtHypervisor:
             yield Observed(
                 address=Address("domain", name),
                 xml=xml,
-                live=(live := parse(domain.XMLDesc(secure)) if active else None),
+                live=(now := parse(domain.XMLDesc(secure)) if active else None),
                 active=active,
                 autostart=name in autostart,
                 persistent=name in persistent,
                 ours=_marked(xml, site),
-                info={"state": STATES.get(state, "no state"), **in_the_air(live, bridges)},
+                info={"state": STATES.get(state, "no state"), **in_the_air(now, bridges)},
             )
 
         return _each(look, listed())
@@ -376,17 +381,24 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
-        domain = self._find(action.address)
-        with allowing("VIR_ERR_DEVICE_MISSING"):
-            domain.detachDeviceFlags(action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        # The request is only that: the device is gone when the guest let go of it.
-        deadline = time.monotonic() + self.detach_patience
-        while _has_device(parse(domain.XMLDesc()), parse(action.xml)):
-            if time.monotonic() > deadline:
-                operation = f"{VERBS[DetachDevice]} {action.address}"
-                text = f"the guest still holds {action.device} after {self.detach_patience:.0f} s; it goes when the guest stops"
-                raise HypervisorError(operation, text)
-            time.sleep(self.step)
+        operation = f"{VERBS[DetachDevice]} {action.address}"
+        live.detach(
+            self._find(action.address),
+            action.xml,
+            self._until(operation, f"still holds {action.device}, and is asked again in the next run,"),
+        )
+
+    @_perform.register
+    def _set_vcpus(self, action: SetVcpus, secrets: Mapping[str, bytes]) -> None:
+        live.set_vcpus(self._find(action.address), action.count, f"{VERBS[SetVcpus]} {action.address}")
+
+    @_perform.register
+    def _set_memory(self, action: SetMemory, secrets: Mapping[str, bytes]) -> None:
+        until = self._until(f"{VERBS[SetMemory]} {action.address}", "has been told, and its balloon is not there")
+        live.set_memory(self._find(action.address), action.kib, until)
+
+    def _until(self, operation: str, what: str) -> live.Until:
+        return live.Until(operation, what, self.guest_patience, self.step)
 
     @_perform.register
     def _update_device(self, action: UpdateDevice, secrets: Mapping[str, bytes]) -> None:
@@ -521,22 +533,6 @@ def _shut_down(domain: Any, deadline: float, step: float) -> None:
                 time.sleep(step)
         if domain.isActive():
             domain.destroy()
-
-
-def _has_device(live: Element, device: Element) -> bool:
-    """Whether a guest has `device`, by target, MAC or alias; one without them is gone when libvirt says so."""
-    wanted, tag = device_identity(device), str(device.tag)
-    return bool(wanted) and any(device_identity(held) == wanted for held in live.iterfind(f"devices/{tag}"))
-
-
-def device_identity(device: Element) -> tuple[str, ...]:
-    """What tells devices of a tag apart, in any spelling: target of a disk, MAC of an interface, else the alias."""
-    for path, attribute in (("target", "dev"), ("mac", "address"), ("alias", "name")):
-        found = device.find(path)
-        # A tap is called by target too, and changes at each start.
-        if found is not None and found.get(attribute) and (path, device.tag) != ("target", "interface"):
-            return path, str(found.get(attribute)).lower()
-    return ()
 
 
 def value_of(name: str, secrets: Mapping[str, bytes]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from .address import Mark
 from .declaration import declaration, option
@@ -233,6 +233,16 @@ class Serial:
     )
 
 
+def maxima(machine: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong with how far a machine may grow while it runs."""
+    if machine.vcpus_max and machine.vcpus_max < machine.vcpus:
+        yield "vcpus_max", f"is less than vcpus, write at least {machine.vcpus}"
+    if machine.memory_max and machine.memory_max < machine.memory:
+        yield "memory_max", f"is less than memory, write at least {machine.memory}"
+    if machine.memory_max and not machine.balloon:
+        yield "memory_max", "needs balloon: true, which is how memory changes while it runs"
+
+
 @declaration
 class Domain:
     """A virtual machine."""
@@ -251,7 +261,20 @@ class Domain:
         "Board; an alias such as q35 or pc stays at the version it first became.", spec="INST-T1.3", default="q35"
     )
     vcpus: int = option("Number of virtual CPUs.", spec="INST-T1.9", default=1, low=1, high=255)
+    vcpus_max: int | None = option(
+        "How many it may come to while it runs; only up to there `vcpus` changes live.",
+        spec="LIMIT-24",
+        default=None,
+        low=1,
+        high=255,
+    )
     memory: ByteSize = option("Memory.", spec="INST-T1.10", low=2**20, example="1 GiB")
+    memory_max: ByteSize | None = option(
+        "How much it may come to while it runs, by its balloon; only up to there `memory` changes live.",
+        spec="LIMIT-24",
+        default=None,
+        low=2**20,
+    )
     cpu: Cpu | None = option(
         "Processor; libvirt's default for the kind of virtualisation when not given.", spec="DOMX-09", default=None
     )
@@ -319,11 +342,10 @@ class Domain:
         macs = [card.mac for card in self.interfaces if card.mac]
         for mac in sorted({mac for mac in macs if macs.count(mac) > 1}):
             yield "interfaces", f"mac {mac} is there twice"
-        if (
-            self.cpu
-            and self.cpu.sockets
-            and self.cpu.sockets * (self.cpu.cores or 1) * (self.cpu.threads or 1) != self.vcpus
-        ):
-            yield "cpu.sockets", f"sockets, cores and threads must multiply to vcpus, which is {self.vcpus}"
+        most = self.vcpus_max or self.vcpus
+        if self.cpu and self.cpu.sockets and self.cpu.sockets * (self.cpu.cores or 1) * (self.cpu.threads or 1) != most:
+            named = "vcpus_max" if self.vcpus_max else "vcpus"
+            yield "cpu.sockets", f"sockets, cores and threads must multiply to {named}, which is {most}"
+        yield from maxima(self)
         if self.balloon_period and not self.balloon:
             yield "balloon_period", "needs balloon: true"

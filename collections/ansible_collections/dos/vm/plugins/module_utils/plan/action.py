@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ..model.address import Address
+from ..model.types import ByteSize
 from .disruption import Disruption
 
 
@@ -161,6 +162,30 @@ class DetachDevice(Action):
     @property
     def words(self) -> str:
         return f"relieved of {self.device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVcpus(Action):
+    """Give the running guest this many virtual CPUs, within its maximum, and wait until it let go of those it loses."""
+
+    count: int
+    disruption: Disruption = Disruption.LIVE
+
+    @property
+    def words(self) -> str:
+        return f"given {self.count} vCPU{'' if self.count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMemory(Action):
+    """Let the running guest have this much memory, in KiB, within its maximum, and wait a little for its balloon to get there."""
+
+    kib: int
+    disruption: Disruption = Disruption.LIVE
+
+    @property
+    def words(self) -> str:
+        return f"given {ByteSize(self.kib * 1024)} of memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,10 @@ from ..model.host import HostFacts
 from ..xml.build import compact
 from ..xml.compare import Change
 from ..xml.domain import SHAPE, render
-from .action import Action, Replug, Start, Stop, UpdateDevice
+from .action import Action, AttachDevice, DetachDevice, Replug, SetMemory, SetVcpus, Start, Stop, UpdateDevice
 from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
 from .disruption import Disruption
+from .hotplug import PLUGGABLE, Room, pluggable
 from .plan import Context, Observed, Plan, PlannedChange
 
 if TYPE_CHECKING:
@@ -35,14 +36,24 @@ LIVE: Mapping[str, str] = {
     "domain/devices/disk/driver/@type": "medium",
     "domain/devices/graphics/@passwd": "graphics",
     "domain/devices/graphics/@passwdValidTo": "graphics",
+    # Not the boot order: libvirt before 9.1 takes the update, says that it was done, and does nothing.
 }
 # What a running guest is not told, or tells only of itself.
 NOT_LIVE = (
+    "domain/currentMemory",  # see _balloon
     "domain/metadata", "domain/title", "domain/description", "domain/@id", "domain/name", "domain/uuid",
     "domain/devices/disk/target/@tray",  # the guest opens and closes it as it likes
 )  # fmt: skip
 
-DISRUPTION = {**dict.fromkeys(LIVE, Disruption.LIVE), **dict.fromkeys(NOT_LIVE, Disruption.NONE)}
+VCPUS, MEMORY = "domain/vcpu/@current", "domain/currentMemory"
+# What goes makes room for what comes; what the guest may not answer to at all is asked last.
+SEQUENCE = (DetachDevice, AttachDevice, SetVcpus)
+DEVICES = tuple(f"domain/devices/{tag}" for tag in PLUGGABLE)
+DISRUPTION = {
+    **dict.fromkeys(LIVE, Disruption.LIVE),
+    **dict.fromkeys((VCPUS, MEMORY), Disruption.LIVE),
+    **dict.fromkeys(NOT_LIVE, Disruption.NONE),
+}
 
 
 def settled(domain: Domain, host: HostFacts) -> Domain:
@@ -72,9 +83,15 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
         return change(address, difference, [*define, *power], changes=_stopped(difference.changes))
     running = differ(declared, observed.live, SHAPE, ignore=NOT_LIVE)
     updates, waiting = _sorted(address, running)
-    changes = _distinct(difference.changes, running.changes)
+    changes = _distinct(difference.changes, running.changes, waiting)
     return _running(
-        address, domain, difference, [*define, *updates, *_replug(address, observed), *power], changes, waiting, context
+        address,
+        domain,
+        difference,
+        [*_balloon(address, difference, running), *define, *updates, *_replug(address, observed), *power],
+        changes,
+        waiting,
+        context,
     )
 
 
@@ -97,7 +114,8 @@ def _running(
     stop = Stop(address=address, timeout=domain.stop_timeout, disruption=Disruption.RESTART)
     restart: tuple[Action, ...] = (stop, Start(address=address))
     if context.permission.restart:
-        kept = [action for action in actions if not isinstance(action, (UpdateDevice, Replug))]
+        # A guest that is started anew has all that from its definition.
+        kept = [action for action in actions if action.disruption not in (Disruption.LIVE, Disruption.HOTPLUG)]
         return change(address, difference, [*kept, *restart], changes=changes)
     shown = tuple(planned for planned in changes if planned not in waiting)
     return change(address, difference, actions, changes=shown, pending=waiting, withheld=restart, needs="restart")
@@ -112,30 +130,100 @@ def _stopped(changes: Iterable[Change]) -> tuple[PlannedChange, ...]:
     return classified(changes, {}, Disruption.NONE)
 
 
-def _distinct(*sides: Iterable[Change]) -> tuple[PlannedChange, ...]:
-    found = {(held.xpath, held.path): held for side in sides for held in side}
-    return classified(found.values(), DISRUPTION, Disruption.RESTART)
+def _distinct(
+    defined: Iterable[Change], running: Iterable[Change], waiting: Iterable[PlannedChange]
+) -> tuple[PlannedChange, ...]:
+    """Both sides' changes, each once, with what it disturbs: what need not wait for a restart is plugged."""
+    late = [planned.change for planned in waiting]
+    found = {(held.xpath, held.path): held for side in (defined, running) for held in side}
+    told = classified(found.values(), DISRUPTION, Disruption.RESTART)
+    return tuple(
+        replace(planned, disruption=Disruption.HOTPLUG)
+        if planned.change.xpath in DEVICES and planned.change.op != "replace" and planned.change not in late
+        else planned
+        for planned in told
+    )
 
 
-def _sorted(address: Address, running: Difference) -> tuple[list[UpdateDevice], tuple[PlannedChange, ...]]:
+def _sorted(address: Address, running: Difference) -> tuple[list[Action], tuple[PlannedChange, ...]]:
     """What the running guest can be given now, device by device, and what must wait for its next start."""
     devices: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     waiting: list[PlannedChange] = []
+    plugged: list[Action] = []
+    room = Room(running.observed, (gone for held in running.changes if (gone := _gone(running, held)) is not None))
     for planned in classified(running.changes, DISRUPTION, Disruption.RESTART):
         held = planned.change
         row = next((row for row in LIVE if held.xpath == row or held.xpath.startswith(row + "/")), None)
         tag = row.split("/")[2] if row else ""
         key = held.key(tag)
-        if row is None or not key or not _in_place(running, row, key):
+        if held.xpath == VCPUS:
+            if (count := _vcpus(running.desired)) <= _number(running.observed, "vcpu"):
+                plugged.append(SetVcpus(address=address, count=count))
+            else:
+                waiting.append(replace(planned, disruption=Disruption.RESTART))
+        elif (done := _plugged(address, running, held, room)) is not None:
+            plugged.append(done)
+        elif row is None or not key or not _in_place(running, row, key):
             waiting.append(replace(planned, disruption=Disruption.RESTART))
         else:
             devices.setdefault((tag, key), []).append(row)
-    updates = [
+    updates: list[Action] = [
         UpdateDevice(address=address, xml=compact(element), device=f"{LIVE[rows[0]]} {' '.join(key)}")
         for (tag, key), rows in devices.items()
         if (element := _given(running, tag, key, rows)) is not None
     ]
-    return updates, tuple(waiting)
+    return [*updates, *sorted(plugged, key=lambda action: SEQUENCE.index(type(action)))], tuple(waiting)
+
+
+def _vcpus(domain: Element) -> int:
+    """How many vCPUs a machine has now. libvirt says it where it may have more."""
+    vcpu = domain.find("vcpu")
+    return 1 if vcpu is None else int(vcpu.get("current") or vcpu.text or 1)
+
+
+def _number(domain: Element | None, tag: str) -> int:
+    return 0 if domain is None else int(domain.findtext(tag) or 0)
+
+
+def _balloon(address: Address, defined: Difference, running: Difference) -> list[Action]:
+    """The memory of a running guest follows its definition, within what it was started with.
+
+    What the guest has now says nothing: libvirt tells where the balloon is and not where it was asked to go, and a guest that
+    is just booting has none yet. So the definition remembers what was last asked for, and is written after it.
+    """
+    wanted, asked = (
+        _number(side, "currentMemory") or _number(side, "memory") for side in (defined.desired, defined.observed)
+    )
+    if wanted == asked or wanted > _number(running.observed, "memory"):
+        return []
+    return [SetMemory(address=address, kib=wanted)]
+
+
+def _gone(running: Difference, held: Change) -> Element | None:
+    """The device that a change takes out of the running guest."""
+    tag = held.xpath.removeprefix("domain/devices/")
+    if tag not in PLUGGABLE or held.op != "remove" or running.observed is None:
+        return None
+    element = device(running.observed, tag, held.key(tag))
+    return element if element is not None and pluggable(element) else None
+
+
+def _plugged(address: Address, running: Difference, held: Change, room: Room) -> Action | None:
+    """A whole disk or card that comes or goes, where its bus allows that under a running guest."""
+    if (gone := _gone(running, held)) is not None:
+        return DetachDevice(address=address, xml=compact(gone), device=_called(held))
+    tag = held.xpath.removeprefix("domain/devices/")
+    if tag not in PLUGGABLE or held.op != "add":
+        return None
+    element = device(running.desired, tag, held.key(tag))
+    if element is None or not pluggable(element) or not room.takes(element):
+        return None
+    return AttachDevice(address=address, xml=compact(element), device=_called(held))
+
+
+def _called(held: Change) -> str:
+    tag = held.xpath.removeprefix("domain/devices/")
+    return f"{PLUGGABLE[tag]} {' '.join(filter(None, held.key(tag)))}"
 
 
 def _given(running: Difference, tag: str, key: tuple[str, ...], rows: Iterable[str]) -> Element | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.domain import Cache, Cpu, Graphics
+from ..model.domain import Cache, Cpu, Graphics, maxima
 from ..model.network import Bandwidth
 from ..model.types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name
 from ..model.volume import Format
@@ -191,7 +191,20 @@ class Instance:
         "Board; an alias such as q35 or pc stays at the version it first became.", spec="INST-T1.3", default="q35"
     )
     vcpus: int = option("Number of virtual CPUs.", spec="INST-T1.9", default=1, low=1, high=255)
+    vcpus_max: int | None = option(
+        "How many it may come to while it runs; only up to there `vcpus` changes live.",
+        spec="LIMIT-24",
+        default=None,
+        low=1,
+        high=255,
+    )
     memory: ByteSize = option("Memory.", spec="INST-T1.10", low=2**20, example="1 GiB")
+    memory_max: ByteSize | None = option(
+        "How much it may come to while it runs, by its balloon; only up to there `memory` changes live.",
+        spec="LIMIT-24",
+        default=None,
+        low=2**20,
+    )
     cpu: Cpu | None = option("Processor; libvirt's default when not given.", spec="DOMX-09", default=None)
     firmware: Literal["bios", "uefi"] = option("Firmware.", default="bios")
     boot: tuple[Literal["hd", "cdrom", "network", "fd"], ...] = option(
@@ -254,6 +267,7 @@ class Instance:
         for wrong, path, text in self._together():
             if wrong:
                 yield path, text
+        yield from maxima(self)
         yield from self._check_devices()
 
     def _together(self) -> Iterator[tuple[bool, str, str]]:
@@ -273,9 +287,10 @@ class Instance:
         yield bool(self.boot and orders), "boot", "write either boot or the boot_order of devices"
         yield bool(self.balloon_period and not self.balloon), "balloon_period", "needs balloon: true"
         yield (
-            self._cpus() not in (None, self.vcpus),
+            self._cpus() not in (None, self.vcpus_max or self.vcpus),
             "cpu.sockets",
-            f"sockets, cores and threads must multiply to vcpus, which is {self.vcpus}",
+            f"sockets, cores and threads must multiply to {'vcpus_max' if self.vcpus_max else 'vcpus'}, which is "
+            f"{self.vcpus_max or self.vcpus}",
         )
 
     def _cpus(self) -> int | None:

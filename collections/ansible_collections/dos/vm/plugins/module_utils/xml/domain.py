@@ -46,8 +46,9 @@ def _render(domain: Domain) -> Element:
         domain.title and E("title", domain.title),
         domain.description and E("description", domain.description),
         mark_element(domain.mark),
-        E("memory", domain.memory.kib, unit="KiB"),
-        E("vcpu", domain.vcpus),
+        E("memory", (domain.memory_max or domain.memory).kib, unit="KiB"),
+        E("currentMemory", domain.memory.kib, unit="KiB") if domain.memory_max else None,
+        E("vcpu", domain.vcpus_max or domain.vcpus, current=domain.vcpus if domain.vcpus_max else None),
         _os(domain),
         # Without acpi no soft shutdown, without apic Windows does not run (DOMX-08).
         E("features", E("acpi"), None if domain.arch == "aarch64" else E("apic")),
@@ -95,6 +96,8 @@ def explicit(domain: Domain) -> Domain:
     return replace(
         domain,
         memory=ByteSize(domain.memory.kib * 1024),
+        memory_max=_more(domain.memory_max and ByteSize(domain.memory_max.kib * 1024), domain.memory.kib * 1024),
+        vcpus_max=_more(domain.vcpus_max, domain.vcpus),
         # What libvirt writes when nobody says where to boot from. It cannot stand beside an order of devices.
         boot=domain.boot or (() if any(orders) else ("hd",)),
         disks=tuple(_named(domain)),
@@ -104,6 +107,11 @@ def explicit(domain: Domain) -> Domain:
         serial=domain.serial or Serial(),
         xml=(),
     )
+
+
+def _more(most: Any, now: int) -> Any:
+    """A maximum that is one: libvirt does not write what it is at already."""
+    return most if most and most > now else None
 
 
 def _named(domain: Domain) -> Iterator[Disk]:
@@ -204,6 +212,9 @@ def _tidy_domain(domain: Element) -> None:
     memory, current = domain.find("memory"), domain.find("currentMemory")
     if memory is not None and current is not None and _kib(memory) == _kib(current):
         domain.remove(current)
+    vcpu = domain.find("vcpu")
+    if vcpu is not None and vcpu.get("current") == vcpu.text:
+        del vcpu.attrib["current"]
 
 
 def _tidy_os(os: Element) -> None:
@@ -286,7 +297,7 @@ SHAPE: Shape = shape(
     shape("memory", UNIT, text=True, tidy=_tidy_memory, show=_size),
     # Only a running machine may have less than it was given; in a definition it would be less at the next start.
     shape("currentMemory", UNIT, text=True, tidy=_tidy_memory, show=_size, computed=_live, field="current_memory"),
-    shape("vcpu", Attr("placement", default="static"), text=True, field="vcpus"),
+    shape("vcpu", Attr("placement", default="static"), Attr("current", field="current"), text=True, field="vcpus"),
     shape("resource", whole=True, computed=_live),
     shape(
         "os",
@@ -352,7 +363,10 @@ SHAPE: Shape = shape(
 def parse(element: Element) -> dict[str, Any]:
     """What a `Domain` must declare to render like the normalised `element`; the inverse of `render`, but for fragments."""
     machine, menu, bios = element.find("os/type"), element.find("os/bootmenu"), element.find("os/bios")
-    memory = element.findtext("memory")
+    memory, current = element.findtext("memory"), element.findtext("currentMemory")
+    vcpu = element.find("vcpu")
+    most = int((vcpu.text if vcpu is not None else None) or 1)
+    now = most if vcpu is None else int(vcpu.get("current") or most)
     return pruned(
         name=element.findtext("name"),
         uuid=element.findtext("uuid"),
@@ -362,8 +376,10 @@ def parse(element: Element) -> dict[str, Any]:
         virt_type=element.get("type"),
         arch=absent(machine, "arch"),
         machine=absent(machine, "machine"),
-        vcpus=int(element.findtext("vcpu") or 1),
-        memory=memory and str(ByteSize(int(memory) * 1024)),
+        vcpus=now,
+        vcpus_max=most if most != now else None,
+        memory=(current or memory) and str(ByteSize(int(current or memory or 0) * 1024)),
+        memory_max=str(ByteSize(int(memory) * 1024)) if current and memory else None,
         cpu=_read_cpu(element.find("cpu")),
         firmware="uefi" if absent(element.find("os"), "firmware") == "efi" else None,
         boot=[boot.get("dev") for boot in element.iterfind("os/boot")],

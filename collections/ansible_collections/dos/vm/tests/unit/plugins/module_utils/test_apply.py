@@ -125,3 +125,43 @@ def test_an_error_that_quotes_a_definition_does_not_tell_the_password() -> None:
     held = decode(Slice, {"secrets": [{"name": "console"}]})
     outcome = converge(held, Quoting(), permission=NOTHING, secrets={"console": b"hunter<2"})
     assert outcome.failures == (("secret console", "define it: line 3: passwd='(hidden)' and (hidden)"),)
+
+
+MACHINE = {"name": "web", "memory": "64 MiB", "virt_type": "qemu"}
+DISK = {"file": "/srv/data.raw", "format": "raw", "target": "vdb"}
+
+
+def machine(*disks: dict[str, str], **more: object) -> Slice:
+    return decode(Slice, {"domains": [{**MACHINE, "mark": {"site": "dos"}, "disks": list(disks), **more}]})
+
+
+def test_a_guest_that_does_not_answer_is_told_of_and_asked_again() -> None:
+    host = FakeHypervisor(files={"/srv/data.raw": 2**20}, deaf=True)
+    converge(machine(DISK), host, permission=NOTHING)
+    outcome = converge(machine(), host, permission=NOTHING)
+    assert outcome.failures == ()
+    assert [name for name, _ in outcome.unanswered] == ["domain web"]
+    assert outcome.performed == ("domain web has been redefined",)
+    again = converge(machine(), host, permission=NOTHING)
+    assert (again.changed, len(again.unanswered)) == (False, 1)
+    host.deaf = False
+    assert converge(machine(), host, permission=NOTHING).performed == ("domain web has been relieved of disk vdb",)
+    assert not converge(machine(), host, permission=NOTHING).changed
+
+
+def test_a_volume_stays_while_the_guest_holds_it() -> None:
+    host = FakeHypervisor(deaf=True)
+    pool = {"pools": [POOLS["pools"][0]]}
+    volume = {"pool": "a", "name": "one", "capacity": "64 MiB", "format": "raw"}
+    disk = {"pool": "a", "volume": "one", "format": "raw", "target": "vdb"}
+    whole = decode(
+        Slice, {**pool, "volumes": [volume], "domains": [{**MACHINE, "mark": {"site": "dos"}, "disks": [disk]}]}
+    )
+    converge(whole, host, permission=NOTHING)
+    without = decode(Slice, {**pool, "domains": [{**MACHINE, "mark": {"site": "dos"}}]})
+    may = Permission(prune=True, data_loss=("volume a/one",))
+    outcome = converge(without, host, permission=may)
+    assert [name for name, _ in outcome.unanswered] == ["domain web", "volume a/one"]
+    assert "/srv/a/one" in host.files
+    host.deaf = False
+    assert "volume a/one has been deleted" in converge(without, host, permission=may).performed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 
@@ -109,7 +109,8 @@ def it_touches_nothing_of_others(case: Case) -> None:
     case = replace(case, permission=replace(EVERYTHING, data_loss=tuple(map(str, host.observe("dos")))))
     ours = _ours(host)
     before = {name: text for name, text in exact(host).items() if name not in ours}
-    case.converge(host)
+    with suppress(ConflictError):  # a volume that is made anew and stays open: refused, which touches nothing either
+        case.converge(host)
     after = exact(host)
     assert {name: after.get(name) for name in before} == before
 

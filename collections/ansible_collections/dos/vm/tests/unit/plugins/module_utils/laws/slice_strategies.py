@@ -137,6 +137,7 @@ def settled_domains(draw: st.DrawFn, name: str, held: Slice) -> Domain:
         name=Name(name),
         uuid=None,
         memory=ByteSize(draw(st.sampled_from([16, 16, 16, 32])) * MEBIBYTE),
+        memory_max=made.memory_max and ByteSize(draw(st.sampled_from([32, 64])) * MEBIBYTE),
         disks=tuple(disk for disk in disks if disk is not None),
         interfaces=cards,
         graphics=tuple(replace(console, port=None) for console in made.graphics),

@@ -161,6 +161,7 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
     """A whole machine on the q35 board."""
     order, vcpus = iter(range(1, 9)), draw(numbers(1, 8))
     by_device, balloon = draw(flags), draw(flags)
+    most, memory = draw(maybe(numbers(vcpus, 8))), ByteSize(draw(numbers(2**20, 2**33)))
 
     def fixed() -> dict[str, Any]:
         return {"boot_order": next(order)} if by_device and draw(flags) else {}
@@ -174,8 +175,10 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
         description=draw(maybe(texts)),
         virt_type=virt_type or draw(st.sampled_from(["kvm", "qemu"])),  # type: ignore[arg-type]  # hypothesis says str
         vcpus=vcpus,
-        memory=ByteSize(draw(numbers(2**20, 2**33))),
-        cpu=draw(cpus(vcpus)),
+        vcpus_max=most,
+        memory=memory,
+        memory_max=ByteSize(memory + draw(numbers(0, 2**33))) if balloon and draw(flags) else None,
+        cpu=draw(cpus(most or vcpus)),
         firmware=draw(st.sampled_from(["bios", "uefi"])),
         boot=() if by_device else tuple(draw(st.lists(st.sampled_from(["hd", "cdrom", "network"]), unique=True))),
         boot_menu=menu,

@@ -104,6 +104,31 @@ def test_a_definition_with_less_current_memory_is_brought_back() -> None:
     assert changes(domain(), domain(), less.replace("<domain>", "<domain id='3'>")) == []
 
 
+def test_a_machine_that_may_grow_says_so_to_libvirt_and_is_read_back() -> None:
+    grows = domain(vcpus=2, vcpus_max=4, memory_max="128 MiB")
+    assert (render(grows).find("vcpu").get("current"), render(grows).findtext("vcpu")) == ("2", "4")  # type: ignore[union-attr]
+    assert render(grows).findtext("memory") == str(128 * 1024)
+    read = parse(normalize(render(grows), SHAPE))
+    assert (read["vcpus"], read["vcpus_max"], read["memory_max"]) == (2, 4, "128 MiB")
+    grown = domain(vcpus=4, vcpus_max=4, memory="128 MiB", memory_max="128 MiB")
+    assert "vcpus_max" not in parse(normalize(render(grown), SHAPE))
+    assert changes(grown, grows) == ["current_memory", "vcpus.current"]
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"vcpus": 2, "vcpus_max": 1}, "vcpus_max"),
+        ({"memory_max": "1 MiB"}, "memory_max"),
+        ({"memory_max": "128 MiB", "balloon": False}, "memory_max"),
+        ({"vcpus": 2, "vcpus_max": 4, "cpu": {"mode": "host-model", "sockets": 2, "cores": 1, "threads": 1}}, "cpu"),
+    ],
+)
+def test_maxima_that_cannot_be_are_refused(said: dict[str, Any], refused: str) -> None:
+    with pytest.raises(DeclarationError, match=refused):
+        domain(**said)
+
+
 def test_an_address_goes_with_the_bus_it_is_on() -> None:
     before = domain(disks=[{"file": "/a", "format": "raw", "bus": "sata", "target": "sda"}])
     after = domain(disks=[{"file": "/a", "format": "raw", "bus": "virtio", "target": "sda"}])

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real guest that goes on while its declaration changes: what can change under it does, what cannot is told of."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guests import overlay, said
+
+from dosvm.apply import Outcome, converge
+from dosvm.hypervisor.libvirt import LibvirtHypervisor
+from dosvm.model.address import Address
+from dosvm.model.decode import decode
+from dosvm.model.slice import Permission, Slice
+from dosvm.plan.plan import Observed
+
+pytestmark = pytest.mark.libvirt
+
+MIB = 2**20
+
+
+class Guest:
+    """One guest, declared anew each time."""
+
+    def __init__(self, hypervisor: LibvirtHypervisor, name: str, directory: Path) -> None:
+        self.hypervisor, self.name, self.log = hypervisor, name, directory / "serial.log"
+        self.root, self.data = overlay(directory), directory / "data.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(self.data), "8M"], check=True)
+
+    def declare(self, **more: Any) -> Outcome:
+        disks = [{"file": str(self.root), "format": "qcow2", "target": "vda", "boot_order": 1}]
+        network = {"name": self.name, "bridge": self.name, "forward": "none", "mark": {"site": "test"}}
+        domain = {
+            "name": self.name,
+            "mark": {"site": "test"},
+            "virt_type": "qemu",
+            "memory": "128 MiB",
+            "memory_max": "192 MiB",
+            "vcpus_max": 2,
+            "serial": {"log": str(self.log)},
+            "stop_timeout": 0,
+            "disks": disks,
+            **more,
+        }
+        held = decode(Slice, {"site": "test", "networks": [network], "domains": [domain]})
+        return converge(held, self.hypervisor, permission=Permission())
+
+    def see(self) -> Observed:
+        return self.hypervisor.observe("test")[Address("domain", self.name)]
+
+    def live(self, path: str) -> str | None:
+        running = self.see().live
+        assert running is not None
+        return running.findtext(path)
+
+    @property
+    def disks(self) -> list[dict[str, Any]]:
+        return [{"file": str(self.root), "format": "qcow2", "target": "vda", "boot_order": 1}]
+
+    @property
+    def plugged(self) -> dict[str, Any]:
+        return {"file": str(self.data), "format": "qcow2", "target": "vdb"}
+
+
+def test_a_guest_goes_on_while_it_grows_and_shrinks(
+    hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = Guest(hypervisor, prefix, tmp_path)
+    guest.declare()
+    said(guest.log, "is up")
+    number = guest.see().live.get("id")  # type: ignore[union-attr]
+
+    # vCPUs, memory, a disk and the boot order at once; nothing waits.
+    outcome = guest.declare(vcpus=2, memory="160 MiB", disks=[*guest.disks, guest.plugged])
+    assert outcome.unanswered == ()
+    assert [plan.pending for plan in outcome.plans if plan.address.name == prefix] == [(), ()]
+    assert (guest.live("currentMemory"), guest.live("vcpu")) == (str(160 * 1024), "2")
+    again = guest.declare(vcpus=2, memory="160 MiB", disks=[*guest.disks, guest.plugged])
+    assert (again.performed, [plan.changes for plan in again.plans if plan.actions]) == ((), [])
+
+    # What the board has no slot for, and what never changes live, waits for the next start.
+    swapped = [{**guest.disks[0], "boot_order": 2}, {**guest.plugged, "boot_order": 1}]
+    card = {"network": prefix, "mac": "52:54:00:d0:50:01"}
+    outcome = guest.declare(vcpus=2, memory="160 MiB", tablet=True, interfaces=[card], disks=swapped)
+    waiting = {held.change.xpath for plan in outcome.plans for held in plan.pending}
+    assert waiting == {"domain/devices/input", "domain/devices/interface", "domain/devices/disk/boot/@order"}
+
+    # The disk makes room for the card.
+    outcome = guest.declare(vcpus=2, memory="160 MiB", interfaces=[card])
+    assert f"domain {prefix} has been given card 52:54:00:d0:50:01" in outcome.performed
+    assert guest.live("devices/interface/mac") is not None
+
+    # A guest that cannot answer keeps what it has, nothing fails, and it is asked again when it can.
+    monkeypatch.setattr(LibvirtHypervisor, "guest_patience", 1.0)
+    domain = hypervisor._find(Address("domain", prefix))
+    domain.suspend()
+    outcome = guest.declare(vcpus=2, memory="160 MiB")
+    assert outcome.failures == ()
+    assert "still holds card" in dict(outcome.unanswered)[f"domain {prefix}"]
+    assert guest.live("devices/interface/mac") is not None
+    domain.resume()
+    monkeypatch.setattr(LibvirtHypervisor, "guest_patience", 20.0)
+    assert guest.declare(vcpus=2, memory="160 MiB").unanswered == ()
+    assert guest.live("devices/interface/mac") is None
+    assert guest.see().live.get("id") == number, "it was never stopped"  # type: ignore[union-attr]
