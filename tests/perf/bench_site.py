@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
 from generate import big_site, empty_hosts, full_hosts  # noqa: E402 -- found by the line above
 
+import dosvm.compile.placing as placing  # noqa: E402 -- found by the line above
 import dosvm.compile.site as compiler  # noqa: E402
 import dosvm.site.load as loader  # noqa: E402
 from dosvm.model.decode import encode  # noqa: E402
@@ -82,7 +83,7 @@ def run(vms: int) -> Raw:
         watch.around(loader, "guard", "guard, merge"),
         watch.around(loader, "merge", "guard, merge"),
         watch.around(loader, "findings", "rules"),
-        watch.around(compiler, "place", "placement"),
+        watch.around(placing, "place", "placement"),
     ):
         with watch.step("decode"):
             site = loader.load(variables, hosts=names)
@@ -93,7 +94,7 @@ def run(vms: int) -> Raw:
         for held in compiled.slices.values():
             encode(held)
     states = full_hosts(names, compiled.slices)
-    with again.around(compiler, "place", "placement"), again.step("compile"):
+    with again.around(placing, "place", "placement"), again.step("compile"):
         unchanged = compiler.compile_site(site, states, now=0)
     if unchanged.slices != compiled.slices:
         sys.exit("what was placed moved without a reason")

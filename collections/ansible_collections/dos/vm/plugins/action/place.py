@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile_site
+from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile_situation
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
+from ansible_collections.dos.vm.plugins.plugin_utils.site import refused
 
 display = Display()
 
@@ -25,19 +25,19 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        reader = SiteReader(self._templar, variables)
         try:
-            site = reader.load(check=False)
-            compiled = compile_site(site, host_states(variables, site.hosts), now=time.time())
+            compiled = compile_situation(read_situation(self._templar, task_vars or {}))
         except DosVmError as error:
             return {**result, **refused(error)}
         for made in compiled.decisions.values():
-            if made.host is None or made.host in made.refusals:
+            if made.host is None or made.refusals:
                 display.display(f"{made.vm} {made.reason}", color="red")
         return {
             **result,
             "changed": False,
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
-            "decisions": {vm: {"host": made.host, "reason": made.reason} for vm, made in compiled.decisions.items()},
+            "decisions": {
+                vm: {"host": made.host, "target": made.target, "reason": made.reason}
+                for vm, made in compiled.decisions.items()
+            },
         }

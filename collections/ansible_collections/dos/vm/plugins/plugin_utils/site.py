@@ -67,7 +67,13 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
             found[host] = HostState(
                 facts=decode(HostFacts, told["facts"], path=f"facts of {host}"),
                 domains={held["name"]: bool(held["ours"]) for held in told["domains"]},
+                active={
+                    held["name"]: (int(held["vcpus"] or 0), int(held["memory"] or 0))
+                    for held in told["domains"]
+                    if held["active"]
+                },
                 volumes=frozenset(held["name"] for held in told["volumes"]),
+                pools={held["name"]: int(held["capacity"]) for held in told["pools"] if held.get("capacity")},
             )
     return found
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..errors import DeclarationError, Problem
-from ..intent.power import Order, intended
+from ..intent.power import Order
 from ..model.domain import Domain
-from ..model.host import HostFacts
 from ..model.slice import Slice
 from ..model.types import Name
-from ..placement.place import Decision, Request, Room, place
+from ..placement.policy import Policy
+from ..placement.request import Decision
 from ..site.network import Network
 from ..site.pool import Pool
 from ..site.site import Site
@@ -22,20 +22,14 @@ from ..site.volume import Volume
 from .by_host import ByHost
 from .domain import compile_domain
 from .identity import allocate
-from .machine import Machine, machines
+from .machine import Machine
 from .network import compile_network
 from .nwfilter import closure, compile_nwfilter
+from .placing import Situation, situation
+from .requests import Failed
 from .shared import elsewhere
+from .states import HostState as HostState
 from .storage import compile_pool, compile_volumes, homes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostState:
-    """What a host told of itself. `domains` maps the names it has to whether they are ours; `volumes` are `pool/name`."""
-
-    facts: HostFacts
-    domains: Mapping[str, bool] = field(default_factory=dict)
-    volumes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,23 +40,31 @@ class Compiled:
     decisions: Mapping[str, Decision]
 
 
-def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, orders: Iterable[Order] = ()) -> Compiled:
+def compile_site(
+    site: Site,
+    states: Mapping[str, HostState],
+    *,
+    now: float,
+    orders: Iterable[Order] = (),
+    how: Policy | None = None,
+    failed: Failed | None = None,
+) -> Compiled:
     """One slice for every host of the site. `states` lacks the hosts that did not answer: nothing new goes there.
 
     A machine that may be on one of those is in no slice, and its decision says what it waits for: it could be running, and
-    must not run twice. One that is defined where it may not be stays there.
+    must not run twice. One that is defined where it may not be stays there. `how` is the site's policy with its plugins,
+    `failed` are the hosts that could not start a machine in this run.
 
     Raises `DeclarationError` with every machine that no host can take, each with the reason of every host, and with what
     libvirt would refuse in a machine.
     """
-    found = machines(site)
-    intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
-    places = _Places(states)
-    requests = [_request(site, machine, intent, places) for machine in found]
-    waiting = _waiting(requests, frozenset(map(str, site.hosts)) - frozenset(states)) if states else {}
-    decisions = {**waiting, **place((each for each in requests if each.vm not in waiting), _rooms(states))}
-    _refuse_homeless((machine for machine in found if machine.name not in waiting), decisions)
-    decisions.update(_held_back(decisions, places))
+    return compile_situation(situation(site, states, now=now, orders=orders, how=how, failed=failed))
+
+
+def compile_situation(held: Situation) -> Compiled:
+    """The slices of a site whose machines have been placed."""
+    site, found, decisions = held.site, held.machines, held.decisions
+    refuse_homeless(held)
     macs = allocate(
         site.name,
         ((machine.name, card) for machine in found for card in machine.cards_without_mac()),
@@ -70,7 +72,7 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     )
     by_host: defaultdict[str, list[Machine]] = defaultdict(list)
     for machine in found:
-        by_host[decisions[machine.name].host or ""].append(machine.settled(macs, on=intent[machine.name]))
+        by_host[decisions[machine.name].host or ""].append(machine.settled(macs, on=held.starts(machine.name)))
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
     slices: dict[str, Slice] = {
@@ -78,87 +80,23 @@ def compile_site(site: Site, states: Mapping[str, HostState], *, now: float, ord
     }
     others = elsewhere(site, slices, by_host[""])
     return Compiled(
-        slices={host: replace(held, elsewhere=others.get(host, ())) for host, held in slices.items()},
+        slices={host: replace(slice_, elsewhere=others.get(host, ())) for host, slice_ in slices.items()},
         decisions=decisions,
     )
 
 
-def _waiting(requests: Iterable[Request], silent: frozenset[str]) -> dict[str, Decision]:
-    """The machines that no host has and a silent one may have: silence is no proof that they do not run (law 8)."""
-    found = {}
-    for request in requests:
-        possible = silent if request.hosts is None else silent & request.hosts
-        if request.current is None and possible:
-            reason = f"waits: it may be on {', '.join(sorted(possible))}, and there is no answer from there"
-            found[request.vm] = Decision(vm=request.vm, host=None, reason=reason)
-    return found
+def refuse_homeless(held: Situation) -> None:
+    """Raise for the machines that no host can take, unless the site lets them wait (SCHED-11), and for broken promises.
 
-
-def _request(site: Site, machine: Machine, intent: Mapping[str, bool], places: _Places) -> Request:
-    instance = machine.instance
-    return Request(
-        vm=machine.name,
-        vcpus=instance.vcpus,
-        memory=instance.memory,
-        arch=instance.arch,
-        on=intent[machine.name],
-        hosts=machine.hosts(site),
-        current=places.of(site, machine),
-    )
-
-
-def _held_back(decisions: Mapping[str, Decision], places: _Places) -> dict[str, Decision]:
-    """The machines that a rule sends away from where they are defined: defining them anew would run them twice (law 8).
-
-    They stay until they are migrated or removed there; `refusals` says so.
+    A machine that runs where it may not, and can go nowhere else, stays; but where somebody declared a host, the host is
+    obeyed or the plan fails.
     """
-    found = {}
-    for vm, made in decisions.items():
-        at = places.defined(vm)
-        if at is not None and made.host is not None and made.host != at:
-            reason = f"stays on {at}, and should be on {made.host}: migrate it, or undefine it on {at} first"
-            found[vm] = Decision(vm=vm, host=at, reason=reason, refusals={at: "is not where it may run"})
-    return found
-
-
-class _Places:
-    """Where machines and volumes are now, by name: a site has too many of both to ask every host for each."""
-
-    def __init__(self, states: Mapping[str, HostState]) -> None:
-        self._domains: dict[str, str] = {}
-        self._volumes: dict[str, str] = {}
-        for host in sorted(states):
-            for name, ours in states[host].domains.items():
-                if ours:
-                    self._domains.setdefault(name, host)
-            for name in states[host].volumes:
-                self._volumes.setdefault(name, host)
-
-    def defined(self, vm: str) -> str | None:
-        """The host that has a machine defined as ours."""
-        return self._domains.get(vm)
-
-    def of(self, site: Site, machine: Machine) -> str | None:
-        """Where a machine is: the host that has it defined as ours, or else has a disk of its own."""
-        defined = self.defined(machine.name)
-        if defined is not None or not self._volumes:
-            return defined
-        disks = machine.own_disks(site)
-        return min((self._volumes[disk] for disk in disks if disk in self._volumes), default=None)
-
-
-def _rooms(states: Mapping[str, HostState]) -> Iterable[Room]:
-    for host, state in states.items():
-        archs = frozenset(state.facts.emulators or {state.facts.arch: ""})
-        yield Room(host=host, memory=state.facts.memory, cpus=state.facts.cpus, archs=archs)
-
-
-def _refuse_homeless(found: Iterable[Machine], decisions: Mapping[str, Decision]) -> None:
     problems = []
-    for machine in found:
-        made = decisions[machine.name]
-        if made.host is None:
-            table = "".join(f"\n  {host}: {why}" for host, why in made.refusals.items()) or "\n  no host answered"
+    for machine in held.machines if held.site.placement.homeless == "fail" else ():
+        if held.is_homeless(machine.name):
+            made = held.decisions[machine.name]
+            rows = made.refusals if any(room.answers for room in held.fleet.rooms) else {"no host answered": ""}
+            table = "".join(f"\n  {host}: {why}" if why else f"\n  {host}" for host, why in rows.items())
             problems.append(Problem(machine.path, f"{made.reason}{table}"))
     if problems:
         raise DeclarationError(problems)

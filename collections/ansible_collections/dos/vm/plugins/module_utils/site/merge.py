@@ -22,7 +22,7 @@ DEEPEST = 64
 # Variables of ours that are no kind: what a site is called, and what the playbooks are told.
 SETTINGS = (
     "dos_site", "dos_hosts", "dos_allow", "dos_prune", "dos_adopt", "dos_uri", "dos_limit", "dos_confirm", "dos_plan_file",
-    "dos_plan_exit_code", "dos_export_dir", "dos_export_only", "dos_system", "dos_actor",
+    "dos_plan_exit_code", "dos_vm", "dos_explain_all", "dos_facts_file", "dos_export_dir", "dos_export_only", "dos_system", "dos_actor",
 )  # fmt: skip
 
 

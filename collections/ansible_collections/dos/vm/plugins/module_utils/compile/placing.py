@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is where and who should be: a request for every machine, a room for every host, and the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ..errors import DeclarationError
+from ..intent.power import Order, intended
+from ..placement.explain import Verdict, explain, remaining
+from ..placement.fleet import Fleet
+from ..placement.place import place
+from ..placement.policy import Policy, policy
+from ..placement.request import Decision, Request
+from ..site.site import Site
+from .machine import Machine, machines
+from .requests import Failed, Requests
+from .rooms import groups, rooms
+from .states import HostState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything about who is where, and who should be. `fleet` holds the machines as they were decided."""
+
+    site: Site
+    machines: list[Machine]
+    intent: Mapping[str, bool]
+    requests: Mapping[str, Request]
+    fleet: Fleet
+    decisions: Mapping[str, Decision]
+    waiting: frozenset[str]  # for hosts that do not answer
+
+    def starts(self, vm: str) -> bool:
+        """Whether it is to be on where it is decided to be: not when it has to go elsewhere first, and does not run yet."""
+        made, request = self.decisions[vm], self.requests[vm]
+        stuck = made.target is not None or (made.host is not None and bool(made.refusals))
+        return self.intent[vm] and (request.running or not stuck)
+
+    @contextmanager
+    def without(self, vm: str) -> Iterator[None]:
+        """The fleet as it would be without a machine, for as long as it takes to ask."""
+        request = self.requests[vm]
+        at, left = self.fleet.give_back(request), self.fleet.let_go(request)
+        try:
+            yield
+        finally:
+            if left is not None:
+                self.fleet.hold(request, left)
+            if at is not None:
+                self.fleet.take(request, at)
+
+    def is_homeless(self, vm: str) -> bool:
+        """Whether a machine has no host that it could run on, or runs where somebody declared that it must not.
+
+        One that runs where it may not for any other reason, and can go nowhere else, is at least running.
+        """
+        made, request = self.decisions[vm], self.requests[vm]
+        if vm in self.waiting or made.target is not None or (made.host is not None and not made.refusals):
+            return False
+        elsewhere = request.bound is not None and made.host not in request.bound
+        return made.host is None or elsewhere or (request.on and not request.running)
+
+
+def situation(
+    site: Site,
+    states: Mapping[str, HostState],
+    *,
+    now: float,
+    orders: Iterable[Order] = (),
+    how: Policy | None = None,
+    failed: Failed | None = None,
+) -> Situation:
+    """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given."""
+    found = machines(site)
+    intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
+    requests = Requests(site, states, intent, failed or {})
+    asked = {str(machine.name): requests.of(machine) for machine in found}
+    silent = frozenset(map(str, site.hosts)) - frozenset(states)
+    waiting = _waiting(site, found, asked, silent) if states else {}
+    fleet = Fleet(rooms(site, states, frozenset(asked)), how or policy(site.placement), groups(site))
+    placed = place((request for vm, request in asked.items() if vm not in waiting), fleet)
+    return Situation(
+        site=site,
+        machines=found,
+        intent=intent,
+        requests=asked,
+        fleet=fleet,
+        decisions={**waiting, **placed},
+        waiting=frozenset(waiting),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a machine is where it is: the decision, how many hosts each filter left (SCHED-14), and what was said of each host."""
+
+    decision: Decision
+    remaining: list[tuple[str, int]]
+    verdicts: list[Verdict]
+
+
+def explain_vm(held: Situation, vm: str) -> Explanation:
+    """What every host answers, the others being where they are. Raises `DeclarationError` for a machine that is not declared."""
+    if vm not in held.requests:
+        close = get_close_matches(vm, list(held.requests), n=1)
+        hint = f"did you mean {close[0]}?" if close else "write the name of a machine"
+        raise DeclarationError.at("dos_vm", f"machine {vm!r} is not declared, {hint}")
+    request = held.requests[vm]
+    with held.without(vm):
+        return Explanation(
+            decision=held.decisions[vm],
+            remaining=remaining(request, held.fleet),
+            verdicts=explain(request, held.fleet),
+        )
+
+
+def _waiting(
+    site: Site, found: Iterable[Machine], asked: Mapping[str, Request], silent: frozenset[str]
+) -> dict[str, Decision]:
+    """The machines that no host has and a silent one may have: silence is no proof that they do not run (law 8)."""
+    waiting: dict[str, Decision] = {}
+    for machine in found if silent else ():
+        allowed = machine.hosts(site)
+        possible = silent if allowed is None else silent & allowed
+        if asked[machine.name].current is None and asked[machine.name].data is None and possible:
+            reason = f"waits: it may be on {', '.join(sorted(possible))}, and there is no answer from there"
+            waiting[machine.name] = Decision(vm=machine.name, host=None, reason=reason)
+    return waiting

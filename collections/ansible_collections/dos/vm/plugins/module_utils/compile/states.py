@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the hosts told of themselves, and where machines and volumes are by it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..model.host import HostFacts
+from ..site.site import Site
+from .machine import Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """What a host told of itself.
+
+    `domains` maps the names it has to whether they are ours; `active` those that run to their virtual CPUs and bytes, `None`
+    when it was not told; `volumes` are `pool/name`; `pools` have the bytes that fit into each.
+    """
+
+    facts: HostFacts
+    domains: Mapping[str, bool] = field(default_factory=dict)
+    active: Mapping[str, tuple[int, int]] | None = None
+    volumes: frozenset[str] = frozenset()
+    pools: Mapping[str, int] = field(default_factory=dict)
+
+    def runs(self, vm: str) -> bool:
+        """Whether a domain runs; one that is defined is taken to, unless the host told what runs."""
+        return vm in self.domains if self.active is None else vm in self.active
+
+
+class Places:
+    """Where machines and volumes are now, by name: a site has too many of both to ask every host for each."""
+
+    def __init__(self, states: Mapping[str, HostState]) -> None:
+        self._domains: dict[str, str] = {}
+        self._volumes: defaultdict[str, set[str]] = defaultdict(set)
+        for host in sorted(states):
+            state = states[host]
+            for name, ours in state.domains.items():
+                # Of two hosts that have a machine defined, it is the one where it runs that matters (law 8).
+                if ours and (name not in self._domains or (state.runs(name) and not self._runs(states, name))):
+                    self._domains[name] = host
+            for name in state.volumes:
+                self._volumes[name].add(host)
+
+    def _runs(self, states: Mapping[str, HostState], name: str) -> bool:
+        return states[self._domains[name]].runs(name)
+
+    def defined(self, vm: str) -> str | None:
+        """The host that has a machine defined as ours."""
+        return self._domains.get(vm)
+
+    def data(self, site: Site, machine: Machine) -> frozenset[str] | None:
+        """The hosts that have the disks made for this machine alone; `None` when none is made yet, or hosts share them."""
+        if not self._volumes:
+            return None
+        held = [self._volumes[disk] for disk in machine.own_disks(site) if disk in self._volumes]
+        if not held:
+            return None
+        return frozenset(set.intersection(*held) or set.union(*held))

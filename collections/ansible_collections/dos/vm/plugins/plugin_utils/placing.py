@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is where and who should be, from Ansible's variables: the site, what the hosts told, and the operator's own filters."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation, situation
+from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError
+from ansible_collections.dos.vm.plugins.module_utils.placement.plugins import own_filters, own_weighers
+from ansible_collections.dos.vm.plugins.module_utils.placement.policy import Policy, policy
+from ansible_collections.dos.vm.plugins.module_utils.site.placement import Placement
+from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
+from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader, host_states
+
+FILE = "dos_facts_file"
+
+
+def read_situation(
+    templar: Any, variables: Mapping[str, Any], *, failed: Mapping[str, Iterable[str]] | None = None
+) -> Situation:
+    """The decisions for every machine of the site. Raises `DeclarationError`."""
+    site = SiteReader(templar, variables).load(check=False)
+    return situate(site, variables, failed=failed)
+
+
+def situate(
+    site: Site, variables: Mapping[str, Any], *, failed: Mapping[str, Iterable[str]] | None = None
+) -> Situation:
+    """As `read_situation`, for a site that was read, or changed, already."""
+    states = host_states(told(variables, site.hosts), site.hosts)
+    return situation(site, states, now=time.time(), how=declared_policy(site.placement, variables), failed=failed)
+
+
+def told(variables: Mapping[str, Any], hosts: Iterable[str]) -> Mapping[str, Any]:
+    """What the hosts told of themselves: in this run, or in the file that `dos_facts_file` names."""
+    if not variables.get(FILE):
+        return variables
+    file = Path(str(variables[FILE]))
+    try:
+        saved: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as broken:
+        raise DeclarationError.at(FILE, f"{file} cannot be read: {broken}") from broken
+    return {"hostvars": {host: {FACTS: saved.get(host) or {}} for host in hosts}}
+
+
+def declared_policy(placement: Placement, variables: Mapping[str, Any]) -> Policy:
+    """The site's policy, with the filters and weighers of its plugins."""
+    base = Path(str(variables.get("inventory_dir") or variables.get("playbook_dir") or "."))
+    files = [base / name for name in placement.plugins]
+    defined = [(str(file), _run(file)) for file in files]
+    return policy(
+        placement,
+        [row for file, held in defined for row in own_filters(held, file)],
+        [row for file, held in defined for row in own_weighers(held, file)],
+    )
+
+
+def _run(file: Path) -> dict[str, Any]:
+    try:
+        return runpy.run_path(str(file))
+    except Exception as broken:  # whatever an operator's file does is theirs to read, with its name
+        text = f"{file} cannot be read: {type(broken).__name__}: {broken}"
+        raise DeclarationError.at("dos_placement.plugins", text) from broken
