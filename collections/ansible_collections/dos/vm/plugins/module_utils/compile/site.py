@@ -15,6 +15,7 @@ from ..model.slice import Slice
 from ..model.types import Name
 from ..placement.policy import Policy
 from ..placement.request import Decision
+from ..site.filter import CALL
 from ..site.network import Network
 from ..site.pool import Pool
 from ..site.site import Site
@@ -148,7 +149,10 @@ def _plugged(here: Iterable[Machine]) -> defaultdict[Name, list[Machine]]:
 
 
 def _filters(domains: Iterable[Domain]) -> set[Name]:
-    return {card.filter for domain in domains for card in domain.interfaces if card.filter}
+    """The filters on the cards of these domains, those in fragments of XML as well."""
+    found = {card.filter for domain in domains for card in domain.interfaces if card.filter}
+    fragments = (fragment for domain in domains for fragment in domain.xml)
+    return found | {Name(match[2]) for fragment in fragments for match in CALL.finditer(fragment)}
 
 
 def _secrets(domains: Iterable[Domain]) -> list[Name]:
