@@ -30,6 +30,8 @@ class Fleet:
         self.leaving: dict[str, Room] = {}  # those that hold their share of a host until they have left it
         self._watched: set[str] = set()  # keys by which somebody's wishes weigh
         self._asked: dict[tuple[Where, frozenset[str] | None], list[Room]] = {}
+        self._indexes: dict[tuple[Where, frozenset[str] | None], frozenset[int]] = {}
+        self._turn = 0
         self._rankings: dict[Hashable, Ranking] = {}
         self._usual = self.policy.multipliers_of(Request(vm=""))
         self._per_instance = self.policy.hanging_on("instance")
@@ -112,6 +114,8 @@ class Fleet:
 
     def fits(self, request: Request, room: Room) -> bool:
         """Whether what hangs on the machine or the load says yes, of a room that `candidates` gave."""
+        if room.down:
+            return False
         for accept in self._per_machine:
             if not accept(request, room):
                 return False
@@ -127,13 +131,41 @@ class Fleet:
                     break
         return found
 
+    def first(self, request: Request) -> Room | None:
+        """Any host that will do: quicker than the best. Each search begins after the end of the last, so that it finds room."""
+        rooms = self.eligible(request)
+        self._turn += 1
+        for at in range(len(rooms)):
+            room = rooms[(self._turn + at) % len(rooms)]
+            if self.fits(request, room):
+                return room
+        return None
+
+    def close(self, room: Room) -> None:
+        """Put a host into maintenance: what filters said of it before is forgotten."""
+        room.maintenance = True
+        self._asked.clear()
+        self._indexes.clear()
+        self._rankings.clear()
+
+    def eligible(self, request: Request) -> list[Room]:
+        """The hosts whose instance filters say yes and that it is bound to, by name."""
+        return self._eligible(request, _among(request))
+
+    def eligible_indexes(self, request: Request) -> frozenset[int]:
+        """As `eligible`, to look hosts up in."""
+        key = (request.where, _among(request))
+        if key not in self._indexes:
+            self._indexes[key] = frozenset(room.index for room in self.eligible(request))
+        return self._indexes[key]
+
     def candidates(self, request: Request) -> Iterator[Room]:
         """The hosts whose instance filters say yes, the best first. Taking or giving back ends the iteration's truth."""
         return iter(self._ranking(request))
 
     def _ranking(self, request: Request) -> Ranking:
         multipliers = self.policy.multipliers_of(request) if request.needs.weighers else self._usual
-        among = request.bound if request.data is None else request.data & (request.bound or request.data)
+        among = _among(request)
         read = tuple(row.reads(request) for row, times in zip(self.policy.weighers, multipliers, strict=True) if times)
         key = (request.where, among, multipliers, read)
         ranking = self._rankings.get(key)
@@ -161,6 +193,13 @@ class Fleet:
                 and all(row.accept(request, room) for row in self._per_instance)
             ]
         return self._asked[key]
+
+
+def _among(request: Request) -> frozenset[str] | None:
+    """The hosts that the machine itself leaves, whatever its instance says."""
+    if request.data is None:
+        return request.bound
+    return request.data if request.bound is None else request.data & request.bound
 
 
 class Ranking:

@@ -41,7 +41,7 @@ def place(requests: Iterable[Request], fleet: Fleet) -> dict[str, Decision]:
             decisions[request.vm] = Decision(vm=request.vm, host=room.host, reason=STAYS)
         else:
             waiting.append(request)
-    ordered = [*sorted(leaving, key=_hardest_first), *sorted(waiting, key=_hardest_first)]
+    ordered = [*sorted(leaving, key=hardest_first), *sorted(waiting, key=hardest_first)]
     chosen = choose_all(ordered, fleet)
     for request in ordered:
         decisions[request.vm] = _decision(request, chosen.get(request.vm), fleet)
@@ -76,7 +76,7 @@ def _settled_first(requests: Iterable[Request], fleet: Fleet) -> list[Request]:
     return sorted(ordered, key=lambda request: (bool(request.needs.near), party(request)))
 
 
-def _hardest_first(request: Request) -> tuple[object, ...]:
+def hardest_first(request: Request) -> tuple[object, ...]:
     """Who is sought before who seeks; then those with the least choice; then the largest."""
     needs = request.needs
     seeks = sum(near.tag not in needs.tags for near in needs.near)

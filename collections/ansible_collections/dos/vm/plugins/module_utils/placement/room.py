@@ -68,8 +68,9 @@ class Room:
     devices: Mapping[str, int] = field(default_factory=dict)
     cells: tuple[Cell, ...] = ()
     load: float = 0.0
-    # What is taken, and what the fleet adds.
+    # What is taken, and what the fleet adds. A room that is `down` takes nothing for the time being, whatever filters say.
     index: int = 0
+    down: bool = False
     used_memory: int = 0
     used_vcpus: int = 0
     machines: int = 0

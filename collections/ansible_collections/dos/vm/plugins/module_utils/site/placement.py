@@ -85,13 +85,18 @@ class Rebalance:
     """When machines are proposed to move so that the load is spread evenly."""
 
     moves: int = option("At most so many moves in one proposal.", default=10, low=1)
+    tolerance: float = option(
+        "Two hosts whose fullness differs by no more than so many percent are balanced.", default=10.0
+    )
     least_gain: float = option(
-        "A move must lower the imbalance of the two hosts by so many percent of what a host has.", default=5.0
+        "By so many percent of a host the fuller one of two must become emptier by a move.", default=0.5
     )
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if not 0 < self.least_gain <= 100:
-            yield "least_gain", f"{self.least_gain} is out of range, write more than 0 and at most 100"
+        for name in ("tolerance", "least_gain"):
+            value = getattr(self, name)
+            if not 0 < value <= 100:
+                yield name, f"{value} is out of range, write more than 0 and at most 100"
 
 
 @declaration
