@@ -10,7 +10,8 @@ HOST ?= h1
 CMD ?= bash
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check perf format generate changelog clean setup-run setup-dev lab-up lab-down lab-shell lab-ctl
+.PHONY: help quickstart test check perf format generate changelog clean setup-run setup-dev lab-up lab-down lab-shell lab-ctl \
+	kernel-shell kernel-run kernel-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,15 @@ lab-shell: ## a shell on one of them: make lab-shell HOST=h1
 
 lab-ctl: ## a command where they can be reached: make lab-ctl CMD='ansible-playbook -i inventories/lab dos.vm.site'
 	@tests/lab/lab.py ctl $(CMD)
+
+kernel-run: setup-dev ## a command in a kernel that has what this one lacks: make kernel-run CMD='ipvsadm -L'; docs/kernel.md
+	@tests/kernel/kernel.py run sh -c "$$CMD"
+
+kernel-shell: setup-dev ## a shell in one, which stays up
+	@tests/kernel/kernel.py shell
+
+kernel-down: ## and nothing is left of it
+	@tests/kernel/kernel.py down
 
 test: setup-dev ## unit tests and the tests of the whole
 	@$(PYTHON) -m pytest $(TESTS)

@@ -156,7 +156,7 @@ class Lab:
         """Leaves nothing: also what a lab left that did not come up, or whose folder was deleted under it."""
         for number in self._numbers():
             self._host(number).crash()
-        for pid in self._controllers():
+        for pid in net.processes(self.control):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         net.delete(self.control)
@@ -173,14 +173,6 @@ class Lab:
         names += [path.name for path in (self.folder / "hosts").glob("h*")]
         names += [path.name.rpartition("-")[2] for path in net.NETNS.glob(f"dos-lab-{self.name}-h*")]
         return sorted({int(name[1:]) for name in names if re.fullmatch(r"h\d+", name)})
-
-    def _controllers(self) -> list[int]:
-        """Processes left in the control namespace, ssh's masters above all; not we ourselves, nor who called us."""
-        if not (net.NETNS / self.control).exists():
-            return []
-        wanted, own = (net.NETNS / self.control).stat().st_ino, _ancestors(os.getpid())
-        found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _network(path) == wanted]
-        return [pid for pid in found if pid not in own]
 
     @property
     def _lock(self) -> Path:
@@ -233,17 +225,3 @@ def names_up() -> list[str]:
         top = hierarchy.group("")
         found |= {path.name for path in top.iterdir() if path.is_dir()} if top.is_dir() else set()
     return sorted(found | {path.name for path in FOLDERS.glob("*") if path.is_dir()})
-
-
-def _network(process: Path) -> int | None:
-    with contextlib.suppress(OSError):
-        return (process / "ns" / "net").stat().st_ino
-    return None
-
-
-def _ancestors(pid: int) -> set[int]:
-    found = set()
-    while pid:
-        found.add(pid)
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,6 +88,29 @@ def delete_host(namespace: str, control: str, host: str) -> None:
 def delete(namespace: str) -> None:
     if (NETNS / namespace).exists():
         ip("netns", "del", namespace)
+
+
+def processes(namespace: str) -> list[int]:
+    """Processes in it, ssh's masters above all; not we ourselves, nor who called us."""
+    if not (NETNS / namespace).exists():
+        return []
+    wanted, own = (NETNS / namespace).stat().st_ino, _ancestors(os.getpid())
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _network(path) == wanted]
+    return [pid for pid in found if pid not in own]
+
+
+def _network(process: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return (process / "ns" / "net").stat().st_ino
+    return None
+
+
+def _ancestors(pid: int) -> set[int]:
+    found = set()
+    while pid:
+        found.add(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
 
 
 def forget_netns() -> None:

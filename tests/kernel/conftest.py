@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two kernels for the tests of this folder, up once; tests in `inside/` run in the first of them, and are reported from here.
+
+To a test in `inside/` this file is nothing: it is collected on the machine, sent with the others of its file to k1, and run
+there by a pytest of its own, with fixtures of its own (`inside/conftest.py`). Everything else runs on the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1] / "lab"))
+from uml import forward, ready
+from uml.lab import Kernels, names_up
+
+HERE = Path(__file__).parent
+INSIDE = HERE / "inside"
+HELD = pytest.StashKey["Held"]()
+
+
+class Held:
+    """The session's kernels: booted for the first test that wants them, gone when the session ends."""
+
+    def __init__(self) -> None:
+        self.kernels = Kernels(f"t{os.getpid()}")
+        self.is_up = False
+        self.inside: forward.Inside | None = None
+
+    def up(self) -> Kernels:
+        if not self.is_up:
+            _forget_the_dead()
+            self.is_up = True
+            self.kernels.up(2)
+        return self.kernels
+
+    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
+        if self.inside is None:
+            self.inside = forward.Inside(self.up(), item.config)
+        return self.inside.reports(item)
+
+
+def _forget_the_dead() -> None:
+    """What a killed test run left; its name says which process it belonged to."""
+    for name in names_up():
+        owner = re.fullmatch(r"[tu](\d+)", name)
+        if owner and not Path("/proc", owner[1]).exists():
+            Kernels(name).down()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[HELD] = Held()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if config.stash[HELD].is_up:
+        config.stash[HELD].kernels.down()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = [item for item in items if item.path.is_relative_to(HERE)]
+    reasons = ready.missing() if here and not forward.is_inside() else ()
+    for item in here:
+        item.add_marker("kernel")
+        if reasons:
+            item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
+
+
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    if forward.is_inside() or not item.path.is_relative_to(INSIDE) or item.get_closest_marker("skip"):
+        return None
+    hook = item.ihook
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in item.config.stash[HELD].reports(item):
+        hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Inside, a report goes home; on the machine, a failure comes with the kernels' last words."""
+    outcome = yield
+    report = outcome.get_result()
+    if forward.is_inside():
+        forward.send(item.config, report)
+    elif report.failed and "kernels" in getattr(item, "fixturenames", ()):
+        text: list[str] = []
+        with contextlib.suppress(Exception):
+            item.funcargs["kernels"].collect(text.append)
+        report.sections.append(("kernels", "\n".join(text)))
+
+
+@pytest.fixture(scope="session")
+def kernels(request: pytest.FixtureRequest) -> Kernels:
+    """k1 and k2 on one bridge, their two blank disks, a folder that they share with the machine."""
+    held: Kernels = request.config.stash[HELD].up()
+    return held
+
+
+@pytest.fixture
+def other_kernels() -> Iterator[Kernels]:
+    """Another group, of one, beside the first."""
+    made = Kernels(f"u{os.getpid()}")
+    try:
+        made.up(1)
+        yield made
+    finally:
+        made.down()

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tests that run in a kernel may ask for: daemons that are up, and disks that are blank."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+TREE = Path(__file__).resolve().parents[3]
+PATIENCE = 60.0  # seconds, for what takes a few
+
+
+def sh(script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """A shell script of which no line may fail. A daemon that it starts must not keep its output."""
+    done = subprocess.run(
+        ["sh", "-euc", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert not check or done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def wait_for(what: str, happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(name="sh", scope="session")
+def _sh() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return sh
+
+
+@pytest.fixture(name="wait_for", scope="session")
+def _wait_for() -> Callable[[str, Callable[[], bool]], None]:
+    return wait_for
+
+
+@pytest.fixture
+def disk() -> Iterator[str]:
+    """A blank disk of 1 GiB that can be partitioned, and is blank again for the next test."""
+    yield "/dev/ubda"
+    sh(
+        "wipefs --all --force /dev/ubda; dd if=/dev/zero of=/dev/ubda bs=1M count=4 conv=fsync; blockdev --rereadpt /dev/ubda"
+    )
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[str]:
+    """A blank loop device of 256 MiB in memory."""
+    sh(f"truncate -s 256M {tmp_path}/loop")
+    device = sh(f"losetup --find --show {tmp_path}/loop").stdout.strip()
+    yield device
+    sh(f"losetup --detach {device}")
+
+
+#: libvirt as a kernel needs it: there is no cgroup controller for a guest, no AppArmor, no namespace for its /dev.
+QEMU_CONF = """user = "root"
+group = "root"
+security_driver = "none"
+remember_owner = 0
+cgroup_controllers = []
+namespaces = []
+"""
+
+
+@pytest.fixture(scope="session")
+def libvirtd() -> None:
+    """The kernel's own libvirtd at qemu:///system; it stays until the kernel ends."""
+    Path("/etc/libvirt/qemu.conf").write_text(QEMU_CONF)
+    subprocess.run([sys.executable, str(TREE / "tools" / "libvirt_up.py")], check=True, stdin=subprocess.DEVNULL)
+
+
+class Export(NamedTuple):
+    """A folder that is served: `path` to clients of version 4, `folder` to those of version 3 and on the server."""
+
+    path: str
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def nfsd() -> Iterator[Export]:
+    """An NFS server on 127.0.0.1, for versions 4.2 and 3."""
+    # Neither memory nor hostfs has file handles that NFS could give out; an ext4 has. It is version 4's root as well, since
+    # on the way to it from the real one there is only overlayfs.
+    sh("""
+        mkdir -p /srv/nfs /var/lib/nfs/rpc_pipefs /var/lib/nfs/v4recovery
+        modprobe -a nfsd nfs nfsv4
+        mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
+        truncate -s 128M /tmp/nfs.img && mkfs.ext4 -q -F /tmp/nfs.img && mount -o loop /tmp/nfs.img /srv/nfs
+        mkdir /srv/nfs/pool
+        echo '/srv/nfs 127.0.0.1(rw,sync,no_root_squash,no_subtree_check,fsid=0)' > /etc/exports
+        pidof rpcbind || rpcbind </dev/null >/dev/null 2>&1
+        exportfs -ra
+        rpc.nfsd --lease-time 10 --grace-time 10 2
+        echo Y > /proc/fs/nfsd/v4_end_grace
+        rpc.mountd </dev/null >/dev/null 2>&1
+    """)
+    yield Export(path="/pool", folder=Path("/srv/nfs/pool"))
+    sh("rpc.nfsd 0; exportfs -ua; kill $(pidof rpc.mountd); umount /srv/nfs; rm /tmp/nfs.img")
+
+
+IQN = "iqn.2026-01.test.lab:disks"
+
+
+@pytest.fixture(scope="session")
+def iscsi_target() -> Iterator[str]:
+    """A target of 127.0.0.1 with one LUN of 64 MiB, for the user `lab` with the password `secret-of-lab1`."""
+    sh("""
+        echo InitiatorName=iqn.2026-01.test.lab:host > /etc/iscsi/initiatorname.iscsi
+        modprobe -a iscsi_tcp sd_mod
+        tgtd </dev/null >/dev/null 2>&1
+        pidof iscsid || iscsid
+    """)
+    wait_for("tgtd answers", lambda: sh("tgtadm --mode system --op show", check=False).returncode == 0)
+    sh(f"""
+        truncate -s 64M /tmp/lun1
+        tgtadm --lld iscsi --mode target --op new --tid 1 -T {IQN}
+        tgtadm --lld iscsi --mode logicalunit --op new --tid 1 --lun 1 -b /tmp/lun1
+        tgtadm --lld iscsi --mode target --op bind --tid 1 -I ALL
+        tgtadm --lld iscsi --mode account --op new --user lab --password secret-of-lab1
+        tgtadm --lld iscsi --mode account --op bind --tid 1 --user lab
+    """)
+    yield IQN
+    sh("""
+        iscsiadm -m session && iscsiadm -m node --logoutall=all || true
+        tgtadm --lld iscsi --mode target --op delete --tid 1 --force
+        tgtadm --mode system --op delete; rm /tmp/lun1
+    """)
