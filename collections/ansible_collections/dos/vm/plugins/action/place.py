@@ -32,9 +32,12 @@ class ActionModule(ActionBase):
         for made in compiled.decisions.values():
             if made.host is None or made.refusals:
                 display.display(f"{made.vm} {made.reason}", color="red")
+        for vm, on in compiled.ordered.items():
+            display.display(f"{vm} is {'on' if on else 'off'} by order, and declared otherwise", color="yellow")
         return {
             **result,
             "changed": False,
+            "ordered": {vm: "on" if on else "off" for vm, on in compiled.ordered.items()},
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
             "decisions": {
                 vm: {"host": made.host, "target": made.target, "reason": made.reason}

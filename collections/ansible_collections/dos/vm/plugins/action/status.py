@@ -56,7 +56,8 @@ def _rows(host: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if domain["ours"]:
             found = [ip for mac in domain.get("macs", ()) for ip in addresses.get(mac, ())]
             size = str(ByteSize(domain["memory"] or 0))
-            yield {**domain, "host": host, "size": size, "addresses": found if domain["active"] else []}
+            state = domain["state"] + (" (by order)" if (domain.get("orders") or {}).get("power") else "")
+            yield {**domain, "state": state, "host": host, "size": size, "addresses": found if domain["active"] else []}
 
 
 def _running_first(row: Mapping[str, Any]) -> tuple[bool, str]:

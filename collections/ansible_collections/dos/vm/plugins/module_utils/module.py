@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -36,6 +36,7 @@ from .plan.kinds import KINDS, Kind
 from .plan.plain import difference, plain, says_nothing
 from .plan.plan import Observed, Plan
 from .xml.common import mark_of
+from .xml.orders import read as read_orders
 
 Act = Callable[..., Outcome]
 Result = dict[str, Any]
@@ -85,7 +86,7 @@ def run(model: type[Any]) -> None:
         partial(_check, kind),
         required_if=[("state", "present", required)],
     )
-    _report(module, lambda: _run(kind, module))
+    report(module, lambda: _run(kind, module))
 
 
 def object_spec(model: type[Any]) -> dict[str, Spec]:
@@ -179,7 +180,7 @@ def run_host() -> None:
     """
     module = Module(host_spec(), lambda params: _slice(params.get("slice") or {}))
     looks = module.params["slice"] is None
-    _report(module, lambda: {"changed": False, **_look_at_host(module)} if looks else _run_host(module))
+    report(module, lambda: {"changed": False, **_look_at_host(module)} if looks else _run_host(module))
 
 
 def host_spec() -> dict[str, Spec]:
@@ -216,7 +217,7 @@ def run_info(model: type[Any]) -> None:
     """A module that lists the objects of one kind."""
     kind = _kind(model)
     module = Module(info_spec(), lambda params: None)
-    _report(module, lambda: {"changed": False, kind.held: _look(kind, module)})
+    report(module, lambda: {"changed": False, kind.held: _look(kind, module)})
 
 
 def info_spec() -> dict[str, Spec]:
@@ -243,7 +244,7 @@ def _asked_for(observed: Observed, query: Mapping[str, Any]) -> bool:
 def run_host_info() -> None:
     """The module that tells what a host has and can do."""
     module = Module(argument_spec(Connection), lambda params: None)
-    _report(module, lambda: {"changed": False, **_look_at_host(module)})
+    report(module, lambda: {"changed": False, **_look_at_host(module)})
 
 
 def _look_at_host(module: Module) -> Result:
@@ -275,14 +276,24 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
         {
             **brief(domain),
             "state": domain.info.get("state", "running" if domain.active else "shut off"),
+            "orders": _orders(domain),
             "vcpus": _number(domain, "vcpu"),
-            "memory": (_number(domain, "memory") or 0) * 1024,  # libvirt always answers in KiB
+            # What it was given, not what it may grow to; libvirt always answers in KiB.
+            "memory": (_number(domain, "currentMemory") or _number(domain, "memory") or 0) * 1024,
             "project": (mark_of(domain.xml) or {}).get("project"),
             "macs": [mac.get("address", "").lower() for mac in domain.xml.iterfind("devices/interface/mac")],
             "console": _console(domain),
         }
         for domain in _of(found, "domain")
     ]
+
+
+def _orders(domain: Observed) -> Result | None:
+    """What was ordered of a machine besides its declaration."""
+    orders = read_orders(domain.xml)
+    return (
+        None if orders.empty else {name: value for name, value in asdict(orders).items() if value not in (None, "", ())}
+    )
 
 
 def _console(domain: Observed) -> str | None:
@@ -345,7 +356,7 @@ def _result(module: Module, outcome: Outcome, plans: tuple[Plan, ...]) -> Result
     return result
 
 
-def _report(module: Module, work: Callable[[], Result]) -> NoReturn:
+def report(module: Module, work: Callable[[], Result]) -> NoReturn:
     """Do the work and end the process; the one place where an error of ours becomes a failed task."""
     try:
         require("libvirt", "lxml")

@@ -35,6 +35,10 @@ slices:
   description: What each host should hold, as M(dos.vm.host) takes it, by host.
   returned: success
   type: dict
+ordered:
+  description: The machines whose power is by order other than declared, each with V(on) or V(off).
+  returned: success
+  type: dict
 decisions:
   description: The host of each machine and why, by machine.
   returned: success

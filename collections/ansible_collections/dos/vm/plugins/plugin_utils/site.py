@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError
+from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load
@@ -74,8 +76,24 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                 },
                 volumes=frozenset(held["name"] for held in told["volumes"]),
                 pools={held["name"]: int(held["capacity"]) for held in told["pools"] if held.get("capacity")},
+                orders=tuple(_orders(told)),
             )
     return found
+
+
+def _orders(told: Mapping[str, Any]) -> Iterator[Order]:
+    """The orders about power that the machines of a host carry."""
+    for held in told["domains"]:
+        said = held.get("orders") or {}
+        if held["ours"] and said.get("power"):
+            against = said.get("against")
+            yield Order(
+                at=said.get("at", 0.0),
+                vm=held["name"],
+                on=said["power"] == "on",
+                until=said.get("until", math.inf),
+                against=None if against is None else against == "on",
+            )
 
 
 def refused(error: DosVmError) -> dict[str, Any]:

@@ -18,7 +18,7 @@ LOGS = "/var/log/libvirt/qemu"
 SAME = (
     "description", "virt_type", "arch", "machine", "vcpus", "vcpus_max", "memory", "memory_max", "cpu", "firmware", "boot", "boot_menu",
     "boot_menu_timeout", "bios_serial", "reboot_timeout", "kernel", "initrd", "cmdline", "clock", "graphics", "video",
-    "tablet", "rng", "balloon", "balloon_period", "agent", "autostart", "stop_timeout", "xml",
+    "tablet", "rng", "balloon", "balloon_period", "agent", "stop_timeout", "xml",
 )  # fmt: skip
 
 
@@ -32,6 +32,8 @@ def compile_domain(site: Site, machine: Machine) -> Domain:
         interfaces=tuple(_card(site, machine, place) for place in range(len(instance.interfaces))),
         serial=_serial(instance, machine.name),
         active=machine.on,
+        # What is off by order must not come back with its host (VM-15).
+        autostart=instance.autostart and (machine.on or not machine.declared_on),
         mark=Mark(site=site.name, project=instance.project, origin=machine.path, stop_timeout=instance.stop_timeout),
         **{name: getattr(instance, name) for name in SAME},
     )

@@ -76,7 +76,10 @@ def situation(
 ) -> Situation:
     """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given."""
     found = machines(site)
+    orders = (*orders, *(order for state in states.values() for order in state.orders))
     intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
+    # No order brings up what may not run at all (VM-17).
+    intent |= {machine.name: False for machine in found if not machine.active}
     requests = Requests(site, states, intent, failed or {})
     asked = {str(machine.name): requests.of(machine) for machine in found}
     silent = frozenset(map(str, site.hosts)) - frozenset(states)

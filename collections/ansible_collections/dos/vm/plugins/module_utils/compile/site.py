@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..errors import DeclarationError, Problem
@@ -35,10 +35,11 @@ from .storage import compile_pool, compile_volumes, homes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """The slices by host, and how each machine came to its host."""
+    """The slices by host, and how each machine came to its host. `ordered` are the machines that are on, or off, by order."""
 
     slices: Mapping[str, Slice]
     decisions: Mapping[str, Decision]
+    ordered: Mapping[str, bool] = field(default_factory=dict)
 
 
 def compile_site(
@@ -83,6 +84,11 @@ def compile_situation(held: Situation) -> Compiled:
     return Compiled(
         slices={host: replace(slice_, elsewhere=others.get(host, ())) for host, slice_ in slices.items()},
         decisions=decisions,
+        ordered={
+            str(machine.name): held.intent[machine.name]
+            for machine in found
+            if held.intent[machine.name] != machine.declared_on
+        },
     )
 
 

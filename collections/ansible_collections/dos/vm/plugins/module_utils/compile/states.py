@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..intent.power import Order
 from ..model.host import HostFacts
 from ..site.site import Site
 from .machine import Machine
@@ -17,7 +18,8 @@ class HostState:
     """What a host told of itself.
 
     `domains` maps the names it has to whether they are ours; `active` those that run to their virtual CPUs and bytes, `None`
-    when it was not told; `volumes` are `pool/name`; `pools` have the bytes that fit into each.
+    when it was not told; `volumes` are `pool/name`; `pools` have the bytes that fit into each. `orders` are those
+    that its machines carry.
     """
 
     facts: HostFacts
@@ -25,6 +27,7 @@ class HostState:
     active: Mapping[str, tuple[int, int]] | None = None
     volumes: frozenset[str] = frozenset()
     pools: Mapping[str, int] = field(default_factory=dict)
+    orders: tuple[Order, ...] = ()
 
     def runs(self, vm: str) -> bool:
         """Whether a domain runs; one that is defined is taken to, unless the host told what runs."""

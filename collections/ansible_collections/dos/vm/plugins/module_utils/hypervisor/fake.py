@@ -43,9 +43,9 @@ from ..plan.action import (
 )
 from ..plan.plan import Observed
 from ..xml.common import mark_of
+from ..xml.identity import device_identity
 from . import fake_definitions as definitions
 from .libvirt import VERBS, value_of, with_secrets
-from .live import device_identity
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -412,9 +412,11 @@ class FakeHypervisor:
     def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:
         path = self._volume_path(action)
         users = dict(self._users(path))
-        if action.domain and users.get(Address("domain", action.domain)) != action.target:
-            _refuse(action, f"invalid path: {action.target}", 8)
-        if not action.domain and users:
+        opener = self.objects.get(Address("domain", action.domain))
+        if opener is not None and opener.active:
+            if users.get(Address("domain", action.domain)) != action.target:
+                _refuse(action, f"invalid path: {action.target}", 8)
+        elif users:
             _refuse(action, f'Failed to get "write" lock on {path}', INTERNAL)
         size = self.files[path].find("capacity")
         if size is None or int(size.text or 0) > action.capacity:

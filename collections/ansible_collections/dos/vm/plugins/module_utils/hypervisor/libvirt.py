@@ -66,6 +66,7 @@ STATES = {
     6: "crashed",
     7: "pmsuspended",
 }
+SAVED = "saved"  # our word for one that is off and whose memory is on disk
 VERBS: dict[type[Action], str] = {
     Define: "define",
     Undefine: "undefine",
@@ -234,7 +235,7 @@ class LibvirtHypervisor:
         running = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE))
         autostart = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART))
         persistent = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT))
-
+        saved = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE))
         bridges = self._bridges
 
         def look(domain: Any) -> Iterator[Observed]:
@@ -252,7 +253,10 @@ class LibvirtHypervisor:
                 autostart=name in autostart,
                 persistent=name in persistent,
                 ours=_marked(xml, site),
-                info={"state": STATES.get(state, "no state"), **in_the_air(now, bridges)},
+                info={
+                    "state": SAVED if name in saved and not active else STATES.get(state, "no state"),
+                    **in_the_air(now, bridges),
+                },
             )
 
         return _each(look, listed())
@@ -353,11 +357,13 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:
-        if not action.domain:
-            self._find(action.address).resize(action.capacity)
-            return
-        domain = self._find(Address("domain", action.domain))
-        domain.blockResize(action.target, action.capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        # Whoever had it open when the run was planned may be off by now: an earlier action of the run stopped it.
+        with allowing("VIR_ERR_NO_DOMAIN", "VIR_ERR_OPERATION_INVALID"):
+            if action.domain:
+                domain = self._find(Address("domain", action.domain))
+                domain.blockResize(action.target, action.capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+                return
+        self._find(action.address).resize(action.capacity)
 
     @_perform.register
     def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:

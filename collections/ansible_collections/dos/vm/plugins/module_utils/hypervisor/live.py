@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .._thirdparty import libvirt
 from ..errors import Unanswered
 from ..xml.build import parse
+from ..xml.identity import device_identity
 from .connection import allowing
 
 if TYPE_CHECKING:
@@ -69,13 +70,3 @@ def _has_device(live: Element, device: Element) -> bool:
     """Whether a guest has `device`, by target, MAC or alias; one without them is gone when libvirt says so."""
     wanted, tag = device_identity(device), str(device.tag)
     return bool(wanted) and any(device_identity(held) == wanted for held in live.iterfind(f"devices/{tag}"))
-
-
-def device_identity(device: Element) -> tuple[str, ...]:
-    """What tells devices of a tag apart, in any spelling: target of a disk, MAC of an interface, else the alias."""
-    for path, attribute in (("target", "dev"), ("mac", "address"), ("alias", "name")):
-        found = device.find(path)
-        # A tap is called by target too, and changes at each start.
-        if found is not None and found.get(attribute) and (path, device.tag) != ("target", "interface"):
-            return path, str(found.get(attribute)).lower()
-    return ()

@@ -18,6 +18,7 @@ from ..model.host import HostFacts
 from ..xml.build import compact
 from ..xml.compare import Change
 from ..xml.domain import SHAPE, render
+from ..xml.orders import as_ordered
 from .action import Action, AttachDevice, DetachDevice, Replug, SetMemory, SetVcpus, Start, Stop, UpdateDevice
 from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
 from .disruption import Disruption
@@ -70,6 +71,8 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     if observed is not None and not observed.ours and not context.permission.adopt:
         domain = replace(domain, mark=None)
     declared = render(domain)
+    if observed is not None:
+        declared = as_ordered(declared, observed.xml)
     difference = differ(declared, definition_of(observed), SHAPE)
     if observed is None:
         found = Observed(address=address, xml=difference.desired)
@@ -157,8 +160,10 @@ def _sorted(address: Address, running: Difference) -> tuple[list[Action], tuple[
         tag = row.split("/")[2] if row else ""
         key = held.key(tag)
         if held.xpath == VCPUS:
-            if (count := _vcpus(running.desired)) <= _number(running.observed, "vcpu"):
-                plugged.append(SetVcpus(address=address, count=count))
+            count, now = _vcpus(running.desired), _vcpus(running.observed)
+            if count <= _number(running.observed, "vcpu"):
+                # libvirt leaves it out where it is the maximum, so a new maximum alone shows here too.
+                plugged += [SetVcpus(address=address, count=count)] if count != now else []
             else:
                 waiting.append(replace(planned, disruption=Disruption.RESTART))
         elif (done := _plugged(address, running, held, room)) is not None:
@@ -175,9 +180,9 @@ def _sorted(address: Address, running: Difference) -> tuple[list[Action], tuple[
     return [*updates, *sorted(plugged, key=lambda action: SEQUENCE.index(type(action)))], tuple(waiting)
 
 
-def _vcpus(domain: Element) -> int:
+def _vcpus(domain: Element | None) -> int:
     """How many vCPUs a machine has now. libvirt says it where it may have more."""
-    vcpu = domain.find("vcpu")
+    vcpu = None if domain is None else domain.find("vcpu")
     return 1 if vcpu is None else int(vcpu.get("current") or vcpu.text or 1)
 
 

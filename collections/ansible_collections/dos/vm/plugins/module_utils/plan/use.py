@@ -17,7 +17,7 @@ from .plan import Context, Observed, Plan
 from .volume import users as openers
 
 # The devices by which a running machine holds an object of that kind.
-DEVICES = {"nwfilter": "domain/devices/interface", "volume": "domain/devices/disk"}
+DEVICES = {"nwfilter": "interface", "volume": "disk"}
 
 
 def arranged(gone: list[Plan], plans: list[Plan], declared: Mapping[Address, Declared], context: Context) -> list[Plan]:
@@ -78,7 +78,19 @@ def _holds(
         return not any(isinstance(action, DeleteVolume) for action in actions)
     if user.kind == "nwfilter" or any(isinstance(action, Stop) for action in actions):
         return False
-    return any(waiting.change.xpath.startswith(DEVICES[plan.address.kind]) for waiting in pending)
+    tag, places = DEVICES[plan.address.kind], set(_places(user, plan.address, context))
+    return any(waiting.change.key(tag) in places for waiting in pending)
+
+
+def _places(user: Address, address: Address, context: Context) -> Iterator[tuple[str, ...]]:
+    """The devices by which a running machine holds an object, as changes name them."""
+    if address.kind == "volume":
+        yield from ((target,) for opener, target in openers(context.observed[address], context) if opener == user)
+        return
+    live = context.observed[user].live
+    for card in [] if live is None else live.iterfind(f"devices/interface/filterref[@filter='{address.name}']/.."):
+        mac = card.find("mac")
+        yield ("" if mac is None else mac.get("address", "").lower(),)
 
 
 def users(address: Address, context: Context) -> Iterator[Address]:

@@ -13,7 +13,6 @@ import pytest
 from dosvm.errors import DeclarationError, HypervisorError, InternalError
 from dosvm.hypervisor.capabilities import kvm_works
 from dosvm.hypervisor.libvirt import LibvirtHypervisor, with_secrets
-from dosvm.hypervisor.live import device_identity
 from dosvm.model.address import Address
 from dosvm.plan.action import (
     Action,
@@ -28,6 +27,7 @@ from dosvm.plan.action import (
     UpdateNetwork,
 )
 from dosvm.xml.build import parse
+from dosvm.xml.identity import device_identity
 
 pytest.importorskip("libvirt", reason="the binding is not installed")
 

@@ -18,6 +18,7 @@ orders = st.lists(
         vm=st.sampled_from([*MACHINES, "gone"]),
         on=st.booleans(),
         until=st.just(math.inf) | st.integers(0, 60),
+        against=st.none() | st.booleans(),
     ),
     max_size=12,
 )
@@ -31,6 +32,13 @@ def test_without_orders_it_is_the_declaration() -> None:
 def test_an_order_in_force_outranks_the_declaration_and_then_ends() -> None:
     off = Order(at=10, vm="a", on=False, until=20)
     assert [intended({"a": True}, [off], now=now)["a"] for now in (9, 10, 19, 20)] == [True, False, False, True]
+
+
+def test_whoever_declares_something_else_since_has_the_last_word() -> None:
+    off = Order(at=1, vm="a", on=False, against=True)
+    assert intended({"a": True}, [off], now=3) == {"a": False}
+    on = Order(at=1, vm="a", on=True, against=False)
+    assert intended({"a": True}, [on, Order(at=0, vm="a", on=False, against=True)], now=3) == {"a": False}
 
 
 def test_the_newest_order_wins() -> None:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`dos.vm.orders`: which machines an order is for, where they are, and what is declared of them. Nothing is contacted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.dos.vm.plugins.module_utils.compile.machine import Machine, machines
+from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem
+from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader, refused
+
+SELECTORS = ("vms", "instances", "projects")
+BEGINNING = ("start", "restore", "resume")  # what brings a machine up
+
+
+class ActionModule(ActionBase):
+    """Returns `hosts`: by host the `names` of the machines that were selected, and what is `declared` of each."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"order", *SELECTORS})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result, variables = super().run(tmp, task_vars), task_vars or {}
+        arguments = self._task.args
+        try:
+            site = SiteReader(self._templar, variables).load(check=False)
+            chosen = _chosen(machines(site), {name: _words(arguments.get(name)) for name in SELECTORS})
+            where = _where(variables)
+            _refuse(chosen, str(arguments["order"]), where)
+        except DosVmError as error:
+            return {**result, **refused(error)}
+        hosts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"names": [], "declared": {}})
+        for machine in chosen:
+            held = hosts[where[machine.name]]
+            held["names"].append(str(machine.name))
+            held["declared"][str(machine.name)] = "on" if machine.declared_on else "off"
+        return {**result, "changed": False, "hosts": dict(hosts)}
+
+
+def _words(written: Any) -> list[str]:
+    """`a,b` as well as a list."""
+    listed = written.replace(",", " ").split() if isinstance(written, str) else written or ()
+    return [str(word) for word in listed]
+
+
+def _chosen(found: Iterable[Machine], named: Mapping[str, list[str]]) -> list[Machine]:
+    """The machines of any of the names. Raises with every name that selects nothing."""
+    listed = list(found)
+    if not any(named.values()):
+        raise DeclarationError.at(
+            "", "no machine is named, write -e dos_vms=NAME, dos_instances_of=NAME or dos_projects_of=NAME"
+        )
+    traits = {
+        "vms": lambda machine: str(machine.name),
+        "instances": lambda machine: str(machine.instance_name),
+        "projects": lambda machine: str(machine.instance.project),
+    }
+    problems = [
+        Problem("", f"{name} is none of the site's {kind}")
+        for kind, names in named.items()
+        for name in names
+        if not any(traits[kind](machine) == name for machine in listed)
+    ]
+    if problems:
+        raise DeclarationError(problems)
+    return [machine for machine in listed if any(traits[kind](machine) in names for kind, names in named.items())]
+
+
+def _where(variables: Mapping[str, Any]) -> dict[str, str]:
+    """The host that has each machine of ours defined."""
+    found: dict[str, str] = {}
+    for host in variables["ansible_play_hosts_all"]:
+        told = variables["hostvars"].get(host, {}).get(FACTS) or {}
+        found |= {held["name"]: host for held in told.get("domains", ()) if held["ours"]}
+    return found
+
+
+def _refuse(chosen: Iterable[Machine], order: str, where: Mapping[str, str]) -> None:
+    """VM-17: what belongs to a disabled instance or an inactive project is not brought up."""
+    problems = []
+    for machine in chosen:
+        if machine.name not in where:
+            problems.append(Problem(machine.path, "is on no host that answered; dos.vm.site makes it"))
+        elif order in BEGINNING and not machine.active:
+            what = "its instance is disabled" if not machine.instance.enabled else "its project is not active"
+            problems.append(Problem(machine.path, f"cannot be brought up: {what} (VM-17)"))
+    if problems:
+        raise DeclarationError(problems)

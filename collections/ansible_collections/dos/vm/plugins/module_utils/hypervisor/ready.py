@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be there before a machine is started or its memory brought back, looked at first: the reason is then ours to tell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._thirdparty import libvirt
+from ..errors import HypervisorError
+from ..model.host import HostFacts
+from ..model.types import ByteSize
+from ..xml.build import parse
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+RESERVE = ByteSize("512 MiB")  # of the host itself (AMB-28)
+OVERLAY = ByteSize("1 GiB")  # what an overlay gets to write before the disk may be full, unless its image is smaller
+
+
+def refuse_start(connection: Any, xml: Element, facts: HostFacts) -> None:
+    """Raises `HypervisorError` with every reason why a machine cannot start on this host now (VM-18, DMN-04)."""
+    name = xml.findtext("name")
+    reasons = [*_memory(connection, xml, facts), *_missing(connection, xml), *_overlays(xml)]
+    if reasons:
+        raise HypervisorError(f"start domain {name}", "; ".join(reasons))
+
+
+def refuse_restore(domain: Any, facts: HostFacts) -> None:
+    """Raises `HypervisorError` with every reason why saved memory cannot be brought back (VM-24).
+
+    Files must be there at the paths that were recorded: where the host that looks is this machine, they are looked at.
+    """
+    xml = parse(domain.managedSaveGetXMLDesc(0))
+    reasons = [*_missing(domain.connect(), xml)]
+    kind = xml.find("os/type")
+    board = "" if kind is None else kind.get("machine", "")
+    known = set(facts.machines or {}) | set((facts.machines or {}).values())
+    if known and board and board not in known and not _offered(domain.connect(), xml, board):
+        reasons.append(f"its board {board} is none that the QEMU of this host has")
+    if reasons:
+        raise HypervisorError(f"restore domain {domain.name()}", "; ".join(reasons))
+
+
+def _offered(connection: Any, xml: Element, board: str) -> bool:
+    emulator, kind = xml.findtext("devices/emulator"), xml.find("os/type")
+    arch = None if kind is None else kind.get("arch")
+    try:
+        connection.getDomainCapabilities(emulator, arch, board, xml.get("type"), 0)
+    except libvirt.libvirtError:
+        return False
+    return True
+
+
+def _memory(connection: Any, xml: Element, facts: HostFacts) -> Iterator[str]:
+    wanted = int(xml.findtext("currentMemory") or xml.findtext("memory") or 0) * 1024
+    active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    taken = sum(held.info()[1] for held in active) * 1024
+    room = int(facts.memory) - RESERVE - taken
+    if wanted > room:
+        yield (
+            f"it needs {ByteSize(wanted)} and {ByteSize(max(room, 0) // 2**20 * 2**20)} are free of the host's "
+            f"{ByteSize(int(facts.memory) // 2**20 * 2**20)}, {RESERVE} of which are the host's own (VM-18)"
+        )
+
+
+def _missing(connection: Any, xml: Element) -> Iterator[str]:
+    if not _is_here(connection):
+        return
+    for source in xml.iterfind("devices/disk/source[@file]"):
+        path, optional = source.get("file", ""), source.get("startupPolicy") in ("optional", "requisite")
+        if not optional and not os.path.exists(path):
+            yield f"{path} is not there"
+
+
+def _is_here(connection: Any) -> bool:
+    """Whether libvirt's files are ours to look at: a connection without a host in it."""
+    return ":///" in connection.getURI()
+
+
+def _overlays(xml: Element) -> Iterator[str]:
+    """The overlay of a disk that forgets is made beside its image (DMN-04)."""
+    for disk in xml.iterfind("devices/disk"):
+        source = disk.find("source[@file]")
+        if disk.find("transient") is None or source is None or not os.path.exists(source.get("file", "")):
+            continue
+        folder = Path(source.get("file", "")).parent
+        found = os.statvfs(folder)
+        free, size = found.f_bavail * found.f_frsize, os.stat(source.get("file", "")).st_size
+        if free < min(OVERLAY, max(size, 2**20)):
+            yield f"{folder} has {ByteSize(free // 2**20 * 2**20)} free, too little for a temporary overlay (DMN-04)"

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbook dos.vm.power: what an operator orders is done, and the next run of the site leaves it so and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_playbooks import Operator
+
+pytestmark = pytest.mark.libvirt
+
+
+@pytest.fixture
+def operator(hypervisor: object, tmp_path: Path) -> Iterator[Operator]:
+    """A site of two machines without system, so that they start at once and hear nothing."""
+    held = Operator(tmp_path)
+    held.site = {
+        "dos_site": "pw",
+        "dos_projects": {"pw": {}},
+        "dos_instances": {
+            "pw-web": {
+                "project": "pw",
+                "memory": "16 MiB",
+                "stop_timeout": 0,
+                "vms": {"pw-1": {}, "pw-2": {"power": "off"}},
+            }
+        },
+    }
+    yield held
+    held.play("destroy", "-e", "dos_confirm=pw")
+
+
+def test_an_order_outlives_the_next_run_and_is_taken_back(operator: Operator) -> None:
+    operator.play("site")
+    assert operator.state("pw-1") == "running"
+    told = operator.play("power", "-e", "dos_order=stop", "-e", "dos_vms=pw-1")
+    assert "pw-1 has been stopped: by force" in told
+    assert operator.state("pw-1") == "shut off"
+    told = operator.play("site")
+    assert "pw-1 is off by order, and declared otherwise" in told
+    assert "0 to change" in told
+    assert operator.state("pw-1") == "shut off"
+    assert "shut off (by order)" in operator.play("status")
+
+    operator.play("power", "-e", "dos_order=release", "-e", "dos_instances_of=pw-web")
+    operator.play("site")
+    assert operator.state("pw-1") == "running"
+
+    # Whoever changes the declaration since has the last word.
+    operator.play("power", "-e", "dos_order=start", "-e", "dos_vms=pw-2")
+    assert operator.state("pw-2") == "running"
+    operator.site["dos_instances"]["pw-web"]["vms"] = {"pw-1": {"power": "off"}, "pw-2": {}}
+    operator.play("site")
+    assert (operator.state("pw-1"), operator.state("pw-2")) == ("shut off", "running")
+
+
+def test_what_cannot_be_ordered_is_told_before_anything_is_done(operator: Operator) -> None:
+    operator.play("site")
+    assert "nobody is none of the site's vms" in operator.play(
+        "power", "-e", "dos_order=stop", "-e", "dos_vms=nobody", succeeds=False
+    )
+    told = operator.play("power", "-e", "dos_order=suspend", "-e", "dos_instances_of=pw-web", succeeds=False)
+    assert "suspend is not possible while it is shut off: start it first (VM-T2)" in told
+    assert operator.state("pw-1") == "paused", "the one that could be was"
+    operator.site["dos_instances"]["pw-web"]["enabled"] = False
+    told = operator.play("power", "-e", "dos_order=start", "-e", "dos_vms=pw-2", succeeds=False)
+    assert "its instance is disabled (VM-17)" in told
