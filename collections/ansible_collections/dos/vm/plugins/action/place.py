@@ -34,6 +34,8 @@ class ActionModule(ActionBase):
                 display.display(f"{made.vm} {made.reason}", color="red")
         for vm, on in compiled.ordered.items():
             display.display(f"{vm} is {'on' if on else 'off'} by order, and declared otherwise", color="yellow")
+        for sentence in compiled.untold:
+            display.warning(sentence)
         return {
             **result,
             "changed": False,

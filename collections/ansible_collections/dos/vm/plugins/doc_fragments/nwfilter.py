@@ -75,23 +75,34 @@ options:
         - inout
       protocol:
         description:
-        - Protocol, in libvirt's words.
+        - Protocol, in libvirt's words. Every frame when not given; V(all) is every IPv4 packet.
         - Requirement NWF-T1.4.
         type: str
         choices:
+        - mac
+        - vlan
+        - stp
+        - arp
+        - rarp
+        - ip
+        - ipv6
         - all
         - tcp
         - udp
+        - udplite
+        - sctp
+        - esp
+        - ah
         - icmp
-        - arp
-        - ip
-        - ipv6
+        - igmp
+        - all-ipv6
         - tcp-ipv6
         - udp-ipv6
+        - udplite-ipv6
+        - sctp-ipv6
+        - esp-ipv6
+        - ah-ipv6
         - icmpv6
-        - all-ipv6
-        - mac
-        default: all
       priority:
         description:
         - Lower goes first.

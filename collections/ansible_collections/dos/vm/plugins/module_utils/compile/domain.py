@@ -11,8 +11,12 @@ from ..model.types import AbsolutePath, Name
 from ..site.instance import Instance, InstanceDisk, InstanceInterface
 from ..site.site import Site
 from .machine import Machine
+from .security_group import filter_name
 
 LOGS = "/var/log/libvirt/qemu"
+
+# What filters call a machine's own address.
+VARIABLES = {4: "IP", 6: "IPV6"}
 
 # What an instance says in the very words of a domain.
 SAME = (
@@ -85,10 +89,10 @@ def _plug(site: Site, card: InstanceInterface) -> dict[str, Any]:
 
 
 def _filter(site: Site, machine: Machine, card: InstanceInterface) -> dict[str, Any]:
-    if card.security_group is None:
+    name = filter_name(site, machine, card)
+    if name is None:
         return {}
-    group = site.security_groups[card.security_group]
     address = machine.address(card)
     # With the address known the filter need not learn it, and holds from the first packet.
-    values = {**({"IP": str(address)} if address else {}), **(card.filter_parameters or {})}
-    return {"filter": group.filter, "filter_parameters": values or None}
+    known = {VARIABLES[address.version]: str(address)} if address else {}
+    return {"filter": name, "filter_parameters": {**known, **(card.filter_parameters or {})} or None}

@@ -15,8 +15,8 @@ from ..model.types import Name
 from ..plan.describe import READERS
 from ..plan.domain import settled
 from ..plan.plan import Observed
-from ..site.filter import SecurityGroup
 from ..site.instance import MOST_DISKS, Instance, InstanceDisk, InstanceInterface
+from ..site.security_group import SecurityGroup
 from ..xml import domain as domain_xml
 from ..xml.build import to_text
 from ..xml.common import mark_of

@@ -27,7 +27,9 @@ from .machine import Machine
 from .network import compile_network
 from .nwfilter import closure, compile_nwfilter
 from .placing import Situation, situation
+from .reach import refuse_untrue
 from .requests import Failed
+from .security_group import Members, group_filters
 from .shared import elsewhere
 from .states import HostState as HostState
 from .storage import compile_pool, compile_volumes, homes
@@ -40,6 +42,7 @@ class Compiled:
     slices: Mapping[str, Slice]
     decisions: Mapping[str, Decision]
     ordered: Mapping[str, bool] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()  # assertions that only a real packet can answer
 
 
 def compile_site(
@@ -58,7 +61,7 @@ def compile_site(
     `failed` are the hosts that could not start a machine in this run.
 
     Raises `DeclarationError` with every machine that no host can take, each with the reason of every host, and with what
-    libvirt would refuse in a machine.
+    libvirt would refuse in a machine; or with every assertion that the networks would not keep.
     """
     return compile_situation(situation(site, states, now=now, orders=orders, how=how, failed=failed))
 
@@ -77,9 +80,12 @@ def compile_situation(held: Situation) -> Compiled:
         by_host[decisions[machine.name].host or ""].append(machine.settled(macs, on=held.starts(machine.name)))
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
+    members = Members.of(site, found)
     slices: dict[str, Slice] = {
-        host: _slice(site, by_host[host], pools.on(host), volumes.on(host), networks.on(host)) for host in site.hosts
+        host: _slice(site, by_host[host], members, pools.on(host), volumes.on(host), networks.on(host))
+        for host in site.hosts
     }
+    untold = refuse_untrue(site, by_host, slices)
     others = elsewhere(site, slices, by_host[""])
     return Compiled(
         slices={host: replace(slice_, elsewhere=others.get(host, ())) for host, slice_ in slices.items()},
@@ -89,6 +95,7 @@ def compile_situation(held: Situation) -> Compiled:
             for machine in found
             if held.intent[machine.name] != machine.declared_on
         },
+        untold=untold,
     )
 
 
@@ -112,6 +119,7 @@ def refuse_homeless(held: Situation) -> None:
 def _slice(
     site: Site,
     here: list[Machine],
+    members: Members,
     pools: Iterable[tuple[Name, Pool]],
     volumes: Iterable[tuple[Name, Volume]],
     networks: Iterable[tuple[Name, Network]],
@@ -125,7 +133,10 @@ def _slice(
         secrets=tuple(site.secrets[name].as_declared(name) for name in _secrets(domains)),
         pools=tuple(compile_pool(name, pool) for name, pool in pools),
         volumes=compile_volumes(site, here, volumes),
-        nwfilters=tuple(compile_nwfilter(name, site.filters[name]) for name in filters),
+        nwfilters=(
+            *(compile_nwfilter(name, site.filters[name]) for name in filters),
+            *group_filters(site, here, members),
+        ),
         networks=tuple(compile_network(site, name, network, plugged[name]) for name, network in networks),
         domains=domains,
     )

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from .declaration import Option
+from .declaration import Option, key_of
 from .decode import encode
 
 Spec = dict[str, Any]
@@ -35,7 +35,7 @@ def fields_of(kind: type) -> Iterator[Field]:
     for field in dataclasses.fields(kind):
         required = field.default is dataclasses.MISSING
         default = None if required else field.default
-        yield Field(field.name, bare(hints[field.name]), field.metadata["option"], default, required)
+        yield Field(key_of(field), bare(hints[field.name]), field.metadata["option"], default, required)
 
 
 def bare(hint: Any) -> Any:

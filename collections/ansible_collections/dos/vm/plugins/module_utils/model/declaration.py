@@ -65,6 +65,11 @@ def declaration(cls: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """How a field is written in YAML: `from_` is `from`, which Python keeps for itself."""
+    return field.name.removesuffix("_")
+
+
 def options(kind: type) -> Mapping[str, Option]:
     """The options of a declaration class by field name, in the order they were written."""
     return {field.name: field.metadata["option"] for field in dataclasses.fields(kind)}

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import DeclarationError, Origin, Problem, join, spell
-from .declaration import Option
+from .declaration import Option, key_of
 from .types import ByteSize
 
 T = TypeVar("T")
@@ -58,7 +58,9 @@ def encode(value: object) -> Any:
     """Plain data that `decode` turns into `value` again. Fields that hold their default are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            name: encode(held) for name, default in _defaults(type(value)) if (held := getattr(value, name)) != default
+            key: encode(held)
+            for key, name, default in _defaults(type(value))
+            if (held := getattr(value, name)) != default
         }
     if isinstance(value, Mapping):
         return {str(key): encode(held) for key, held in value.items()}
@@ -70,8 +72,8 @@ def encode(value: object) -> Any:
 
 
 @functools.cache
-def _defaults(kind: type) -> tuple[tuple[str, object], ...]:
-    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
+def _defaults(kind: type) -> tuple[tuple[str, str, object], ...]:
+    return tuple((key_of(field), field.name, field.default) for field in dataclasses.fields(kind))
 
 
 @functools.cache
@@ -94,7 +96,7 @@ def decoder(kind: Any) -> Decoder:
 
 def _declaration(kind: type) -> Decoder:
     hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = {key_of(field): field for field in dataclasses.fields(kind)}
     required = tuple(name for name, field in fields.items() if field.default is dataclasses.MISSING)
     # A decoder is looked up when it is first needed, so that a declaration may hold others of its own kind.
     decoders: dict[str, Decoder] = {}
@@ -118,8 +120,8 @@ def _declaration(kind: type) -> Decoder:
                 continue
             run_field = decoders.get(name)
             if run_field is None:
-                run_field = decoders[name] = _ranged(decoder(hints[name]), fields[name].metadata["option"])
-            values[name] = run_field(given, (path, name), report, key)
+                run_field = decoders[name] = _ranged(decoder(hints[fields[name].name]), fields[name].metadata["option"])
+            values[fields[name].name] = run_field(given, (path, name), report, key)
         for name in required:
             if name not in data:
                 report.add((path, name), "is required", data, near)

@@ -9,9 +9,12 @@ from typing import Literal
 from .declaration import declaration, option
 from .types import Name
 
+# In the words of libvirt. The first line is looked at frame by frame (ebtables), the others packet by packet (iptables).
 Protocol = Literal[
-    "all", "tcp", "udp", "icmp", "arp", "ip", "ipv6", "tcp-ipv6", "udp-ipv6", "icmpv6", "all-ipv6", "mac"
-]
+    "mac", "vlan", "stp", "arp", "rarp", "ip", "ipv6",
+    "all", "tcp", "udp", "udplite", "sctp", "esp", "ah", "icmp", "igmp",
+    "all-ipv6", "tcp-ipv6", "udp-ipv6", "udplite-ipv6", "sctp-ipv6", "esp-ipv6", "ah-ipv6", "icmpv6",
+]  # fmt: skip
 
 
 # libvirt brings these along: they are never declared and never listed (NWF-06).
@@ -34,7 +37,11 @@ class FilterRule:
         "What becomes of a match.", spec="NWF-T1.4"
     )
     direction: Literal["in", "out", "inout"] = option("Seen from the guest.", spec="NWF-T1.4")
-    protocol: Protocol = option("Protocol, in libvirt's words.", spec="NWF-T1.4", default="all")
+    protocol: Protocol | None = option(
+        "Protocol, in libvirt's words. Every frame when not given; V(all) is every IPv4 packet.",
+        spec="NWF-T1.4",
+        default=None,
+    )
     priority: int = option("Lower goes first.", spec="NWF-T1.4", default=500, low=-1000, high=1000)
     statematch: bool = option("Whether connection tracking applies.", spec="NWF-T1.4", default=True)
     match: dict[str, str] | None = option(
@@ -66,6 +73,8 @@ class Nwfilter:
 
     def check(self) -> Iterator[tuple[str, str]]:
         for index, rule in enumerate(self.rules):
+            if rule.match and rule.protocol is None:
+                yield f"rules[{index}].match", "needs the protocol whose attributes these are, write protocol: tcp"
             for name in rule.match or {}:
                 if not name.replace("_", "").replace("-", "").isalnum():
                     yield f"rules[{index}].match.{name}", "is not an attribute of a protocol element"

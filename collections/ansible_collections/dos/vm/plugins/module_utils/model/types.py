@@ -16,6 +16,7 @@ IDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,14}")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+PORTS = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?")
 PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 
 UNITS = {
@@ -165,6 +166,27 @@ class Prefix(Cidr):
         if value.ip != value.network.network_address:
             raise ValueError(f"{_shown(text)} has host bits, write {value.network}")
         return value  # type: ignore[return-value]  # `super().__new__` makes the subclass it was given
+
+
+class Ports(str):
+    """A port, `80`, or a range of them, `8000-8080`."""
+
+    def __new__(cls, text: str | int) -> Ports:
+        match = PORTS.fullmatch(str(text).strip())
+        if isinstance(text, bool) or match is None:
+            raise ValueError(f"{_shown(text)} is not a port, write a number like 80 or a range like 8000-8080")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= 65535:
+            raise ValueError(f"{_shown(text)} is not a range of ports, write them from 1 to 65535, the lower first")
+        return super().__new__(cls, f"{first}" if first == last else f"{first}-{last}")
+
+    @property
+    def first(self) -> int:
+        return int(self.partition("-")[0])
+
+    @property
+    def last(self) -> int:
+        return int(self.partition("-")[2] or self)
 
 
 class ByteSize(int):

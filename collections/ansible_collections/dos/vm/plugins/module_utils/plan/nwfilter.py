@@ -28,6 +28,8 @@ def plan(nwfilter: Nwfilter, observed: Observed | None, context: Context) -> Pla
 
 
 def needs(nwfilter: Nwfilter) -> Iterator[Address]:
-    """A filter stands on those it calls."""
-    for held in nwfilter.references:
-        yield Address("nwfilter", held.filter)
+    """A filter stands on those it calls, in its fields or in its `xml`."""
+    called = render(nwfilter).iterfind("filterref") if nwfilter.xml else ()
+    names = [held.filter for held in nwfilter.references] + [held.get("filter", "") for held in called]
+    for name in dict.fromkeys(names):
+        yield Address("nwfilter", name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters and the groups of them that interfaces name."""
+"""Filters, as an operator who knows libvirt's writes them; security groups make theirs by themselves."""
 
 from __future__ import annotations
 
@@ -42,17 +42,3 @@ class Filter:
             yield reference.filter
         for match in CALL.finditer(self.xml or ""):
             yield Name(match[2])
-
-
-@declaration
-class SecurityGroup:
-    """What an interface names to be filtered."""
-
-    filter: Name = option("The filter that is laid on the interface.", spec="NWF-T2.3")
-    filters: tuple[Name, ...] | None = option(
-        "Every declared filter that is reached from the first; worked out when not given.",
-        spec="NWF-T2.4",
-        default=None,
-    )
-    label: str | None = option("Label in any script.", spec="NWF-T2.1", default=None)
-    description: str | None = option("Free text.", spec="NWF-T2.2", default=None)

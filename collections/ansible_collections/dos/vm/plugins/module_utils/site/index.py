@@ -84,6 +84,10 @@ class Index:
         """Whether something of that name is declared, readable or not."""
         return name in self.names(kind) or (kind, name) in self._broken
 
+    def is_whole(self, kind: str) -> bool:
+        """Whether everything declared of a kind could be read: only then does nobody's use of a thing mean something."""
+        return all(broken != kind for broken, _ in self._broken)
+
     def names(self, kind: str) -> Mapping[Name, object] | frozenset[Name]:
         """What is declared of a kind; `hosts` is one as well."""
         held: Mapping[Name, object] | frozenset[Name] = self.hosts if kind == "hosts" else getattr(self.site, kind)

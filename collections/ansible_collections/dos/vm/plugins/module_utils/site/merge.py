@@ -8,7 +8,7 @@ more values than memory holds.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import DeclarationError, Origin, Problem
@@ -19,6 +19,8 @@ Raw = dict[str, dict[Any, Any]]
 
 MOST_VALUES = 2_000_000  # a site of 20,000 machines has some 300,000
 DEEPEST = 64
+# Kinds that may be a list as well: nothing refers to them by name.
+LISTED = frozenset(["assertions"])
 # Variables of ours that are no kind: what a site is called, and what the playbooks are told.
 SETTINGS = (
     "dos_site", "dos_hosts", "dos_allow", "dos_prune", "dos_adopt", "dos_uri", "dos_limit", "dos_confirm", "dos_plan_file",
@@ -96,10 +98,19 @@ def merge(variables: Mapping[str, Any], where: Where = no_origin) -> tuple[Raw, 
             problems += _unknown(variable, held, where)
         elif isinstance(held, Mapping):
             problems += _take(kind, variable, held, found[kind], written, where)
+        elif kind in LISTED and isinstance(held, (list, tuple)):
+            found[kind].update(_numbered(variable, held))
         elif held is not None:
             text = f"is {_word(held)} where a map by name is expected, write names with what each is"
             problems.append(Problem(variable, text, where(held) or where(variable)))
     return found, problems
+
+
+def _numbered(variable: str, held: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """The entries of a list by a name each: its place, after what the variable's own name adds."""
+    own = variable.partition("__")[2]
+    for place, data in enumerate(held, 1):
+        yield f"{own}-{place}" if own else str(place), data
 
 
 def _take(

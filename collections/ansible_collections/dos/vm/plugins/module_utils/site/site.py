@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..model.types import Name
+from .assertion import Assertion
 from .bound import Bound
-from .filter import Filter, SecurityGroup
+from .filter import Filter
 from .host import HostGroup, HostSettings
 from .image import Image
 from .instance import Instance
@@ -17,6 +18,7 @@ from .placement import Placement
 from .pool import Pool
 from .project import Project
 from .secret import Secret
+from .security_group import SecurityGroup
 from .subnet import Subnet
 from .volume import Volume
 
@@ -34,6 +36,7 @@ KINDS: Mapping[str, type] = {
     "security_groups": SecurityGroup,
     "secrets": Secret,
     "instances": Instance,
+    "assertions": Assertion,
 }
 
 # What there is one of in a site: no names, and the variable holds the fields themselves.
@@ -61,6 +64,7 @@ class Site:
     security_groups: Mapping[Name, SecurityGroup] = field(default_factory=dict)
     secrets: Mapping[Name, Secret] = field(default_factory=dict)
     instances: Mapping[Name, Instance] = field(default_factory=dict)
+    assertions: Mapping[Name, Assertion] = field(default_factory=dict)
 
     def hosts_of(self, bound: Bound) -> frozenset[Name] | None:
         """The hosts an object is bound to, `None` when it is on all."""

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from ..model.nwfilter import PREDEFINED
 from ..model.types import Name
-from .index import Finding, Index
+from .index import Finding, Index, Place
+from .security_group import LONGEST, PREFIX
 
 N = TypeVar("N", bound=str)
 
@@ -20,6 +21,53 @@ def predefined_filters_stay(index: Index) -> Iterator[Finding]:
             yield Finding(
                 ("dos_filters", name), f"{name} is libvirt's own, use it without declaring it or write another name"
             )
+
+
+def names_of_groups_are_kept(index: Index) -> Iterator[Finding]:
+    """NWF-T1.2: what is made of a group's rules has a name of its own, which nothing else has."""
+    for name in index.site.filters:
+        if name.startswith(PREFIX):
+            yield Finding(
+                ("dos_filters", name), f"begins with {PREFIX}, which is for security groups: write another name"
+            )
+    for name, group in index.site.security_groups.items():
+        if group.rules is not None and len(name) > LONGEST:
+            text = f"has {len(name)} characters, write at most {LONGEST}: a filter of every host is named after it"
+            yield Finding(("dos_security_groups", name), text)
+
+
+def groups_know_their_members(index: Index) -> Iterator[Finding]:
+    """NWF-10: a rule that names a group is made of the addresses of its machines, so those must be known before they run."""
+    named: dict[Name, Place] = {}
+    for name, group in index.site.security_groups.items():
+        for at, rule in enumerate(group.rules or ()):
+            for place, other in enumerate(rule.groups):
+                named.setdefault(other, ("dos_security_groups", name, "rules", at, "groups", place))
+    for machine in index.machines if named else ():
+        for card in machine.instance.interfaces:
+            if card.security_group in named and not (machine.vm.ip or {}).get(card.network) and not card.ip:
+                text = (
+                    f"is in security group {card.security_group}, which a rule names, and has no known address on "
+                    f"{card.network}: write ip: {{{card.network}: …}}"
+                )
+                yield Finding(machine.at, text, named[card.security_group])
+
+
+def assertions_name_what_is_there(index: Index) -> Iterator[Finding]:
+    """INST-11: both ends of an assertion are instances, machines, groups or networks."""
+    machines = {str(machine.name) for machine in index.machines}
+    for name, held in index.site.assertions.items():
+        for field, end in (("from", held.from_), ("to", held.to)):
+            at = ("dos_assertions", name, field)
+            if end.network is not None:
+                continue
+            if end.group is not None:
+                if not index.has("security_groups", end.group):
+                    hint = index.near("security_groups", end.group)
+                    yield Finding(at, f"security group {str(end.group)!r} does not exist, {hint}")
+            elif end not in machines and not index.has("instances", end):
+                hint = index.near("instances", end)
+                yield Finding(at, f"{str(end)!r} is neither an instance nor a machine, {hint}")
 
 
 def filters_do_not_circle(index: Index) -> Iterator[Finding]:
@@ -69,7 +117,7 @@ def reached(index: Index, top: Name) -> set[Name]:
 def groups_are_complete(index: Index) -> Iterator[Finding]:
     """NWF-04: what a member of the group calls is in the group."""
     for name, group in index.site.security_groups.items():
-        if group.filters is None:
+        if group.filters is None or group.filter is None:
             continue
         listed = {group.filter, *group.filters}
         wanted = {called for held in listed for called in _calls(index, held)} - listed - PREDEFINED
@@ -81,7 +129,7 @@ def groups_are_complete(index: Index) -> Iterator[Finding]:
 def groups_are_minimal(index: Index) -> Iterator[Finding]:
     """NWF-05: what is in the group is reached from its first filter."""
     for name, group in index.site.security_groups.items():
-        if group.filters is None:
+        if group.filters is None or group.filter is None:
             continue
         needed = reached(index, group.filter)
         for at, listed in enumerate(group.filters):

@@ -42,6 +42,11 @@ def _calls(held: Any) -> Iterator[tuple[Place, str | None]]:
     yield from ((("xml",), name) for name in held.calls() if name not in listed)
 
 
+def _rule_groups(held: Any) -> Iterator[tuple[Place, str | None]]:
+    for at, rule in enumerate(held.rules or ()):
+        yield from ((("rules", at, "groups", place), name) for place, name in enumerate(rule.groups))
+
+
 def _vm_hosts(held: Any) -> Iterator[tuple[Place, str | None]]:
     return ((("vms", name, "host"), vm.host) for name, vm in (held.vms or {}).items())
 
@@ -73,6 +78,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("filters", "filters", _calls),
     ("security_groups", "filters", _field("filter")),
     ("security_groups", "filters", _list("filters")),
+    ("security_groups", "security_groups", _rule_groups),
     ("secrets", "projects", _field("project")),
     ("instances", "projects", _field("project")),
     ("instances", "hosts", _hosts),

@@ -88,7 +88,7 @@ def _homeless(index: Index, host: Name | None, pool_name: Name, pool: Pool, user
     hosts = index.hosts if bound is None else bound
     if host is not None and bound is not None and host not in bound:
         return f"pool {pool_name} is not on {host}, write one of: {', '.join(sorted(bound))} (POOL-02)"
-    if host is None and not pool.shared and len(hosts) > 1 and users != 1:
+    if host is None and not pool.shared and len(hosts) > 1 and users != 1 and (users or index.is_whole("instances")):
         who = "no machine uses" if not users else f"{users} machines use"
         return f"pool {pool_name} has a directory on each of {len(hosts)} hosts and {who} the volume: write its host (POOL-02)"
     return None

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from ..model.nwfilter import FilterReference, FilterRule, Nwfilter
+from ..model.nwfilter import FilterReference, FilterRule, Nwfilter, Protocol
 from .build import E
 from .common import pruned
 from .merge import laid_over
@@ -15,10 +15,7 @@ from .shape import INDEX, Attr, shape
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
-PROTOCOLS = (
-    "all", "tcp", "udp", "icmp", "igmp", "sctp", "esp", "ah", "udplite", "arp", "rarp", "ip", "ipv6", "mac", "vlan", "stp",
-    "all-ipv6", "tcp-ipv6", "udp-ipv6", "icmpv6", "sctp-ipv6", "esp-ipv6", "ah-ipv6", "udplite-ipv6",
-)  # fmt: skip
+PROTOCOLS = get_args(Protocol)
 
 
 def render(nwfilter: Nwfilter) -> Element:
@@ -45,10 +42,9 @@ def parameters(values: Mapping[str, str] | None) -> list[Element]:
 
 
 def _rule(rule: FilterRule) -> Element:
-    bare = rule.protocol == "all" and not rule.match
     return E(
         "rule",
-        None if bare else E(rule.protocol, **(rule.match or {})),
+        None if rule.protocol is None else E(rule.protocol, **(rule.match or {})),
         action=rule.action,
         direction=rule.direction,
         priority=rule.priority,
@@ -57,12 +53,9 @@ def _rule(rule: FilterRule) -> Element:
 
 
 def _plain_rule(element: Element) -> None:
-    # libvirt says `false` and `0` as well, and writes hex where it was given decimals; an empty `all` says nothing.
+    # libvirt says `false` and `0` as well.
     if element.get("statematch") in ("0", "false"):
         element.set("statematch", "no")
-    for child in list(element):
-        if child.tag == "all" and not child.attrib:
-            element.remove(child)
 
 
 SHAPE = shape(
@@ -85,7 +78,8 @@ SHAPE = shape(
         Attr("direction"),
         Attr("priority", default="500"),
         Attr("statematch", default="yes"),
-        *(shape(protocol, whole=True, field="match") for protocol in PROTOCOLS),
+        # Empty, it still says which packets are meant.
+        *(shape(protocol, whole=True, flag=True, field="match") for protocol in PROTOCOLS),
         key=INDEX,
         field="rules",
         tidy=_plain_rule,
