@@ -244,6 +244,7 @@ options:
         - qed
         - vmdk
         - vpc
+        - vdi
       cache:
         description:
         - Cache mode.
@@ -310,6 +311,24 @@ options:
         - mandatory
         - requisite
         - optional
+      encryption:
+        description:
+        - What unlocks an encrypted source.
+        - Requirement VOL-13.
+        type: dict
+        suboptions:
+          secret:
+            description:
+            - Secret whose value is the passphrase.
+            - Requirement VOL-13.
+            type: str
+            required: true
+          usage:
+            description:
+            - What libvirt finds the secret by; its name when not given.
+            - 'Characters: 1 to 128.'
+            - Requirement SECO-T1.4.
+            type: str
       relabel:
         description:
         - Whether the security label is rewritten.

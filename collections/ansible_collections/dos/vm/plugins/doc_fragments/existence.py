@@ -43,6 +43,12 @@ options:
         - For example V(["volume default/web-1"]).
         type: list
         elements: str
+      wipe:
+        description:
+        - What is deleted because of O(allow.data_loss) is written over with zeros first. Storage that copies on
+          write, and SSDs, may keep the old blocks all the same.
+        type: bool
+        default: false
   adopt:
     description:
     - Take over an object of that name that is not marked as ours.

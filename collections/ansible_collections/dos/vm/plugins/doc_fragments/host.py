@@ -51,6 +51,12 @@ options:
         - For example V(["volume default/web-1"]).
         type: list
         elements: str
+      wipe:
+        description:
+        - What is deleted because of O(allow.data_loss) is written over with zeros first. Storage that copies on
+          write, and SSDs, may keep the old blocks all the same.
+        type: bool
+        default: false
   prune:
     description:
     - Remove objects of the site that are no longer declared.

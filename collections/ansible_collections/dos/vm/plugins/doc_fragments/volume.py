@@ -43,6 +43,7 @@ options:
     - qed
     - vmdk
     - vpc
+    - vdi
     default: qcow2
   backing:
     description:
@@ -72,6 +73,7 @@ options:
         - qed
         - vmdk
         - vpc
+        - vdi
         default: qcow2
   permissions:
     description:
@@ -116,4 +118,22 @@ options:
     - Requirement VOL-T1.10.
     type: bool
     default: false
+  encryption:
+    description:
+    - LUKS encryption; none when not given.
+    - Requirement VOL-13.
+    type: dict
+    suboptions:
+      secret:
+        description:
+        - Secret whose value is the passphrase.
+        - Requirement VOL-13.
+        type: str
+        required: true
+      usage:
+        description:
+        - What libvirt finds the secret by; its name when not given.
+        - 'Characters: 1 to 128.'
+        - Requirement SECO-T1.4.
+        type: str
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError
 
-WORDS = ("restart", "recreate", "migrate")
+WORDS = ("restart", "recreate", "migrate", "wipe")
 PATH = "dos_allow"
 
 

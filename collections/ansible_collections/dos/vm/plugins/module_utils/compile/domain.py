@@ -12,6 +12,7 @@ from ..site.instance import Instance, InstanceDisk, InstanceInterface
 from ..site.site import Site
 from .machine import Machine
 from .security_group import filter_name
+from .storage import encryption
 
 LOGS = "/var/log/libvirt/qemu"
 
@@ -62,9 +63,11 @@ def _source(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> di
     """Where a disk's data is: a declared volume, a volume of the machine's own, an image, or nowhere."""
     if disk.volume:
         volume = site.volumes[disk.volume]
-        return {"pool": volume.pool, "volume": disk.volume, "format": volume.format, "shareable": volume.shareable}
+        named = {"pool": volume.pool, "volume": disk.volume, "format": volume.format, "shareable": volume.shareable}
+        return {**named, "encryption": encryption(site, volume.encryption)}
     if disk.pool:
-        return {"pool": disk.pool, "volume": Name(machine.own_volume(target)), "format": disk.format or "qcow2"}
+        own = {"pool": disk.pool, "volume": Name(machine.own_volume(target)), "format": disk.format or "qcow2"}
+        return {**own, "encryption": encryption(site, disk.encryption)}
     if disk.image is None:
         return {}
     image = site.images[disk.image]

@@ -13,6 +13,7 @@ from ..intent.power import Order
 from ..model.domain import Domain
 from ..model.slice import Slice
 from ..model.types import Name
+from ..model.volume import Volume as HostVolume
 from ..placement.policy import Policy
 from ..placement.request import Decision
 from ..site.filter import CALL
@@ -128,11 +129,12 @@ def _slice(
     domains = _domains(site, here)
     filters = closure(site, _filters(domains))
     plugged = _plugged(here)
+    held = compile_volumes(site, here, volumes)
     return Slice(
         site=site.name,
-        secrets=tuple(site.secrets[name].as_declared(name) for name in _secrets(domains)),
+        secrets=tuple(site.secrets[name].as_declared(name) for name in _secrets(domains, held)),
         pools=tuple(compile_pool(name, pool) for name, pool in pools),
-        volumes=compile_volumes(site, here, volumes),
+        volumes=held,
         nwfilters=(
             *(compile_nwfilter(name, site.filters[name]) for name in filters),
             *group_filters(site, here, members),
@@ -172,5 +174,7 @@ def _filters(domains: Iterable[Domain]) -> set[Name]:
     return found | {Name(match[2]) for fragment in fragments for match in CALL.finditer(fragment)}
 
 
-def _secrets(domains: Iterable[Domain]) -> list[Name]:
-    return sorted({console.password for domain in domains for console in domain.graphics if console.password})
+def _secrets(domains: Iterable[Domain], volumes: Iterable[HostVolume]) -> list[Name]:
+    """The secrets that a host needs, and no others: those of its consoles and of its encrypted volumes (SECO-03)."""
+    consoles = {console.password for domain in domains for console in domain.graphics if console.password}
+    return sorted(consoles | {volume.encryption.secret for volume in volumes if volume.encryption})

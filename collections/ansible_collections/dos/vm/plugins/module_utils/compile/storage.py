@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ..model.pool import Pool
 from ..model.types import Name
-from ..model.volume import Backing, Volume
+from ..model.volume import Backing, Encryption, Volume
 from ..site.instance import InstanceDisk
 from ..site.pool import Pool as SitePool
 from ..site.site import Site
@@ -56,7 +56,17 @@ def _with_bases(site: Site, name: Name | None) -> Iterator[Name]:
 def _declared(site: Site, name: Name) -> Volume:
     held = site.volumes[name]
     same = ("pool", "capacity", "format", "permissions", "compat", "lazy_refcounts")
-    return Volume(name=name, backing=_backing(site, held), **{field: getattr(held, field) for field in same})
+    return Volume(
+        name=name,
+        backing=_backing(site, held),
+        encryption=encryption(site, held.encryption),
+        **{field: getattr(held, field) for field in same},
+    )
+
+
+def encryption(site: Site, name: Name | None) -> Encryption | None:
+    """What a host needs to unlock a volume."""
+    return Encryption(secret=name, usage=site.secrets[name].usage) if name else None
 
 
 def _backing(site: Site, held: SiteVolume) -> Backing | None:
@@ -75,4 +85,5 @@ def _own(site: Site, machine: Machine, target: str, disk: InstanceDisk, pool: Na
         capacity=disk.capacity,
         format=disk.format or "qcow2",
         backing=Backing(path=image.file, format=image.format) if image else None,
+        encryption=encryption(site, disk.encryption),
     )

@@ -233,6 +233,7 @@ def volume(element: Element, directory: str, backing_capacity: int = 0) -> Eleme
             E("format", type=format_name),
             _permissions(asked),
             E("timestamps", E("atime", "1.0"), E("mtime", "1.0"), E("ctime", "1.0"), E("btime", 0)),
+            _copied(asked, "encryption"),
             _copied(asked, "compat"),
             _copied(asked, "features"),
         ),
@@ -244,6 +245,8 @@ def volume(element: Element, directory: str, backing_capacity: int = 0) -> Eleme
 def reread(element: Element) -> None:
     """What libvirt adds to a volume when the pool is read again, in place."""
     target = element.find("target")
+    for held in element.iterfind("target/encryption/secret"):
+        held.getparent().remove(held)  # type: ignore[union-attr]  # it was found there
     if target is not None and target.find("format[@type='qcow2']") is not None and target.find("clusterSize") is None:
         before = target.find("features")
         held = E("clusterSize", 65536, unit="B")

@@ -49,6 +49,7 @@ from .capabilities import emulators, kvm_works, machines, memory, offers_kvm
 from .connection import allowing, constant, open_connection, saying
 from .lock import lock_file, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
+from .storage import create_volume, unseen, wipe
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -162,7 +163,21 @@ class LibvirtHypervisor:
         yield from self._look_at_nwfilters(site)
         self._bridges = {}  # of the active networks, which the domains are plugged into
         yield from self._look_at_networks(site)
-        yield from self._look_at_domains(site)
+        domains = list(self._look_at_domains(site))
+        yield from domains
+        yield from self._look_again(site, domains)
+
+    def _look_again(self, site: str, domains: Iterable[Observed]) -> Iterator[Observed]:
+        """The volumes that machines have and that came into a pool without libvirt: another host made them, or a person."""
+        for name in unseen(self._connection, domains):
+            pool = self._connection.storagePoolLookupByName(name)
+            pool.refresh()
+            seen = Observed(
+                address=Address("pool", name),
+                xml=_definition(pool, libvirt.VIR_STORAGE_XML_INACTIVE),
+                ours=pool.UUIDString() == own_uuid(site, Address("pool", name)),
+            )
+            yield from _look_at_volumes(pool, seen)
 
     def _look_at_secrets(self, site: str) -> list[Observed]:
         def look(secret: Any) -> Iterator[Observed]:
@@ -346,14 +361,14 @@ class LibvirtHypervisor:
             raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
         pool = self._find(Address("pool", action.address.name.partition("/")[0]))
         try:
-            pool.createXML(action.xml)
+            create_volume(pool, action.xml)
         except libvirt.libvirtError as refused:
             if refused.get_error_code() not in (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID):
                 raise
             # Files came or went without libvirt: it knows a volume whose file is gone, or a file lies where none should.
             # libvirt never overwrites, so asking again is safe, and after the refresh the next run sees what is there.
             pool.refresh()
-            pool.createXML(action.xml)
+            create_volume(pool, action.xml)
 
     @_perform.register
     def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:
@@ -367,7 +382,10 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:
-        self._find(action.address).delete()
+        volume = self._find(action.address)
+        if action.wipe:
+            wipe(volume)
+        volume.delete()
 
     @_perform.register
     def _set_secret_value(self, action: SetSecretValue, secrets: Mapping[str, bytes]) -> None:

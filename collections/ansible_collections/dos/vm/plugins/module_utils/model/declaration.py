@@ -24,6 +24,7 @@ class Option:
 
     `doc` is a full sentence for the reader of the manual, `spec` the requirement it comes from (`NET-T3.1`), `low` and
     `high` the inclusive range of a number or of the length of a list, `secret` whether the value must never be shown.
+    `instead` has, by word, what to write in place of one that other products know and we do not.
     """
 
     doc: str
@@ -32,6 +33,7 @@ class Option:
     high: int | None = None
     secret: bool = False
     example: object = None
+    instead: Mapping[str, str] | None = None
 
 
 def option(
@@ -43,11 +45,11 @@ def option(
     high: int | None = None,
     secret: bool = False,
     example: object = None,
+    instead: Mapping[str, str] | None = None,
 ) -> Any:
     """Declare a field; without `default` the operator must give it."""
-    return dataclasses.field(
-        default=default, metadata={"option": Option(doc, spec, low, high, secret, example)}, repr=not secret
-    )
+    held = Option(doc, spec, low, high, secret, example, instead)
+    return dataclasses.field(default=default, metadata={"option": held}, repr=not secret)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option,))

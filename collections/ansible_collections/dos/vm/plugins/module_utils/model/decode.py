@@ -142,6 +142,8 @@ def _declaration(kind: type) -> Decoder:
 
 def _ranged(inner: Decoder, option: Option) -> Decoder:
     low, high = option.low, option.high
+    if option.instead:
+        return _without_retired(inner, option.instead)
     if low is None and high is None:
         return inner
 
@@ -160,6 +162,15 @@ def _ranged(inner: Decoder, option: Option) -> Decoder:
             what = f"has {size} entries" if many else f"{value} is out of range"
             return report.add(path, f"{what}, write {'' if not many else 'a list of '}{between}", data, near)
         return value
+
+    return run
+
+
+def _without_retired(inner: Decoder, instead: Mapping[str, str]) -> Decoder:
+    def run(data: Any, path: Path, report: _Report, near: Any) -> Any:
+        if isinstance(data, str) and data in instead:
+            return report.add(path, f"{_quoted(data)} {instead[data]}", data, near)
+        return inner(data, path, report, near)
 
     return run
 

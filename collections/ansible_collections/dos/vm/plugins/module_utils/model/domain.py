@@ -11,7 +11,7 @@ from .address import Mark
 from .declaration import declaration, option
 from .network import Bandwidth
 from .types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid
-from .volume import Format
+from .volume import Encryption, Format
 
 # What libvirt's schema takes.
 VARIABLE = re.compile(r"[A-Za-z0-9_]+")
@@ -71,6 +71,7 @@ class Disk:
     startup_policy: Literal["mandatory", "requisite", "optional"] | None = option(
         "What happens when the file is missing; for files, not for block volumes.", spec="DISK-T1.12", default=None
     )
+    encryption: Encryption | None = option("What unlocks an encrypted source.", spec="VOL-13", default=None)
     relabel: bool | None = option("Whether the security label is rewritten.", spec="DISK-T1.14", default=None)
     serial: str | None = option("Serial number the guest sees.", spec="HOT-01", default=None)
     boot_order: int | None = option(
@@ -89,6 +90,8 @@ class Disk:
             yield "format", "is required with a source, write qcow2 or raw"
         if self.volume and self.device == "cdrom":
             yield "volume", "an optical drive takes a file (DISK-T1.1)"
+        if self.encryption and not source:
+            yield "encryption", "needs a source that is encrypted"
         if self.read_only and self.device == "disk" and self.bus in ("sata", "ide"):
             yield "read_only", f"QEMU has no read-only disks on {self.bus}, write bus: virtio, scsi or usb (DISK-T1.9)"
         if self.removable and self.bus != "usb":

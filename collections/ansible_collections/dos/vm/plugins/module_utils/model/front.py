@@ -21,6 +21,11 @@ class Allow:
     data_loss: tuple[str, ...] = option(
         "Objects, each by kind and name, whose data may go.", default=(), example=["volume default/web-1"]
     )
+    wipe: bool = option(
+        "What is deleted because of O(allow.data_loss) is written over with zeros first. Storage that copies on write, and "
+        "SSDs, may keep the old blocks all the same.",
+        default=False,
+    )
 
 
 @declaration

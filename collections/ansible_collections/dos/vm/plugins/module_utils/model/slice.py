@@ -39,5 +39,6 @@ class Permission:
     recreate: bool = option("Objects without data may be removed and made anew.", default=False)
     migrate: bool = option("Machines may move.", default=False)
     data_loss: tuple[str, ...] = option("Objects, by name, whose data may go: `volume default/web-1`.", default=())
+    wipe: bool = option("What is deleted with data_loss is written over with zeros first.", default=False)
     prune: bool = option("Objects of ours that are no longer declared are removed.", default=False)
     adopt: bool = option("Objects that are not ours and differ are taken over.", default=False)

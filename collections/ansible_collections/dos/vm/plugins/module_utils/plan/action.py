@@ -105,10 +105,14 @@ class ResizeVolume(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteVolume(Action):
-    """Remove a volume and what is in it."""
+    """Remove a volume and what is in it; with `wipe` what is in it is written over first."""
 
-    word: ClassVar[str] = "deleted"
+    wipe: bool = False
     disruption: Disruption = Disruption.DATA_LOSS
+
+    @property
+    def words(self) -> str:
+        return "wiped and deleted" if self.wipe else "deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

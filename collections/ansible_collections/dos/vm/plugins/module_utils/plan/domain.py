@@ -23,6 +23,7 @@ from .action import Action, AttachDevice, DetachDevice, Replug, SetMemory, SetVc
 from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
 from .disruption import Disruption
 from .hotplug import PLUGGABLE, Room, pluggable
+from .layers import refuse_writing_a_base
 from .plan import Context, Observed, Plan, PlannedChange
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     domain = settled(domain, context.host)
     if observed is not None and not observed.ours and not context.permission.adopt:
         domain = replace(domain, mark=None)
+    if (refused := refuse_writing_a_base(address, domain, context)) is not None:
+        return refused
     declared = render(domain)
     if observed is not None:
         declared = as_ordered(declared, observed.xml)
@@ -281,6 +284,8 @@ def needs(domain: Domain) -> Iterator[Address]:
         if disk.volume is not None:
             yield Address("pool", str(disk.pool))
             yield Address("volume", f"{disk.pool}/{disk.volume}")
+        if disk.encryption is not None:
+            yield Address("secret", disk.encryption.secret)
     for card in domain.interfaces:
         if card.network is not None:
             yield Address("network", card.network)

@@ -12,6 +12,7 @@ from ..model.address import Address
 from ..model.nwfilter import PREDEFINED
 from ..model.slice import Declared, Slice
 from .kinds import KINDS, Kind, declared_objects
+from .layers import layers
 from .plan import Context, Plan
 from .use import arranged
 
@@ -23,7 +24,8 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
     """
     declared = _by_address(held)
     paths: dict[str, str] = {pool.name: pool.path for pool in held.pools}
-    context = replace(context, pool_paths=paths, elsewhere=frozenset(held.elsewhere))
+    found = layers(context.observed)
+    context = replace(context, pool_paths=paths, layers=found, elsewhere=frozenset(held.elsewhere))
     needs = _needs(declared)
     gone = list(_undeclared(declared, context))
     plans = [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +39,14 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """By path, or by `pool/name` for a volume that is gone: the layers `over` a file, the machines defined with it (`opened`)."""
+
+    over: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    opened: Mapping[str, Sequence[Address]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a plan depends on besides the object itself."""
 
@@ -47,6 +56,7 @@ class Context:
     observed: dict[Address, Observed] = field(default_factory=dict)  # everything on the host
     digests: dict[str, str] = field(default_factory=dict)  # of the secret values this run brought along, by name
     pool_paths: dict[str, str] = field(default_factory=dict)  # directories of the declared pools, by name
+    layers: Layers = field(default_factory=Layers)
     elsewhere: frozenset[str] = frozenset()  # volumes that other hosts declare: `pool/name`, or `pool/*`
 
 

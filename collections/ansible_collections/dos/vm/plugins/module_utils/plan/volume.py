@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..model.address import Address
 from ..model.types import ByteSize
-from ..model.volume import Volume
+from ..model.volume import GROWING, Volume
 from ..xml.build import to_text
 from ..xml.volume import SHAPE, render
 from .action import Action, CreateVolume, DeleteVolume, ResizeVolume
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 DISRUPTION = {"volume/capacity": Disruption.LIVE}
+CYLINDER = 16 * 255 * 512  # the largest, in bytes
 SMALLEST_STEP = ByteSize("10 MB")  # VOL-04
 
 
@@ -32,12 +34,12 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     """Pure: the plan for one volume."""
     address = address_of(volume)
     path = _pool_path(volume, context)
-    declared = render(volume, path, _silent_capacity(volume, observed))
+    declared = render(_rounded(volume, observed), path, _silent_capacity(volume, observed))
     difference = differ(declared, definition_of(observed), SHAPE)
     # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
     create = CreateVolume(address=address, xml=to_text(differ(render(volume, path, None), None, SHAPE).desired))
     if observed is None:
-        return creation(address, difference, create)
+        return _missing(address, difference, create, context) or creation(address, difference, create)
     changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)
     rest = [planned for planned in changes if planned.change.xpath != "volume/capacity"]
     if rest:
@@ -45,7 +47,7 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     if not changes:
         return change(address, difference, ())
     before, after = _capacity(difference.observed), _capacity(difference.desired)
-    if (refused := _refuse_size(address, before, after)) is not None:
+    if (refused := _refuse_size(address, volume.format, before, after)) is not None:
         return refused
     user = next(users(observed, context), None)
     domain, target = (user[0].name, user[1]) if user else ("", "")
@@ -58,9 +60,14 @@ def _capacity(volume: Element | None) -> ByteSize:
     return ByteSize(int("0" if volume is None else volume.findtext("capacity") or "0"))
 
 
-def _refuse_size(address: Address, before: ByteSize, after: ByteSize) -> Plan | None:
+def _refuse_size(address: Address, format_: str, before: ByteSize, after: ByteSize) -> Plan | None:
     if after < before:
         problem = f"{address} has {before} and cannot shrink to {after} (LIMIT-10): write capacity: {before} or more"
+    elif format_ not in GROWING:
+        problem = (
+            f"{address} has {before}, and QEMU cannot make a {format_} file larger: "
+            f"convert it into a qcow2 volume of {after} (dos.vm.image_convert)"
+        )
     elif after - before <= SMALLEST_STEP:
         problem = f"{address} has {before}, and {after} is not more than 10 MB above it (VOL-04)"
     else:
@@ -68,9 +75,24 @@ def _refuse_size(address: Address, before: ByteSize, after: ByteSize) -> Plan | 
     return Plan(address=address, verdict="conflict", problem=problem)
 
 
+def _missing(address: Address, difference: Difference, create: Action, context: Context) -> Plan | None:
+    """VOL-08: the file of a volume is gone and a machine is defined with it. An empty disk in its place would hide the loss."""
+    users = context.layers.opened.get(address.name, ())
+    pool = context.observed.get(Address("pool", address.name.partition("/")[0]))
+    if not users or pool is None or not pool.active or str(address) in context.permission.data_loss:
+        return None
+    reason = (
+        f"its file is missing and {users[0]} is defined with it: put the file back, or allow an empty one in its place"
+    )
+    needs = f"data_loss: [{address}]"
+    return Plan(
+        address=address, verdict="change", withheld=(create,), needs=needs, after=difference.after, reason=reason
+    )
+
+
 def _anew(address: Address, difference: Difference, create: Action, context: Context) -> Plan:
     changes = classified(difference.changes, {}, Disruption.DATA_LOSS)
-    actions = (DeleteVolume(address=address), create)
+    actions = (DeleteVolume(address=address, wipe=context.permission.wipe), create)
     user = next(users(context.observed.get(address), context), None)
     if str(address) not in context.permission.data_loss:
         needs = f"data_loss: [{address}]"
@@ -108,6 +130,14 @@ def _pool_path(volume: Volume, context: Context) -> str:
     return context.pool_paths.get(volume.pool) or (pool.xml.findtext("target/path") or "" if pool else "")
 
 
+def _rounded(volume: Volume, observed: Observed | None) -> Volume:
+    """A vpc file has whole cylinders, so it is a little larger than it was declared."""
+    found = ByteSize(int((observed.info.get("capacity") if observed else None) or 0))
+    if volume.format != "vpc" or volume.capacity is None or not 0 < found - volume.capacity < CYLINDER:
+        return volume
+    return replace(volume, capacity=found)
+
+
 def _silent_capacity(volume: Volume, observed: Observed | None) -> int | None:
     """Who is silent about the size gets that of the backing when the volume is made, and keeps what it has."""
     if volume.capacity is not None or observed is None:
@@ -118,7 +148,7 @@ def _silent_capacity(volume: Volume, observed: Observed | None) -> int | None:
 def leave(observed: Observed, context: Context) -> Plan:
     """What becomes of a volume in a pool of ours that nobody declares: it stays, unless prune and its very name say otherwise."""
     address = observed.address
-    delete = DeleteVolume(address=address)
+    delete = DeleteVolume(address=address, wipe=context.permission.wipe)
     if context.permission.prune and str(address) in context.permission.data_loss:
         return Plan(address=address, verdict="remove", actions=(delete,))
     named = f"data_loss: [{address}]"
@@ -128,7 +158,9 @@ def leave(observed: Observed, context: Context) -> Plan:
 
 
 def needs(volume: Volume) -> Iterator[Address]:
-    """A volume stands on its pool and on the volume it is layered over."""
+    """A volume stands on its pool, on what encrypts it, and on the volume it is layered over."""
     yield Address("pool", volume.pool)
+    if volume.encryption is not None:
+        yield Address("secret", volume.encryption.secret)
     if volume.backing is not None and volume.backing.volume is not None:
         yield Address("volume", f"{volume.pool}/{volume.backing.volume}")

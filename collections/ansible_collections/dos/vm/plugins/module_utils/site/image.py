@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..model.declaration import declaration, option
 from ..model.types import AbsolutePath, Name
-from ..model.volume import Format
+from ..model.volume import RETIRED, Format
 from .bound import Hosts, check_bound
 
 
@@ -17,7 +17,7 @@ class Image:
     """A file with the content of a disk or of an optical medium."""
 
     file: AbsolutePath = option("Where it is on the hosts.", spec="IMG-T1.9")
-    format: Format = option("What qemu-img says it is; raw for ISO files.", spec="IMG-T1.2")
+    format: Format = option("What qemu-img says it is; raw for ISO files.", spec="IMG-T1.2", instead=RETIRED)
     arch: Literal["x86_64", "i686", "aarch64", "any"] = option(
         "Architecture it is for; any for data and media.", spec="IMG-T1.3", default="any"
     )

@@ -10,7 +10,7 @@ from ..model.declaration import declaration, option
 from ..model.domain import Cache, Cpu, Graphics, maxima
 from ..model.network import Bandwidth
 from ..model.types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name
-from ..model.volume import Format
+from ..model.volume import ENCRYPTED, LAYERED, RETIRED, Format
 from .bound import Hosts, check_bound
 from .fragment import refusal
 from .placement import InstancePlacement
@@ -36,7 +36,12 @@ class InstanceDisk:
         "Size of each machine's own volume; the image's when not given.", spec="VOL-T1.3", default=None, low=512
     )
     format: Format | None = option(
-        "Format of each machine's own volume, qcow2 when not given.", spec="VOL-T1.4", default=None
+        "Format of each machine's own volume, qcow2 when not given.", spec="VOL-T1.4", default=None, instead=RETIRED
+    )
+    encryption: Name | None = option(
+        "Secret of usage type volume whose value encrypts each machine's own volume, with LUKS.",
+        spec="VOL-13",
+        default=None,
     )
     target: str | None = option(
         "Device name such as vda; made from the bus when not given.", spec="DISK-T1.6", default=None
@@ -71,7 +76,7 @@ class InstanceDisk:
             yield "startup_policy", "means nothing for an empty drive, leave it out"
 
     def _check_optical(self) -> Sentences:
-        for name in ("volume", "pool", "capacity", "format"):
+        for name in ("volume", "pool", "capacity", "format", "encryption"):
             if getattr(self, name) is not None:
                 yield name, "is not for an optical drive, write an image or nothing (DISK-T1.1)"
         if self.bus == "virtio":
@@ -81,15 +86,17 @@ class InstanceDisk:
         if self.tray == "open":
             yield "tray", "is for an optical drive (DISK-T1.7)"
         if self.volume:
-            for name in ("image", "pool", "capacity", "format"):
+            for name in ("image", "pool", "capacity", "format", "encryption"):
                 if getattr(self, name) is not None:
                     yield name, "is the volume's own affair, leave it out or leave out the volume"
         elif self.pool is None:
             yield from self._check_without_pool()
         elif self.image is None and self.capacity is None:
             yield "capacity", "is required for an empty volume of its own, write one like 10 GiB"
-        elif self.image and self.format not in (None, "qcow2"):
+        elif self.image and (self.format or "qcow2") not in LAYERED:
             yield "format", f"{self.format} cannot be layered over an image, write qcow2"
+        if self.encryption and (self.format or "qcow2") not in ENCRYPTED:
+            yield "encryption", f"is for qcow2 and raw, and the format is {self.format} (VOL-13)"
 
     def _check_without_pool(self) -> Sentences:
         if self.image is None:
@@ -97,7 +104,7 @@ class InstanceDisk:
                 "volume",
                 "a disk needs a volume, an image, or a pool and a capacity; only an optical drive may be empty",
             )
-        for name in ("capacity", "format"):
+        for name in ("capacity", "format", "encryption"):
             if getattr(self, name) is not None:
                 yield name, "is of a volume of the machine's own, write the pool it goes to"
 

@@ -50,6 +50,7 @@ RULES: tuple[Rule, ...] = (
     storage.volumes_have_a_host,
     storage.nothing_is_written_twice,
     storage.own_volumes_have_their_own_names,
+    storage.encryption_is_by_a_volume_secret,
     storage.pools_hold_their_volumes,
     storage.images_fit_the_architecture,
     machines.names_are_unique,

@@ -65,6 +65,8 @@ def _used(index: Index, name: Name) -> Iterator[tuple[Place, str, str]]:
     for number, disk in enumerate(instance.disks):
         if disk.volume:
             yield (*at, "disks", number, "volume"), "volumes", disk.volume
+        if disk.encryption:
+            yield (*at, "disks", number, "encryption"), "secrets", disk.encryption
     for number, card in enumerate(instance.interfaces):
         yield (*at, "interfaces", number, "network"), "networks", card.network
     for number, console in enumerate(instance.graphics):

@@ -70,6 +70,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("volumes", "images", _field("image")),
     ("volumes", "volumes", _field("base")),
     ("volumes", "projects", _field("project")),
+    ("volumes", "secrets", _field("encryption")),
     ("volumes", "hosts", _field("host")),
     ("subnets", "projects", _list("projects")),
     ("networks", "hosts", _hosts),
@@ -90,6 +91,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("instances", "networks", _each("interfaces", "network")),
     ("instances", "security_groups", _each("interfaces", "security_group")),
     ("instances", "secrets", _each("graphics", "password")),
+    ("instances", "secrets", _each("disks", "encryption")),
 )
 
 WORDS = {"security_groups": "security group", "host_groups": "host group"}

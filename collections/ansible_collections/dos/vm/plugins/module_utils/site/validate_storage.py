@@ -143,6 +143,24 @@ def own_volumes_have_their_own_names(index: Index) -> Iterator[Finding]:
             yield Finding(("dos_volumes", name), text)
 
 
+def encryption_is_by_a_volume_secret(index: Index) -> Iterator[Finding]:
+    """SECO-04: what unlocks a volume is a secret of that usage type, which libvirt looks up by it."""
+    for at, name in _encrypted(index):
+        secret = index.site.secrets.get(name)
+        if secret is not None and secret.usage_type != "volume":
+            text = f"secret {name} is for {secret.usage_type}, write one with usage_type: volume (SECO-04)"
+            yield Finding(at, text, ("dos_secrets", name, "usage_type"))
+
+
+def _encrypted(index: Index) -> Iterator[tuple[Place, Name]]:
+    for name, volume in index.site.volumes.items():
+        if volume.encryption:
+            yield ("dos_volumes", name, "encryption"), volume.encryption
+    for at, _, instance, number in index.each_disk():
+        if secret := instance.disks[number].encryption:
+            yield (*at, "encryption"), secret
+
+
 def pools_hold_their_volumes(index: Index) -> Iterator[Finding]:
     """POOL-07, VOL-03: volumes together stay below the pool's logical capacity, where it is known which host they are on."""
     used: defaultdict[tuple[str, str], int] = defaultdict(int)

@@ -9,7 +9,7 @@ from typing import Literal
 from ..model.declaration import declaration, option
 from ..model.pool import Permissions
 from ..model.types import ByteSize, Name
-from ..model.volume import Format
+from ..model.volume import RETIRED, Format, check_format
 
 
 @declaration
@@ -24,7 +24,7 @@ class Volume:
         low=512,
         example="10 GiB",
     )
-    format: Format = option("Format of the file.", spec="VOL-T1.4", default="qcow2")
+    format: Format = option("Format of the file.", spec="VOL-T1.4", default="qcow2", instead=RETIRED)
     image: Name | None = option("Image it is layered over.", spec="VSNP-04", default=None)
     base: Name | None = option(
         "Volume of the same pool that it is layered over, which nobody writes any more.", spec="VSNP-03", default=None
@@ -34,6 +34,9 @@ class Volume:
     permissions: Permissions | None = option("Owner, group, mode and label of the file.", spec="VOL-T1.5", default=None)
     compat: Literal["0.10", "1.1"] | None = option("Compatibility level of qcow2.", spec="VOL-T1.9", default=None)
     lazy_refcounts: bool = option("Lazy reference counts of qcow2.", spec="VOL-T1.10", default=False)
+    encryption: Name | None = option(
+        "Secret of usage type volume whose value encrypts it, with LUKS.", spec="VOL-13", default=None
+    )
     shareable: bool = option(
         "Whether several machines may write it at once; the guests must know how.", spec="VM-08", default=False
     )
@@ -45,9 +48,4 @@ class Volume:
             yield "base", "write either an image or a volume to layer over"
         if not (self.capacity or self.image or self.base):
             yield "capacity", "is required for a volume without image or base, write one like 10 GiB"
-        if (self.image or self.base) and self.format == "raw":
-            yield "format", "a raw volume cannot be layered over another, write qcow2"
-        if self.format != "qcow2" and (self.compat or self.lazy_refcounts):
-            yield "compat" if self.compat else "lazy_refcounts", f"is for qcow2, and the format is {self.format}"
-        if self.lazy_refcounts and self.compat == "0.10":
-            yield "lazy_refcounts", "needs compat 1.1"
+        yield from check_format(self, layered=bool(self.image or self.base), over="format")

@@ -13,6 +13,7 @@ from .build import E, maybe, on_off
 from .common import absent, flag, lower, pruned
 from .network import BANDWIDTH, bandwidth, read_bandwidth
 from .shape import INDEX, Attr, Shape, shape
+from .volume import encryption, read_encryption
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -77,6 +78,7 @@ def _source(disk: Disk) -> Element | None:
         "source",
         # libvirt refuses to start a disk whose label names no security model, and DAC is the one that every host has.
         E("seclabel", model="dac", relabel=False) if disk.relabel is False else None,
+        encryption(disk.encryption),
         file=disk.file,
         pool=disk.pool,
         volume=disk.volume,
@@ -297,6 +299,7 @@ DISK = shape(
         Attr("startupPolicy", field="startup_policy"),
         Attr("index", computed=True),
         shape("seclabel", Attr("model"), Attr("relabel"), key="@model", computed=_live),
+        shape("encryption", Attr("format"), Attr("engine", computed=True), shape("secret", whole=True)),
         field=".",
     ),
     shape("backingStore", whole=True, computed=_same_source),
@@ -484,6 +487,7 @@ def _read_disk(disk: Element) -> dict[str, Any]:
         removable=flag(absent(target, "removable")),
         tray=absent(target, "tray"),
         startup_policy=absent(source, "startupPolicy"),
+        encryption=read_encryption(disk.find("source/encryption")),
         relabel=flag(absent(disk.find("source/seclabel"), "relabel")),
         serial=disk.findtext("serial"),
         boot_order=_number(disk.find("boot"), "order"),

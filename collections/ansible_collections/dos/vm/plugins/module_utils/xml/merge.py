@@ -70,6 +70,10 @@ def _seated(declared: Element, observed: Element, shape: Shape) -> Iterator[tupl
     last = -1
     for child, found in pairs:
         known = shape.children.get(str(child.tag))
+        if known is not None and known.once:
+            if found is not None:
+                yield free[str(child.tag)].pop(), deepcopy(found)
+            continue
         if found is not None:
             last = free[str(child.tag)].pop()
         if known is not None:

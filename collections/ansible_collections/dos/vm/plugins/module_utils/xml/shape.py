@@ -56,6 +56,7 @@ class Shape:
     prefix); it must be idempotent. `ordered`: the order of these siblings matters. `whole`: compared and shown as one value.
     `alike`, look-ups like those of `key`: an element that is silent about its key takes that of a sibling on the host which
     nobody named, first of one that is alike, then of any (an interface without a MAC is one that libvirt gave a MAC).
+    `once`: said when the element around it is made and forgotten by libvirt later, so it never counts as a difference.
     `quiet`: libvirt's own, whose coming or going follows from another change and is not shown beside it.
     """
 
@@ -76,6 +77,7 @@ class Shape:
     show: Show | None = None
     alike: tuple[str, ...] = ()
     quiet: bool = False
+    once: bool = False
     attributes: dict[str, Attr] = dataclasses.field(init=False, repr=False, compare=False)
     children: dict[str, Shape] = dataclasses.field(init=False, repr=False, compare=False)
 

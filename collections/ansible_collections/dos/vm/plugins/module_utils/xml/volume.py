@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..model.types import ByteSize
-from ..model.volume import Backing, Volume
+from ..model.volume import Backing, Encryption, Volume
 from .build import E
 from .common import pruned
 from .pool import PERMISSIONS, permissions, read_permissions
@@ -38,11 +38,26 @@ def render(volume: Volume, pool_path: str, backing_capacity: int | None = None) 
             "target",
             E("format", type=volume.format),
             permissions(volume.permissions),
+            encryption(volume.encryption),
             compat and E("compat", compat),
             E("features", E("lazy_refcounts")) if volume.lazy_refcounts else None,
         ),
         _backing(volume.backing, pool_path) if volume.backing else None,
     )
+
+
+def encryption(held: Encryption | None) -> Element | None:
+    """LUKS by the value of a secret, of a volume or of a disk; see https://libvirt.org/formatstorageencryption.html."""
+    if held is None:
+        return None
+    return E("encryption", E("secret", type="passphrase", usage=held.usage or held.secret), format="luks")
+
+
+def read_encryption(element: Element | None) -> dict[str, Any] | None:
+    """`Encryption` as it can be read back: libvirt forgets a volume's secret when the pool is refreshed."""
+    secret = None if element is None else element.find("secret")
+    usage = None if secret is None else secret.get("usage") or secret.get("uuid")
+    return None if usage is None else {"secret": usage}
 
 
 def _backing(backing: Backing, pool_path: str) -> Element:
@@ -59,6 +74,9 @@ def _in_bytes(element: Element) -> None:
 def _as_size(text: str) -> str:
     return str(ByteSize(int(text)))
 
+
+# Of a file libvirt tells that it is encrypted, and not by what: a pool that was refreshed has forgotten the secret.
+ENCRYPTION = shape("encryption", Attr("format"), shape("secret", whole=True, computed=True, once=True), flag=True)
 
 SHAPE = shape(
     "volume",
@@ -77,6 +95,7 @@ SHAPE = shape(
         shape("format", Attr("type", field="format"), field="."),
         PERMISSIONS,
         shape("timestamps", computed=True, whole=True),
+        ENCRYPTION,
         shape("compat", computed=True),
         shape("clusterSize", Attr("unit"), text=True, computed=True),
         shape("features", shape("lazy_refcounts", flag=True), field="."),
@@ -107,6 +126,7 @@ def parse(element: Element, pool: str) -> dict[str, Any]:
         format=None if found is None else found.get("type"),
         permissions=read_permissions(element.find("target/permissions")),
         compat=element.findtext("target/compat") if is_qcow2 else None,
+        encryption=read_encryption(element.find("target/encryption")),
         lazy_refcounts=True if element.find("target/features/lazy_refcounts") is not None else None,
         backing=None
         if backing is None

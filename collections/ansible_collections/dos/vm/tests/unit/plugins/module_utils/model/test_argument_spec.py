@@ -78,7 +78,7 @@ def test_defaults_are_the_models_own(kind: type) -> None:
 
 
 def test_choices_come_from_the_types() -> None:
-    assert argument_spec(Volume)["format"]["choices"] == ["qcow2", "raw", "qcow", "qed", "vmdk", "vpc"]
+    assert argument_spec(Volume)["format"]["choices"] == ["qcow2", "raw", "qcow", "qed", "vmdk", "vpc", "vdi"]
     assert argument_spec(Domain)["boot"] == {
         "type": "list",
         "elements": "str",

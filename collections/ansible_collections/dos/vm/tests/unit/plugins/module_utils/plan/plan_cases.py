@@ -23,6 +23,7 @@ from dosvm.model.slice import Permission, Slice
 from dosvm.model.types import Name
 from dosvm.plan.disruption import Disruption
 from dosvm.plan.kinds import KINDS, address_of
+from dosvm.plan.layers import layers
 from dosvm.plan.passwords import referenced
 from dosvm.plan.plan import Context, Observed, Plan, PlannedChange
 from dosvm.xml.build import parse
@@ -74,6 +75,7 @@ class Case:
             host=host.facts(),
             permission=decode(Permission, more.get("allow", {})),
             observed=found,
+            layers=layers(found),
             digests={name: digest(value, own_uuid(SITE, Address("secret", name))) for name, value in values.items()},
         )
         return found.get(address), context

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Volumes on real libvirt and QEMU: every format, encryption, what becomes of files that go and of data that must go."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from dosvm.apply import Outcome, converge
+from dosvm.errors import ConflictError
+from dosvm.hypervisor import storage
+from dosvm.hypervisor.libvirt import LibvirtHypervisor
+from dosvm.model.address import Address, Mark
+from dosvm.model.decode import decode
+from dosvm.model.slice import Permission, Slice
+from dosvm.model.types import Name
+from dosvm.model.volume import Format
+
+KEYS = {"disk": b"correct horse"}
+
+
+class Host:
+    """One pool of this machine's libvirt, in a directory that QEMU's user reaches."""
+
+    def __init__(self, hypervisor: LibvirtHypervisor, prefix: str, path: Path) -> None:
+        self.hypervisor, self.prefix, self.path = hypervisor, prefix, path
+        self.mark = Mark(site=Name("test"))
+
+    def converge(self, *volumes: dict[str, Any], disks: tuple[dict[str, Any], ...] = (), **more: Any) -> Outcome:
+        """What is declared: volumes of the pool, and a machine with these disks."""
+        domain = {"name": self.prefix, "memory": "16 MiB", "disks": disks, "mark": {"site": "test"}, "stop_timeout": 0}
+        slice_ = decode(
+            Slice,
+            {
+                "site": "test",
+                "secrets": [{"name": f"{self.prefix}-disk"}],
+                "pools": [{"name": self.prefix, "path": str(self.path)}],
+                "volumes": [{"pool": self.prefix, "capacity": "16 MiB", **volume} for volume in volumes],
+                "domains": [domain | more.pop("domain", {})] if disks else [],
+            },
+        )
+        permission = Permission(prune=True, **more)
+        keys = {f"{self.prefix}-{name}": value for name, value in KEYS.items()}
+        outcome = converge(slice_, self.hypervisor, permission=permission, secrets=keys)
+        assert outcome.failures == ()
+        return outcome
+
+    def names(self, *volumes: str) -> tuple[str, ...]:
+        return tuple(f"volume {self.prefix}/{name}" for name in volumes)
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+
+@pytest.fixture
+def host(hypervisor: LibvirtHypervisor, prefix: str) -> Iterator[Host]:
+    with tempfile.TemporaryDirectory(prefix="dosvm-volumes-", dir="/var/lib") as folder:
+        Path(folder).chmod(0o755)
+        held = Host(hypervisor, prefix, Path(folder))
+        yield held
+        for address, seen in hypervisor.observe("test").items():  # before the directory goes
+            if address.kind == "domain" and address.name.startswith(prefix) and seen.active:
+                subprocess.run(["virsh", "destroy", address.name], check=False, capture_output=True)
+
+
+def qemu_img(*arguments: str | Path) -> str:
+    done = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_format_is_made_and_stays_as_declared(host: Host) -> None:
+    volumes = [{"name": f"{host.prefix}-{kind}", "format": kind} for kind in get_args(Format)]
+    more = [
+        {"name": f"{host.prefix}-old", "compat": "0.10"},
+        {"name": f"{host.prefix}-lazy", "lazy_refcounts": True},
+        {"name": f"{host.prefix}-mode", "format": "raw", "permissions": {"mode": "0640", "owner": 1, "group": 2}},
+    ]
+    host.converge(*volumes, *more)
+    assert not host.converge(*volumes, *more).changed
+    for kind in get_args(Format):
+        assert f"file format: {kind}\n" in qemu_img("info", host.file(f"{host.prefix}-{kind}"))
+    assert "compat: 0.10" in qemu_img("info", host.file(f"{host.prefix}-old"))
+    assert "lazy refcounts: true" in qemu_img("info", host.file(f"{host.prefix}-lazy"))
+    found = host.file(f"{host.prefix}-mode").stat()
+    assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o640, 1, 2)
+
+
+def test_what_cannot_grow_is_said_before_anything_is_done(host: Host) -> None:
+    host.converge({"name": "box", "format": "vdi"}, {"name": "other"})
+    with pytest.raises(ConflictError, match="QEMU cannot make a vdi file larger: convert it"):
+        host.converge({"name": "box", "format": "vdi", "capacity": "64 MiB"}, {"name": "other", "capacity": "64 MiB"})
+    assert "virtual size: 16 MiB" in qemu_img("info", host.file("other"))
+
+
+@pytest.mark.parametrize("kind", ["qcow2", "raw"])
+def test_an_encrypted_volume_opens_with_its_secret_alone_and_a_guest_runs_on_it(host: Host, kind: str) -> None:
+    secret = {"secret": f"{host.prefix}-disk"}
+    volume = {"name": "vault", "format": kind, "encryption": secret}
+    disk = {"pool": host.prefix, "volume": "vault", "format": kind, "encryption": secret}
+    host.converge(volume, disks=(disk,))
+    subprocess.run(["virsh", "pool-refresh", host.prefix], check=True, capture_output=True)
+    assert not host.converge(volume, disks=(disk,)).changed  # libvirt has forgotten by now what unlocks it
+    running = host.hypervisor.observe("test")[Address("domain", host.prefix)]
+    assert running.active
+    content = host.file("vault").read_bytes()
+    assert b"LUKS\xba\xbe" in content
+    assert KEYS["disk"] not in content
+
+
+def test_a_wrong_passphrase_starts_nothing_and_is_not_shown(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = {"secret": f"{host.prefix}-disk"}
+    volume = {"name": "vault", "encryption": secret}
+    host.converge(volume)
+    monkeypatch.setitem(KEYS, "disk", b"battery staple")
+    disk = {"pool": host.prefix, "volume": "vault", "format": "qcow2", "encryption": secret}
+    with pytest.raises(AssertionError) as failed:
+        host.converge(volume, disks=(disk,))
+    assert "Invalid password" in str(failed.value)
+    assert "battery" not in str(failed.value)
+
+
+def test_a_wiped_volume_leaves_zeros_where_its_data_was(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.converge({"name": "secret-plans", "format": "raw"})
+    file = host.file("secret-plans")
+    with file.open("r+b") as held:
+        held.seek(5 * 2**20)
+        held.write(b"the plans" * 1000)
+    seen: list[bytes] = []
+    wipe = storage.wipe
+
+    def watched(volume: Any) -> None:
+        wipe(volume)
+        seen.append(file.read_bytes())
+
+    monkeypatch.setattr("dosvm.hypervisor.libvirt.wipe", watched)
+    outcome = host.converge(wipe=True, data_loss=host.names("secret-plans"))
+    assert f"volume {host.prefix}/secret-plans has been wiped and deleted" in outcome.performed
+    assert [len(held) for held in seen] == [16 * 2**20]
+    assert not seen[0].strip(b"\0")
+    assert not file.exists()
+
+
+def test_a_file_that_is_gone_is_not_replaced_by_an_empty_one(host: Host) -> None:
+    disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
+    off = {"active": False}
+    host.converge({"name": "data"}, disks=(disk,), domain=off)
+    kept = host.file("data").rename(host.file("data").with_suffix(".aside"))
+    outcome = host.converge({"name": "data"}, disks=(disk,), domain=off)
+    (plan,) = [plan for plan in outcome.plans if plan.address.kind == "volume" and plan.address.name.endswith("/data")]
+    assert "its file is missing" in plan.reason
+    assert not host.file("data").exists()
+    kept.rename(host.file("data"))
+    assert not host.converge({"name": "data"}, disks=(disk,), domain=off).changed
+    host.file("data").unlink()
+    allowed = host.converge({"name": "data"}, disks=(disk,), domain=off, data_loss=host.names("data"))
+    assert allowed.performed == (f"volume {host.prefix}/data has been created",)
+
+
+def test_a_file_that_came_without_libvirt_is_seen_where_a_machine_has_it(host: Host) -> None:
+    disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
+    off = {"active": False}
+    host.converge({"name": "data"}, disks=(disk,), domain=off)
+    host.file("data").unlink()
+    subprocess.run(["virsh", "pool-refresh", host.prefix], check=True, capture_output=True)
+    qemu_img("create", "-q", "-f", "qcow2", host.file("data"), "16M")
+    assert not host.converge({"name": "data"}, disks=(disk,), domain=off).changed
+
+
+def test_a_base_is_not_written_while_something_is_layered_over_it(host: Host) -> None:
+    disk = {"pool": host.prefix, "volume": "base", "format": "qcow2"}
+    volumes = ({"name": "base"}, {"name": "layer", "capacity": "16 MiB", "backing": {"volume": "base"}})
+    host.converge(*volumes)
+    with pytest.raises(ConflictError, match=r"layered over it.*VSNP-03"):
+        host.converge(*volumes, disks=(disk,))
+    host.converge(*volumes, disks=({**disk, "read_only": True},))
+    layered = {"pool": host.prefix, "volume": "layer", "format": "qcow2", "target": "vdb"}
+    host.converge(*volumes, disks=({**disk, "read_only": True}, layered))
+
+
+def test_a_corrupt_file_harms_nothing_beside_it(host: Host) -> None:
+    host.converge({"name": "data"}, {"name": "other"})
+    with host.file("data").open("r+b") as file:
+        file.write(b"QFI\xfb\0\0\0\x03" + b"\xff" * 96)
+    with pytest.raises(ConflictError, match="cannot shrink"):
+        host.converge({"name": "data"}, {"name": "other"})
+    assert "virtual size: 16 MiB" in qemu_img("info", host.file("other"))
