@@ -28,6 +28,7 @@ from dosvm.model.argument_spec import Field, Spec, argument_spec, bare, fields_o
 from dosvm.model.certificate import Authorities, AuthorityRun, CertificateRun, FilesRun
 from dosvm.model.decode import encode
 from dosvm.model.front import Connection, Existence, HostRun, Query, SecretValues
+from dosvm.model.image import Convert, Edit, ImageFile, Patience, Rebase
 from dosvm.model.order import Ordering
 from dosvm.module import EXTRA, object_spec
 from dosvm.plan.kinds import KINDS
@@ -51,6 +52,13 @@ PLAIN: Mapping[str, type] = {
     "certificate_files": FilesRun,
     "certificates": CertificateRun,
 }
+# What is done to disk files, and what the module of each takes.
+DEEDS: Mapping[str, tuple[type, ...]] = {
+    "image": (ImageFile, Patience),
+    "image_convert": (Convert, Patience),
+    "image_rebase": (Rebase, Patience),
+    "image_edit": (Edit, SecretValues, Patience),
+}
 Options = dict[str, dict[str, Any]]
 
 
@@ -63,6 +71,9 @@ def files() -> Iterator[tuple[Path, str]]:
         yield REFERENCE / f"{kind.name}.md", page(kind.name, kind.model)
     for name, model in PLAIN.items():
         yield FRAGMENTS / f"{name}.py", fragment(documented(model))
+    for name, models in DEEDS.items():
+        options = {option: held for model in models for option, held in documented(model).items()}
+        yield FRAGMENTS / f"{name}.py", fragment(options)
     yield FRAGMENTS / "host.py", fragment({**documented(HostRun), **documented(SecretValues)})
     for name, model in {**site_kinds(), **site_singles()}.items():
         yield REFERENCE / f"dos_{name}.md", page(f"dos_{name}", model)

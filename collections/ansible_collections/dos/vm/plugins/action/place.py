@@ -8,6 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile_situation
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
@@ -18,7 +19,7 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Returns `slices` by host, `decisions` by machine, and `secrets`: the names each host needs the values of."""
+    """Returns `slices` and `images` by host, `decisions` by machine, and `secrets`: the names each host needs the values of."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -26,7 +27,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         try:
-            compiled = compile_situation(read_situation(self._templar, task_vars or {}))
+            situation = read_situation(self._templar, task_vars or {})
+            compiled = compile_situation(situation)
         except DosVmError as error:
             return {**result, **refused(error)}
         for made in compiled.decisions.values():
@@ -40,6 +42,9 @@ class ActionModule(ActionBase):
             **result,
             "changed": False,
             "ordered": {vm: "on" if on else "off" for vm, on in compiled.ordered.items()},
+            "images": {
+                host: [encode(file) for file in files] for host, files in images_by_host(situation.site).items()
+            },
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
             "decisions": {
                 vm: {"host": made.host, "target": made.target, "reason": made.reason}

@@ -39,6 +39,10 @@ ordered:
   description: The machines whose power is by order other than declared, each with V(on) or V(off).
   returned: success
   type: dict
+images:
+  description: The images that each host is to have and whose content is vouched for, as M(dos.vm.image) takes them, by host.
+  returned: success
+  type: dict
 decisions:
   description: The host of each machine and why, by machine.
   returned: success

@@ -437,6 +437,11 @@ class LibvirtHypervisor:
                     raise
                 time.sleep(self.step * 10)
 
+    def refresh(self, pool: Address) -> None:
+        """Let libvirt read a pool again, whose files somebody else changed."""
+        with saying(f"refresh {pool}"):
+            self._find(pool).refresh()
+
     def _find(self, address: Address) -> Any:
         """libvirt's own object; a `libvirtError` when there is none."""
         held = self._connection

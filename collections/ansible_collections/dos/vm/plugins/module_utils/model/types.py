@@ -17,6 +17,7 @@ DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,14}")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 PORTS = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?")
+CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 
 UNITS = {
@@ -75,6 +76,20 @@ class AbsolutePath(str):
         if ".." in text.split("/"):
             raise ValueError(f"{_shown(text)} climbs with '..', write the path it ends at")
         return super().__new__(cls, re.sub(r"/+", "/", text).rstrip("/") or "/")
+
+
+class Checksum(str):
+    """The SHA-256 of a content, `sha256:` and 64 hexadecimal digits in lower case."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Checksum:
+        spelled = str(text).strip().lower()
+        if not CHECKSUM.fullmatch(spelled):
+            raise ValueError(
+                f"{_shown(text)} is not a checksum, write sha256: and the 64 hex digits that sha256sum says"
+            )
+        return super().__new__(cls, spelled)
 
 
 class Mac(str):

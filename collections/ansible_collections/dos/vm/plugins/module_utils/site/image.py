@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.types import AbsolutePath, Name
+from ..model.types import AbsolutePath, Checksum, Name
 from ..model.volume import RETIRED, Format
 from .bound import Hosts, check_bound
 
@@ -28,18 +28,18 @@ class Image:
     host: Name | None = option("The one host that has it.", spec="IMG-12", default=None)
     hosts: Hosts | None = option("The hosts that have it; all when not given.", spec="IMG-12", default=None)
     project: Name | None = option("Project that brought it and is counted for it.", spec="IMG-T1.12", default=None)
-    checksum: str | None = option(
-        "What its content must be, sha256 in hex.", spec="IMG-13", default=None, example="sha256:9f86d0…"
+    checksum: Checksum | None = option(
+        "What its content must be; required with a source.", spec="IMG-13", default=None, example="sha256:9f86d0…"
     )
-    requires: dict[Name, str] | None = option(
-        "Labels that a host must have to run machines of it.", spec="SCHED-05", default=None
+    source: AbsolutePath | None = option(
+        "The file on the controller, from where it is brought to every host that should have it.",
+        spec="LIMIT-17",
+        default=None,
     )
     label: str | None = option("Label in any script.", spec="IMG-T1.1", default=None)
     description: str | None = option("Free text.", spec="IMG-T1.6", default=None)
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from check_bound(self)
-        if self.checksum is not None:
-            kind, _, digits = self.checksum.partition(":")
-            if kind != "sha256" or len(digits) != 64 or set(digits.lower()) - set("0123456789abcdef"):
-                yield "checksum", f"{self.checksum[:40]!r} is not one, write sha256: and 64 hex digits"
+        if self.source is not None and self.checksum is None:
+            yield "checksum", "is required with a source, write sha256: and what sha256sum says of it"

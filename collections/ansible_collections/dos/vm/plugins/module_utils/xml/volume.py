@@ -57,7 +57,7 @@ def read_encryption(element: Element | None) -> dict[str, Any] | None:
     """`Encryption` as it can be read back: libvirt forgets a volume's secret when the pool is refreshed."""
     secret = None if element is None else element.find("secret")
     usage = None if secret is None else secret.get("usage") or secret.get("uuid")
-    return None if usage is None else {"secret": usage}
+    return None if usage is None else {"secret": usage, "usage": usage}
 
 
 def _backing(backing: Backing, pool_path: str) -> Element:

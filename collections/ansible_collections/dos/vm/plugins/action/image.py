@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller's side of `dos.vm.image`: sends the file in pieces through the connection there is, and goes on where it was cut off.
+
+Each piece is the standard input of one command on the host, so it takes whatever road Ansible has: ssh, sudo, or none. Nothing
+is kept anywhere between: what has arrived is what the file on the host already holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from typing import Any
+
+from ansible.errors import AnsibleError
+
+from ansible_collections.dos.vm.plugins.plugin_utils.patience import SECONDS, PatientAction, show
+
+MODULE = "dos.vm.image"
+PIECE = 32 * 2**20  # bytes sent by one command
+
+
+class ActionModule(PatientAction):
+    """Looks, sends what is missing, and has the whole proven."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        variables = task_vars or {}
+        source = self._task.args.get("source")
+        asked = {"seconds": SECONDS, **self._task.args}
+        if source is None or self._task.args.get("state") == "absent":
+            return super().run(tmp, variables)
+        if not os.path.isfile(source):
+            return {"failed": True, "msg": f"source: there is no file {source} on the controller"}
+        size = os.path.getsize(source)
+        told = self.until_done(MODULE, {**asked, "size": size}, variables)
+        if told.get("failed") or told.get("present") or self._task.check_mode:
+            return told
+        if told["offset"] < size and (wrong := _mismatch(source, str(self._task.args["checksum"]))):
+            return {"failed": True, "msg": wrong}
+        self._send(source, told["part"], int(told["offset"]), size, variables)
+        sent = {"sent": size - int(told["offset"]), "resumed_at": int(told["offset"])}
+        return {**self.until_done(MODULE, {**asked, "size": size, "finish": True}, variables), **sent}
+
+    def _send(self, source: str, part: str, offset: int, size: int, variables: dict[str, Any]) -> None:
+        """Write the file from `offset` on. A failure leaves what has arrived, and the next run goes on from there."""
+        quoted = shlex.quote(part)
+        with open(source, "rb") as file:
+            file.seek(offset)
+            while piece := file.read(PIECE):
+                command = f"umask 077 && dd of={quoted} bs=1M iflag=fullblock oflag=seek_bytes seek={offset} conv=notrunc status=none"
+                done = self._low_level_execute_command(command, in_data=piece)
+                if done["rc"]:
+                    why = (done.get("stderr") or done.get("stdout") or "").strip()
+                    raise AnsibleError(
+                        f"sending stopped at {offset} of {size} bytes, the next run goes on from there: {why}"
+                    )
+                offset += len(piece)
+                show(variables, f"send {os.path.basename(source)}", 100 * offset / size)
+
+
+def _mismatch(source: str, checksum: str) -> str | None:
+    """Why a file should not even be sent."""
+    seen = hashlib.sha256()
+    with open(source, "rb") as file:
+        while piece := file.read(PIECE):
+            seen.update(piece)
+    found = f"sha256:{seen.hexdigest()}"
+    if found == checksum.strip().lower():
+        return None
+    return f"source: {source} has {found} and is declared {checksum}: bring the right file, or declare what it is; nothing was sent"

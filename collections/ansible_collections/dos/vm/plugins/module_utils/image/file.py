@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image as a file of a host: there or not, what it must be, and how it comes together from the pieces of an upload.
+
+To hash a file takes as long as to read it. So what was found is noted beside our own data, with the size and the time of the
+file it was found for: a file that is the same to the nanosecond is not read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConflictError, DeclarationError
+from ..model.image import ImageFile
+from ..model.types import Checksum
+from .convert import enough, settle
+from .header import read_header, refuse, shown
+from .job import Job, Report
+
+NOTES = Path("/var/lib/dos-vm/digests")
+PIECE = 4 * 2**20
+MODE = 0o644
+
+
+def upload_name(asked: ImageFile) -> str:
+    """Where the pieces come together: named for what they will be, so that two versions never mix."""
+    folder, name = os.path.split(asked.file)
+    return os.path.join(folder, f".{name}.{str(asked.checksum)[7:23]}.dos-vm-upload")
+
+
+def look(asked: ImageFile, size: int | None, seconds: float) -> Mapping[str, Any]:
+    """What there is of an image: `present`, or how many bytes of an upload (`offset`). `size` is that of the whole.
+
+    `running` and `percent` while its content is still being read. Raises `DeclarationError` for a file that is another than
+    was declared, and `HypervisorError` where the whole would not fit.
+    """
+    if os.path.exists(asked.file):
+        refuse(asked.file, read_header(asked.file), asked.format)
+        digest = noted(asked.file)
+        if asked.checksum and digest is None:
+            told = Job({"digest": asked.file}).advance(lambda report: _digest(asked.file, report), seconds)
+            if told["state"] == "running":
+                return {"running": True, "step": "read", "percent": told["percent"]}
+            digest = str(told["digest"])
+        if asked.checksum and digest != asked.checksum:
+            text = (
+                f"has {digest} and is declared {asked.checksum}: bring the right file, or delete this one and run again"
+            )
+            raise DeclarationError.at(asked.file, text)
+        return {"present": True, "checksum": digest, **shown(read_header(asked.file))}
+    if size is None:
+        raise DeclarationError.at(
+            asked.file, "is not on the host: put it there, or write the source it is brought from"
+        )
+    part = Path(upload_name(asked))
+    offset = min(part.stat().st_size // PIECE * PIECE, size) if part.exists() else 0
+    part.parent.mkdir(parents=True, exist_ok=True)
+    enough(str(part.parent), size - offset, os.path.basename(asked.file))
+    return {"present": False, "offset": offset, "part": str(part)}
+
+
+def finish(asked: ImageFile, seconds: float) -> Mapping[str, Any]:
+    """Prove that what came together is what was declared, and let it take its place. A wrong one is thrown away."""
+    part = upload_name(asked)
+    told = Job({"digest": part}).advance(lambda report: _digest(part, report), seconds)
+    if told["state"] == "running":
+        return {"running": True, "step": "verify", "percent": told["percent"]}
+    try:
+        if told["digest"] != asked.checksum:
+            text = f"what arrived has {told['digest']} and is declared {asked.checksum}: it was thrown away, run again"
+            raise DeclarationError.at(asked.file, text)
+        refuse(asked.file, read_header(part), asked.format)
+    except DeclarationError:
+        Path(part).unlink()
+        raise
+    os.chmod(part, MODE)
+    settle(part, asked.file)
+    _note(asked.file, str(told["digest"]))
+    return {"present": True, "checksum": told["digest"], **shown(read_header(asked.file))}
+
+
+def remove(asked: ImageFile, users: list[str], *, dry_run: bool) -> bool:
+    """Delete the file, unless somebody needs it (IMG-08). Whether there was one."""
+    if not os.path.exists(asked.file):
+        return False
+    if users:
+        raise ConflictError(f"{asked.file} is used by {', '.join(users[:5])}: take it from them first (IMG-08)")
+    if not dry_run:
+        os.unlink(asked.file)
+        _notes_of(asked.file).unlink(missing_ok=True)
+    return True
+
+
+def _digest(path: str, report: Report) -> Mapping[str, Any]:
+    total, done, seen = max(os.path.getsize(path), 1), 0, hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        while piece := file.read(PIECE):
+            seen.update(piece)
+            done += len(piece)
+            report("read", 100 * done / total)
+    found = Checksum(f"sha256:{seen.hexdigest()}")
+    if _seal(os.stat(path)) == _seal(before):
+        _note(path, found)
+    return {"digest": found}
+
+
+def noted(path: str) -> str | None:
+    """The checksum that was found for exactly this file."""
+    try:
+        told = json.loads(_notes_of(path).read_text())
+    except (OSError, ValueError):
+        return None
+    return str(told["checksum"]) if told.get("seal") == _seal(os.stat(path)) else None
+
+
+def _note(path: str, checksum: str) -> None:
+    NOTES.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _notes_of(path).write_text(json.dumps({"file": path, "seal": _seal(os.stat(path)), "checksum": checksum}))
+
+
+def _notes_of(path: str) -> Path:
+    return NOTES / f"{hashlib.sha256(path.encode()).hexdigest()[:24]}.json"
+
+
+def _seal(found: os.stat_result) -> list[int]:
+    return [found.st_size, found.st_mtime_ns, found.st_ino]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images as an operator handles them: sent, cut off, gone on with, refused, converted, sealed. Real Ansible, libvirt, qemu-img."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.real.appliance import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+ANSIBLE = Path(sys.executable).with_name("ansible")
+MIB = 2**20
+PREFIX = "im-test"
+
+
+class Operator:
+    """Somebody with an inventory of this machine, a pool on it, and a folder of files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.pool = folder, folder / "pool"
+        here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        hosts = {"all": {"children": {"dos_hosts": {"hosts": {"here": here}}}}}
+        (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
+
+    def call(self, module: str, succeeds: bool = True, env: dict[str, str] | None = None, **arguments: Any) -> Any:
+        """The answer of a module, and what was shown on the way as `shown`."""
+        done = subprocess.run(
+            [ANSIBLE, "-i", self.folder / "hosts.yml", "here", "-m", f"dos.vm.{module}", "-a", json.dumps(arguments)],
+            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **(env or {})},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
+        head, _, body = done.stdout.partition("=> {")
+        return {**json.loads("{" + body), "shown": head + done.stderr}
+
+
+@pytest.fixture(scope="module")
+def operator() -> Iterator[Operator]:
+    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(prefix="dosvm-images-", dir="/var/lib") as folder:
+        Path(folder).chmod(0o755)
+        held = Operator(Path(folder))
+        held.call("pool", name=PREFIX, path=str(held.pool), site=PREFIX)
+        yield held
+        subprocess.run(["virsh", "pool-destroy", PREFIX], check=True, capture_output=True)
+        subprocess.run(["virsh", "pool-undefine", PREFIX], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def image(operator: Operator) -> dict[str, Any]:
+    """An image on the controller of three pieces and a bit, and what is declared of it."""
+    raw, path = operator.folder / "source.raw", operator.folder / "source.qcow2"
+    with raw.open("wb") as file:
+        for _ in range(100):
+            file.write(os.urandom(MIB))
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, path], check=True)
+    raw.unlink()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        "file": str(operator.folder / "images" / "base.qcow2"),
+        "source": str(path),
+        "format": "qcow2",
+        "checksum": f"sha256:{digest}",
+    }
+
+
+def test_an_upload_that_is_cut_off_goes_on_where_it_was(operator: Operator, image: dict[str, Any]) -> None:
+    # A program of that name before the real one: the third piece never arrives whole.
+    folder = operator.folder / "bin"
+    folder.mkdir()
+    count = folder / "count"
+    (folder / "dd").write_text(
+        f'#!/bin/sh\necho >> {count}\n[ $(wc -l < {count}) -lt 3 ] && exec /bin/dd "$@"\n'
+        f'head -c 5000000 | /bin/dd "$@"\nexit 1\n'
+    )
+    (folder / "dd").chmod(0o755)
+    cut = operator.call("image", succeeds=False, env={"PATH": f"{folder}:{os.environ['PATH']}"}, **image)
+    assert "sending stopped at 67108864 of" in cut["msg"]
+    assert not Path(image["file"]).exists()
+    done = operator.call("image", **image)
+    assert 67108864 <= done["resumed_at"] <= 67108864 + 5000000
+    assert "send source.qcow2 100.0 %" in done["shown"]
+    assert Path(image["file"]).read_bytes() == Path(image["source"]).read_bytes()
+    assert list(Path(image["file"]).parent.glob(".*")) == []
+
+
+def test_an_image_that_is_there_is_not_sent_again(operator: Operator, image: dict[str, Any]) -> None:
+    assert not operator.call("image", **image)["changed"]
+    assert not operator.call("image", file=image["file"], format="qcow2", checksum=image["checksum"])["changed"]
+
+
+def test_another_content_is_refused_on_both_sides(operator: Operator, image: dict[str, Any]) -> None:
+    other = {**image, "checksum": "sha256:" + "0" * 64}
+    there = operator.call("image", succeeds=False, **other)
+    assert "bring the right file, or delete this one and run again" in there["msg"]
+    sent = operator.call("image", succeeds=False, **{**other, "file": image["file"] + ".new"})
+    assert "nothing was sent" in sent["msg"]
+    wrong = operator.call("image", succeeds=False, **{**image, "format": "raw"})
+    assert "is qcow2 and declared raw" in wrong["msg"]
+    missing = operator.call("image", succeeds=False, file="/srv/nowhere.iso", format="raw")
+    assert "is not on the host: put it there, or write the source" in missing["msg"]
+
+
+def test_what_arrives_spoilt_is_thrown_away_and_sent_again(operator: Operator, image: dict[str, Any]) -> None:
+    new = {**image, "file": image["file"] + ".spoilt"}
+    digest = image["checksum"][7:23]
+    part = Path(new["file"]).with_name(f".{Path(new['file']).name}.{digest}.dos-vm-upload")
+    part.write_bytes(b"\0" * 40 * MIB)  # somebody else's bytes, or a disk that lost some
+    assert "what arrived has sha256:" in operator.call("image", succeeds=False, **new)["msg"]
+    assert not part.exists()
+    assert operator.call("image", **new)["resumed_at"] == 0
+
+
+def test_an_image_that_is_used_is_not_deleted(operator: Operator, image: dict[str, Any]) -> None:
+    backing = {"path": image["file"], "format": "qcow2"}
+    operator.call("volume", site=PREFIX, pool=PREFIX, name="layer", backing=backing)
+    refused = operator.call("image", succeeds=False, file=image["file"], state="absent")
+    assert f"is used by {operator.pool}/layer: take it from them first (IMG-08)" in refused["msg"]
+    allow = {"data_loss": [f"volume {PREFIX}/layer"]}
+    operator.call("volume", site=PREFIX, pool=PREFIX, name="layer", state="absent", allow=allow)
+    spoilt = image["file"] + ".spoilt"
+    assert operator.call("image", file=spoilt, state="absent")["changed"]
+    assert not operator.call("image", file=spoilt, state="absent")["changed"]
+
+
+def test_a_snapshot_is_merged_into_a_volume_of_its_own(operator: Operator, image: dict[str, Any]) -> None:
+    backing = {"path": image["source"], "format": "qcow2"}
+    operator.call("volume", site=PREFIX, pool=PREFIX, name="monday", backing=backing)
+    merge = {"source": f"{PREFIX}/monday", "destination": f"{PREFIX}/whole", "flatten": True, "seconds": 0}
+    done = operator.call("image_convert", **merge)
+    assert done["changed"]
+    assert " %" in done["shown"]
+    assert done["backing"] is None
+    listed = subprocess.run(["virsh", "vol-list", PREFIX], capture_output=True, text=True, check=True).stdout
+    assert "whole" in listed, "libvirt was not told"
+    assert not operator.call("image_convert", **merge)["changed"]
+    same = operator.call("volume", site=PREFIX, pool=PREFIX, name="whole", capacity="100 MiB")
+    assert not same["changed"]
+    for name in ("whole", "monday"):
+        allow = {"data_loss": [f"volume {PREFIX}/{name}"]}
+        operator.call("volume", site=PREFIX, pool=PREFIX, name=name, state="absent", allow=allow)
+
+
+def system(folder: Path) -> Path:
+    """A disk with enough of a Debian on it to be known as one, made without mounting anything."""
+    tree, disk = folder / "tree", folder / "golden.raw"
+    files = {
+        "etc/os-release": 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian"\n',
+        "etc/debian_version": "12.0\n",
+        "etc/fstab": "/dev/sda / ext4 defaults 0 1\n",
+        "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+        "etc/ssh/ssh_host_ed25519_key": "not for everybody\n",
+        "etc/udev/rules.d/70-persistent-net.rules": 'SUBSYSTEM=="net", NAME="eth7"\n',
+        "etc/hostname": "golden\n",
+        "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+        "etc/shadow": "root:!:19000:0:99999:7:::\n",
+        "var/lib/cloud/instances/i-1/sem": "done\n",
+        "var/lib/dpkg/status": "",
+        "home/somebody/data": "keep me\n",
+    }
+    for name, text in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for name in ("bin", "boot", "dev", "lib", "proc", "root", "sbin", "sys", "tmp", "usr/bin", "var/log"):
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    (tree / "bin" / "sh").write_bytes(Path("/bin/busybox").read_bytes())
+    (tree / "bin" / "sh").chmod(0o755)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, disk, "32M"], check=True)
+    return disk
+
+
+def inside(disk: Path, *commands: str) -> list[str]:
+    """What guestfish says of the files in a disk, one line for each command."""
+    script = ["run", "mount-ro /dev/sda /", *commands]
+    done = subprocess.run(
+        ["guestfish", "--ro", "-a", disk], input="\n".join(script), capture_output=True, text=True, timeout=120,
+        env={**os.environ, "LIBGUESTFS_BACKEND": "direct", **environment()}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def test_an_installed_system_is_sealed_into_an_image(operator: Operator) -> None:
+    disk = system(operator.folder)
+    sealed = operator.call(
+        "image_edit", env=environment(), disk=str(disk), seal=True, keep=True, hostname="fresh",
+        passwords={"root": "pw"}, secrets={"pw": "tops3cret"}, files=[{"path": "/etc/motd", "content": "welcome\n"}],
+    )  # fmt: skip
+    assert sealed["changed"]
+    assert "tops3cret" not in json.dumps(sealed)
+    told = inside(
+        disk, "exists /etc/ssh/ssh_host_ed25519_key", "exists /etc/udev/rules.d/70-persistent-net.rules",
+        "exists /var/lib/cloud/instances", "filesize /etc/machine-id", "cat /etc/hostname", "cat /etc/motd",
+        "cat /home/somebody/data", "cat /etc/shadow",
+    )  # fmt: skip
+    assert told[:4] == ["false", "false", "false", "0"], "what made it itself is there"
+    assert told[4:7] == ["fresh", "welcome", "keep me"]
+    assert any(line.startswith("root:$") for line in told)
+    assert "0123456789abcdef" in inside(Path(f"{disk}.original"), "cat /etc/machine-id")[0]
