@@ -36,6 +36,9 @@ class Image:
         spec="LIMIT-17",
         default=None,
     )
+    requires: dict[Name, str] | None = option(
+        "Labels that a host must have to run machines of it.", spec="SCHED-05", default=None
+    )
     label: str | None = option("Label in any script.", spec="IMG-T1.1", default=None)
     description: str | None = option("Free text.", spec="IMG-T1.6", default=None)
 
