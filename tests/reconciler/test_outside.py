@@ -196,6 +196,11 @@ def test_a_clean_checkout_is_its_commit_and_a_dirty_one_its_content(tmp_path: Pa
     git("add", ".")
     git("commit", "--quiet", "--message", "two")
     assert digest(inventory) == f"git:{first}"
+    (inventory / ".dos-vm").mkdir()
+    (inventory / ".dos-vm" / "lab.sqlite").write_text("every play writes to it")
+    assert digest(inventory) == f"git:{first}"
+    (inventory / ".dos-vm" / ".gitignore").write_text("*\n")
+    assert digest(inventory) == f"git:{first}"
     (inventory / "more.yml").write_text("c", encoding="utf-8")
     assert digest(inventory).startswith("sha256:")
 

@@ -1,34 +1,52 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`dos.vm.place`: decides which machine runs where, and makes of the site one slice per host. Nothing is contacted."""
+"""`dos.vm.place`: decides which machine runs where, and makes of the site one slice per host. No host is contacted.
+
+What was decided is in the store before any host is changed, so that a host which then falls silent does not let a machine be
+placed twice, and of two controllers that place one machine exactly one does.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
-from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile_situation
-from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
+from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
+from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compiled, compile_situation
+from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
-from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
-from ansible_collections.dos.vm.plugins.plugin_utils.site import refused
+from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
+from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
+from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
 
+ROUNDS = 5  # of deciding anew because another controller was faster
 display = Display()
 
 
 class ActionModule(ActionBase):
-    """Returns `slices` and `images` by host, `decisions` by machine, and `secrets`: the names each host needs the values of."""
+    """Returns `slices` and `images` by host, `decisions` by machine, and what contradicts what as `findings`."""
 
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        write = not self._task.check_mode
         try:
-            situation = read_situation(self._templar, task_vars or {})
-            compiled = compile_situation(situation)
+            site = SiteReader(self._templar, variables).load(check=False)
+            url = url_of(self._templar, variables, site.name, site.hosts)
+            who = actor(self._templar, variables)
+            with opened(url, site.name, write=write) as store:
+                compiled, known = _decided(site, variables, store, who, write=write)
         except DosVmError as error:
             return {**result, **refused(error)}
         for made in compiled.decisions.values():
@@ -38,16 +56,52 @@ class ActionModule(ActionBase):
             display.display(f"{vm} is {'on' if on else 'off'} by order, and declared otherwise", color="yellow")
         for sentence in compiled.untold:
             display.warning(sentence)
+        for text in (*compiled.findings, *known):
+            display.display(text, color="red")
         return {
             **result,
             "changed": False,
             "ordered": {vm: "on" if on else "off" for vm, on in compiled.ordered.items()},
             "images": {
-                host: [encode(file) for file in files] for host, files in images_by_host(situation.site).items()
+                host: [encode(file) for file in files] for host, files in images_by_host(site).items()
             },
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
             "decisions": {
                 vm: {"host": made.host, "target": made.target, "reason": made.reason}
                 for vm, made in compiled.decisions.items()
             },
+            "findings": [*compiled.findings, *known],
         }
+
+
+def _decided(
+    site: Site, variables: Mapping[str, Any], store: Store | None, who: str, *, write: bool
+) -> tuple[Compiled, tuple[str, ...]]:
+    """The decisions, kept in the store, and what must be known of the hosts.
+
+    They are made anew where another controller placed one of the machines meanwhile.
+    """
+    states = host_states(told(variables, site.hosts), site.hosts)
+    for _ in range(ROUNDS):
+        now = time.time()
+        hosts = introduced(store, states, at=now)
+        held = remembered(store)
+        kept = held.memory
+        compiled = compile_situation(situate(site, variables, held=replace(held, memory=kept.renamed(hosts.renamed))))
+        if store is None or not write:
+            return compiled, hosts.findings
+        renamed = _renamed(kept, hosts.renamed, compiled.placements)
+        if not store.placements.claim(kept.placements, [*compiled.placements, *renamed], at=now, actor=who):
+            register(store, hosts, at=now)
+            return compiled, hosts.findings
+    raise StoreError(
+        "place the machines", "others placed the same ones again and again; run this again", retryable=True
+    )
+
+
+def _renamed(kept: Memory, names: Mapping[str, str], changed: Iterable[Placement]) -> Iterator[Placement]:
+    """The placements that are to be kept under a host's new name, as far as they do not change otherwise."""
+    others = {placement.vm for placement in changed}
+    for vm, placement in kept.renamed(names).placements.items():
+        if vm not in others and placement != kept.placements[vm]:
+            yield placement

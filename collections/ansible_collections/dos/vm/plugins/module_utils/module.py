@@ -280,7 +280,7 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
             "vcpus": _number(domain, "vcpu"),
             # What it was given, not what it may grow to; libvirt always answers in KiB.
             "memory": (_number(domain, "currentMemory") or _number(domain, "memory") or 0) * 1024,
-            "project": (mark_of(domain.xml) or {}).get("project"),
+            **{name: (mark_of(domain.xml) or {}).get(name) for name in ("project", "origin", "epoch")},
             "macs": [mac.get("address", "").lower() for mac in domain.xml.iterfind("devices/interface/mac")],
             "console": _console(domain),
         }

@@ -17,6 +17,7 @@ from ansible_collections.dos.vm.plugins.module_utils.placement.policy import Pol
 from ansible_collections.dos.vm.plugins.module_utils.site.placement import Placement
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader, host_states
+from ansible_collections.dos.vm.plugins.plugin_utils.store import Remembered, opened, remembered, url_of
 
 FILE = "dos_facts_file"
 
@@ -24,17 +25,24 @@ FILE = "dos_facts_file"
 def read_situation(
     templar: Any, variables: Mapping[str, Any], *, failed: Mapping[str, Iterable[str]] | None = None
 ) -> Situation:
-    """The decisions for every machine of the site. Raises `DeclarationError`."""
+    """The decisions for every machine of the site, with what the store remembers. Nothing is written. Raises `DosVmError`."""
     site = SiteReader(templar, variables).load(check=False)
-    return situate(site, variables, failed=failed)
+    with opened(url_of(templar, variables, site.name, site.hosts), site.name, write=False) as store:
+        held = remembered(store)
+    return situate(site, variables, failed=failed, held=held)
 
 
 def situate(
-    site: Site, variables: Mapping[str, Any], *, failed: Mapping[str, Iterable[str]] | None = None
+    site: Site,
+    variables: Mapping[str, Any],
+    *,
+    failed: Mapping[str, Iterable[str]] | None = None,
+    held: Remembered = Remembered(),  # noqa: B008 -- it is frozen
 ) -> Situation:
-    """As `read_situation`, for a site that was read, or changed, already."""
+    """As `read_situation`, for a site that was read, or changed, already, and with what is `held` in memory."""
     states = host_states(told(variables, site.hosts), site.hosts)
-    return situation(site, states, now=time.time(), how=declared_policy(site.placement, variables), failed=failed)
+    how = declared_policy(site.placement, variables)
+    return situation(site, states, now=time.time(), how=how, failed=failed, memory=held.memory, orders=held.orders)
 
 
 def told(variables: Mapping[str, Any], hosts: Iterable[str]) -> Mapping[str, Any]:

@@ -77,6 +77,7 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                 volumes=frozenset(held["name"] for held in told["volumes"]),
                 pools={held["name"]: int(held["capacity"]) for held in told["pools"] if held.get("capacity")},
                 orders=tuple(_orders(told)),
+                epochs={held["name"]: int(held["epoch"]) for held in told["domains"] if held.get("epoch")},
             )
     return found
 

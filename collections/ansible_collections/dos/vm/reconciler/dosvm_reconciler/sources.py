@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-SKIPPED = frozenset([".git", "__pycache__"])
+STORE = ".dos-vm"  # beside an inventory, and changed by every play
+SKIPPED = frozenset([".git", "__pycache__", STORE])
 
 
 def digest(inventory: Path) -> str:
@@ -21,7 +22,7 @@ def digest(inventory: Path) -> str:
 def _commit(inventory: Path) -> str:
     """The last commit that touched the inventory; nothing, if files are there that no commit holds."""
     folder, what = (inventory, ".") if inventory.is_dir() else (inventory.parent, inventory.name)
-    if _git(folder, "status", "--porcelain", "--ignored", "--", what) != "":
+    if _git(folder, "status", "--porcelain", "--ignored", "--", what, f":(exclude,glob)**/{STORE}/**") != "":
         return ""
     return _git(folder, "log", "-1", "--format=%H", "--", what) or ""
 

@@ -39,7 +39,13 @@ def compile_domain(site: Site, machine: Machine) -> Domain:
         active=machine.on,
         # What is off by order must not come back with its host (VM-15).
         autostart=instance.autostart and (machine.on or not machine.declared_on),
-        mark=Mark(site=site.name, project=instance.project, origin=machine.path, stop_timeout=instance.stop_timeout),
+        mark=Mark(
+            site=site.name,
+            project=instance.project,
+            origin=machine.path,
+            stop_timeout=instance.stop_timeout,
+            epoch=machine.epoch,
+        ),
         **{name: getattr(instance, name) for name in SAME},
     )
 

@@ -27,6 +27,7 @@ class Machine:
     vm: Vm
     active: bool  # whether instance and project let it run at all
     on: bool = False
+    epoch: int | None = None  # of a definition that is made now
     addresses: tuple[Mac, ...] = field(default=())
 
     @property
@@ -55,11 +56,11 @@ class Machine:
         """The addresses that somebody wrote."""
         return (mac for place in range(len(self.instance.interfaces)) if (mac := self.mac(place)))
 
-    def settled(self, macs: Mapping[tuple[str, str], Mac], *, on: bool) -> Machine:
+    def settled(self, macs: Mapping[tuple[str, str], Mac], *, on: bool, epoch: int | None = None) -> Machine:
         """The machine with every card's address and what it should be now."""
         cards = range(len(self.instance.interfaces))
         addresses = tuple(self.mac(place) or macs[self.name, str(place)] for place in cards)
-        return replace(self, addresses=addresses, on=on)
+        return replace(self, addresses=addresses, on=on, epoch=epoch)
 
     def targets(self) -> list[tuple[str, InstanceDisk]]:
         """Its disks with their device names: the declared one, or the next of its bus."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,15 @@ class Memory:
 
     placements: Mapping[str, Placement] = field(default_factory=dict)
     surveyed: frozenset[str] = frozenset()
+
+    def renamed(self, names: Mapping[str, str]) -> Memory:
+        """The same, where hosts have got new names: what was placed on a host is on it still."""
+        if not names:
+            return self
+        placements = {
+            vm: replace(held, host=names.get(held.host or "", held.host)) for vm, held in self.placements.items()
+        }
+        return Memory(placements=placements, surveyed=frozenset(names.get(host, host) for host in self.surveyed))
 
 
 NOTHING = Memory()

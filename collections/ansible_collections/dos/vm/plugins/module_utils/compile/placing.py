@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from ..errors import DeclarationError
@@ -17,6 +17,8 @@ from ..placement.policy import Policy, policy
 from ..placement.request import Decision, Request
 from ..site.site import Site
 from .machine import Machine, machines
+from .memory import NOTHING, Memory, Placement
+from .recall import Recall
 from .requests import Failed, Requests
 from .rooms import groups, rooms
 from .states import HostState
@@ -33,12 +35,19 @@ class Situation:
     fleet: Fleet
     decisions: Mapping[str, Decision]
     waiting: frozenset[str]  # for hosts that do not answer
+    recall: Recall
 
     def starts(self, vm: str) -> bool:
         """Whether it is to be on where it is decided to be: not when it has to go elsewhere first, and does not run yet."""
         made, request = self.decisions[vm], self.requests[vm]
         stuck = made.target is not None or (made.host is not None and bool(made.refusals))
         return self.intent[vm] and (request.running or not stuck)
+
+    def changes(self) -> dict[str, Placement]:
+        """The placements that are to be remembered from now on, by machine."""
+        projects = {str(machine.name): str(machine.instance.project) for machine in self.machines}
+        decided = {vm: made.host for vm, made in self.decisions.items()}
+        return {placement.vm: placement for placement in self.recall.changes(decided, projects)}
 
     @contextmanager
     def without(self, vm: str) -> Iterator[None]:
@@ -73,6 +82,7 @@ def situation(
     orders: Iterable[Order] = (),
     how: Policy | None = None,
     failed: Failed | None = None,
+    memory: Memory = NOTHING,
 ) -> Situation:
     """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given."""
     found = machines(site)
@@ -81,11 +91,13 @@ def situation(
     # No order brings up what may not run at all (VM-17).
     intent |= {machine.name: False for machine in found if not machine.active}
     requests = Requests(site, states, intent, failed or {})
+    recall = Recall(memory, states, site.hosts)
     asked = {str(machine.name): requests.of(machine) for machine in found}
-    silent = frozenset(map(str, site.hosts)) - frozenset(states)
-    waiting = _waiting(site, found, asked, silent) if states else {}
+    waiting = _waiting(site, found, asked, recall) if states else {}
+    asked = {vm: _remembered(request, recall) for vm, request in asked.items()}
     fleet = Fleet(rooms(site, states, frozenset(asked)), how or policy(site.placement), groups(site))
     placed = place((request for vm, request in asked.items() if vm not in waiting), fleet)
+    placed = {vm: _unbound(made, asked[vm], recall) for vm, made in placed.items()}
     return Situation(
         site=site,
         machines=found,
@@ -94,6 +106,7 @@ def situation(
         fleet=fleet,
         decisions={**waiting, **placed},
         waiting=frozenset(waiting),
+        recall=recall,
     )
 
 
@@ -121,15 +134,27 @@ def explain_vm(held: Situation, vm: str) -> Explanation:
         )
 
 
-def _waiting(
-    site: Site, found: Iterable[Machine], asked: Mapping[str, Request], silent: frozenset[str]
-) -> dict[str, Decision]:
-    """The machines that no host has and a silent one may have: silence is no proof that they do not run (law 8)."""
+def _waiting(site: Site, found: Iterable[Machine], asked: Mapping[str, Request], recall: Recall) -> dict[str, Decision]:
+    """The machines that a silent host may have: silence is no proof that they do not run (law 8)."""
     waiting: dict[str, Decision] = {}
-    for machine in found if silent else ():
-        allowed = machine.hosts(site)
-        possible = silent if allowed is None else silent & allowed
-        if asked[machine.name].current is None and asked[machine.name].data is None and possible:
-            reason = f"waits: it may be on {', '.join(sorted(possible))}, and there is no answer from there"
-            waiting[machine.name] = Decision(vm=machine.name, host=None, reason=reason)
+    for machine in found if recall.may_wait else ():
+        vm, request = str(machine.name), asked[machine.name]
+        somewhere = request.current is not None or request.data is not None
+        reason = recall.reason_to_wait(vm, machine.hosts(site), found=somewhere)
+        if reason:
+            waiting[vm] = Decision(vm=vm, host=None, reason=reason)
     return waiting
+
+
+def _unbound(made: Decision, request: Request, recall: Recall) -> Decision:
+    """A machine that was placed where it will not do, and that no host has, need not be migrated: it goes elsewhere."""
+    if made.target is None or request.data is not None or recall.is_defined(made.vm):
+        return made
+    reason = f"was placed on {made.host}, which will not do any more, and was never there"
+    return Decision(vm=made.vm, host=made.target, reason=reason)
+
+
+def _remembered(request: Request, recall: Recall) -> Request:
+    """A machine that no host has yet is where it was placed: somebody may be defining it there this very moment."""
+    at = recall.host(request.vm) if request.current is None else None
+    return request if at is None else replace(request, current=at)

@@ -25,6 +25,7 @@ from .by_host import ByHost
 from .domain import compile_domain
 from .identity import allocate
 from .machine import Machine
+from .memory import NOTHING, Memory, Placement
 from .network import compile_network
 from .nwfilter import closure, compile_nwfilter
 from .placing import Situation, situation
@@ -38,12 +39,17 @@ from .storage import compile_pool, compile_volumes, homes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """The slices by host, and how each machine came to its host. `ordered` are the machines that are on, or off, by order."""
+    """The slices by host, and how each machine came to its host. `ordered` are the machines that are on, or off, by order.
+
+    `placements` are to be remembered before any host is changed; `findings` say what contradicts what.
+    """
 
     slices: Mapping[str, Slice]
     decisions: Mapping[str, Decision]
     ordered: Mapping[str, bool] = field(default_factory=dict)
     untold: tuple[str, ...] = ()  # assertions that only a real packet can answer
+    placements: tuple[Placement, ...] = ()
+    findings: tuple[str, ...] = ()
 
 
 def compile_site(
@@ -54,17 +60,18 @@ def compile_site(
     orders: Iterable[Order] = (),
     how: Policy | None = None,
     failed: Failed | None = None,
+    memory: Memory = NOTHING,
 ) -> Compiled:
     """One slice for every host of the site. `states` lacks the hosts that did not answer: nothing new goes there.
 
     A machine that may be on one of those is in no slice, and its decision says what it waits for: it could be running, and
     must not run twice. One that is defined where it may not be stays there. `how` is the site's policy with its plugins,
-    `failed` are the hosts that could not start a machine in this run.
+    `failed` are the hosts that could not start a machine in this run, `memory` is what earlier runs left in the store.
 
     Raises `DeclarationError` with every machine that no host can take, each with the reason of every host, and with what
     libvirt would refuse in a machine; or with every assertion that the networks would not keep.
     """
-    return compile_situation(situation(site, states, now=now, orders=orders, how=how, failed=failed))
+    return compile_situation(situation(site, states, now=now, orders=orders, how=how, failed=failed, memory=memory))
 
 
 def compile_situation(held: Situation) -> Compiled:
@@ -76,9 +83,12 @@ def compile_situation(held: Situation) -> Compiled:
         ((machine.name, card) for machine in found for card in machine.cards_without_mac()),
         (mac for machine in found for mac in machine.macs()),
     )
+    changes = held.changes()
     by_host: defaultdict[str, list[Machine]] = defaultdict(list)
     for machine in found:
-        by_host[decisions[machine.name].host or ""].append(machine.settled(macs, on=held.starts(machine.name)))
+        host = decisions[machine.name].host or ""
+        epoch = held.recall.epoch_of(machine.name, host, changes)
+        by_host[host].append(machine.settled(macs, on=held.starts(machine.name), epoch=epoch))
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
     members = Members.of(site, found)
@@ -97,6 +107,8 @@ def compile_situation(held: Situation) -> Compiled:
             if held.intent[machine.name] != machine.declared_on
         },
         untold=untold,
+        placements=tuple(changes.values()),
+        findings=tuple(held.recall.findings()),
     )
 
 

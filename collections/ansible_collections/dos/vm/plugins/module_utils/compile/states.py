@@ -19,7 +19,7 @@ class HostState:
 
     `domains` maps the names it has to whether they are ours; `active` those that run to their virtual CPUs and bytes, `None`
     when it was not told; `volumes` are `pool/name`; `pools` have the bytes that fit into each. `orders` are those
-    that its machines carry.
+    that its machines carry, and `epochs` those that our domains were defined under.
     """
 
     facts: HostFacts
@@ -28,6 +28,7 @@ class HostState:
     volumes: frozenset[str] = frozenset()
     pools: Mapping[str, int] = field(default_factory=dict)
     orders: tuple[Order, ...] = ()
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
     def runs(self, vm: str) -> bool:
         """Whether a domain runs; one that is defined is taken to, unless the host told what runs."""

@@ -47,6 +47,7 @@ from ..xml.secret import read_description
 from . import live
 from .capabilities import emulators, kvm_works, machines, memory, offers_kvm
 from .connection import allowing, constant, open_connection, saying
+from .identity import hardware, identity
 from .lock import lock_file, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
 from .storage import create_volume, unseen, wipe
@@ -123,11 +124,14 @@ class LibvirtHypervisor:
     def facts(self) -> HostFacts:
         """What the host has and can do; memory that is free is read anew each time."""
         capabilities, libvirt_version, version = self._capabilities
+        here = "///" in self.uri  # a URI that names a host is about that one, and not about the machine we are on
         with saying("read what the host has"):
             arch, mebibytes, cpus, *_rest = self._connection.getInfo()
             return HostFacts(
                 hostname=self._connection.getHostname(),
                 uuid=capabilities.findtext("host/uuid") or "",
+                identity=identity() if here else "",
+                hardware=hardware() if here else "",
                 arch=arch,
                 cpu_model=capabilities.findtext("host/cpu/model") or "",
                 cpus=cpus,

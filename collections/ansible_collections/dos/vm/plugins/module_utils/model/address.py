@@ -41,6 +41,12 @@ class Mark:
         low=0,
         high=3600,
     )
+    epoch: int | None = option(
+        "The placement that the definition was made under; a higher one on another host is the newer. Kept when not given.",
+        spec="ARCH-10",
+        default=None,
+        low=1,
+    )
 
 
 def own_uuid(site: str, address: Address) -> Uuid:

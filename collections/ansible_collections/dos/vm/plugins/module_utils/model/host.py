@@ -12,7 +12,15 @@ class HostFacts:
     """Read from libvirt's capabilities and from the host itself (DEP-02, HOST-T1)."""
 
     hostname: str = option("The host's own name.", spec="HOST-T1.1")
-    uuid: str = option("Identity of the machine.", spec="HOST-T1.2")
+    uuid: str = option("What libvirt takes for the machine's UUID.", spec="HOST-T1.2")
+    identity: str = option(
+        "Identity of the installed system, which a new name does not change; of its machine-id.",
+        spec="HOST-T1.2",
+        default="",
+    )
+    hardware: str = option(
+        "Digest of what the machine is made of: serial numbers and network cards.", spec="LIMIT-06", default=""
+    )
     arch: str = option("Architecture of its processors.", spec="DEP-02")
     cpu_model: str = option("Model, as libvirt names it.", spec="HOST-T1.4", default="")
     cpus: int = option("Processors that run now.", spec="HOST-T1.5")

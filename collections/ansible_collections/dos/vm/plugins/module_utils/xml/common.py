@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Any
 from .._thirdparty import etree
 from ..model.address import NAMESPACE, Mark
 from .build import E
-from .shape import shape
+from .shape import Attr, shape
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 OBJECT = f"{{{NAMESPACE}}}object"
-METADATA = shape("metadata", shape(OBJECT, whole=True, computed=True, field="mark"), field=".")
+NUMBERS = ("stop_timeout", "epoch")
+METADATA = shape(
+    "metadata",
+    shape(
+        OBJECT,
+        *(Attr(name) for name in ("site", "project", "origin", "stop_timeout")),
+        Attr("epoch", computed=True),  # a definition keeps the one it was made under
+        computed=True,
+        field="mark",
+    ),
+    field=".",
+)
 
 
 def mark_element(mark: Mark | None) -> Element | None:
@@ -22,7 +33,7 @@ def mark_element(mark: Mark | None) -> Element | None:
     if mark is None:
         return None
     held = etree.Element(OBJECT, nsmap={"dos": NAMESPACE})
-    for name in ("site", "project", "origin", "stop_timeout"):
+    for name in ("site", "project", "origin", *NUMBERS):
         if getattr(mark, name) is not None:
             held.set(name, str(getattr(mark, name)))
     return E("metadata", held)
@@ -33,7 +44,7 @@ def mark_of(element: Element) -> dict[str, Any] | None:
     held = element.find(f"metadata/{OBJECT}")
     if held is None:
         return None
-    return {name: int(value) if name == "stop_timeout" else value for name, value in _texts(held).items()}
+    return {name: int(value) if name in NUMBERS else value for name, value in _texts(held).items()}
 
 
 def _texts(element: Element) -> dict[str, str]:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`dos.vm.recover`: makes the store say what the hosts say, from their marks. A store that was lost comes back that way."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.dos.vm.plugins.module_utils.compile.recall import Recall
+from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
+from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
+from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
+from ansible_collections.dos.vm.plugins.plugin_utils.site import host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Returns how many placements it `changed`, and fails with what contradicts what: nobody but a person can settle that."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"site"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, arguments = self.validate_argument_spec({"site": {"default": "dos"}})
+        hosts = list(variables["ansible_play_hosts_all"])
+        write = not self._task.check_mode
+        try:
+            site = Name(arguments["site"])
+            url = url_of(self._templar, variables, site, hosts)
+            if url is None:
+                return {**result, "skipped": True, "msg": "the site has no store (dos_store: none)"}
+            who = actor(self._templar, variables)
+            with opened(url, site, write=write) as store:
+                return {**result, **self._recover(store, variables, hosts, who, write=write)}
+        except (DosVmError, ValueError) as error:
+            return {
+                **result,
+                **(refused(error) if isinstance(error, DosVmError) else {"failed": True, "msg": str(error)}),
+            }
+
+    @staticmethod
+    def _recover(
+        store: Store | None, variables: dict[str, Any], hosts: list[str], who: str, *, write: bool
+    ) -> dict[str, Any]:
+        now = time.time()
+        states = host_states(variables, hosts)
+        silent = [host for host in hosts if host not in states]
+        known = introduced(store, states, at=now)
+        kept = remembered(store).memory
+        recall = Recall(kept.renamed(known.renamed), states, hosts)
+        changes = recall.changes({}, {})
+        lost = (
+            store.placements.claim(kept.placements, changes, at=now, actor=who) if store is not None and write else {}
+        )
+        if store is not None and write and not lost:
+            register(store, known, at=now)
+        findings = [*recall.findings(), *known.findings]
+        for text in [*findings, *(f"no answer from {host}: what is there is not known" for host in silent)]:
+            display.display(text, color="red")
+        message = (
+            f"{len(changes)} placements {'are' if write else 'would be'} as the hosts say; {len(states)} hosts answered"
+        )
+        if lost:
+            message = f"somebody else changed {', '.join(sorted(lost))} meanwhile: nothing was changed, run this again"
+        elif findings:
+            message += f"; {len(findings)} contradictions: " + "; ".join(findings)
+        else:
+            display.display(message, color="bright blue")
+        return {
+            "changed": bool(changes) and not lost,
+            "placements": {change.vm: {"host": change.host, "epoch": change.epoch} for change in changes},
+            "findings": findings,
+            "silent": silent,
+            "failed": bool(findings or lost),
+            "msg": message,
+        }

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is remembered, held against what the hosts told: where a machine without a definition is, who must wait, what is new.
+
+A host's word counts for more than memory, and memory for more than silence. A machine is on a host that does not answer if it
+was there last; it is not, if everything of that host is remembered and it was never placed. Where memory and a host
+contradict each other and the truth may be on a third that is silent, the machine waits: it must not run twice (law 8).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from .memory import Memory, Placement
+from .states import HostState
+
+Allowed = Callable[[str], frozenset[str] | None]
+
+
+class Recall:
+    """`memory` beside the `states` of the hosts that answered, of all the `hosts` there are."""
+
+    def __init__(self, memory: Memory, states: Mapping[str, HostState], hosts: Iterable[str]) -> None:
+        self._placements, self._surveyed = memory.placements, memory.surveyed
+        self._states, self._hosts = states, frozenset(map(str, hosts))
+        self._silent = self._hosts - frozenset(states)
+        self._on: defaultdict[str, list[str]] = defaultdict(list)
+        for host in sorted(states):
+            for vm, ours in states[host].domains.items():
+                if ours:
+                    self._on[vm].append(host)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether any machine could have to wait for a host."""
+        return bool(self._silent) or any(
+            held.host not in self._hosts for held in self._placements.values() if held.host
+        )
+
+    def is_defined(self, vm: str) -> bool:
+        """Whether a host that answered has it."""
+        return bool(self._on.get(vm))
+
+    def host(self, vm: str) -> str | None:
+        """The answering host that a machine was placed on; somebody may be defining it there this very moment."""
+        held = self._placements.get(vm)
+        return held.host if held is not None and held.host in self._states else None
+
+    def reason_to_wait(self, vm: str, allowed: frozenset[str] | None, *, found: bool) -> str:
+        """Why a machine may be started nowhere now, or nothing. `found`: a host has it, or a disk made for it alone."""
+        held = self._placements.get(vm)
+        if held is not None and held.host is not None and held.host not in self._states:
+            return self._elsewhere(vm, held, held.host)
+        if found or self._on.get(vm):
+            return ""
+        possible = self._silent if allowed is None else self._silent & allowed
+        if possible and possible == allowed:
+            doubtful = possible  # it may be nowhere, and can come to be nowhere else
+        elif held is None:
+            doubtful = possible - self._surveyed
+        else:
+            # What was let go, or never got there, nobody has.
+            doubtful = possible if held.seen and held.host is not None else frozenset()
+        if not doubtful:
+            return ""
+        it = "it" if held is None or held.host is None else f"it was on {held.host}, is not there any more, and"
+        return f"waits: {it} may be on {', '.join(sorted(doubtful))}, and there is no answer from there"
+
+    def _elsewhere(self, vm: str, held: Placement, host: str) -> str:
+        """It was placed on a host that does not answer."""
+        running = [one for one in self._on.get(vm, ()) if self._states[one].runs(vm)]
+        if running:
+            return ""  # it is where it runs, whatever is remembered
+        if host not in self._hosts:
+            return (
+                f"waits: it was placed on {host}, which is not in the inventory; if that host runs nothing any more, say so:"
+                f" ansible-playbook dos.vm.release -e dos_release={host}"
+            )
+        older = [one for one in self._on.get(vm, ()) if not self._states[one].runs(vm)]
+        beside = f"; {', '.join(older)} has an older definition, which must not be started" if older else ""
+        return f"waits: it is on {host}, and there is no answer from there{beside}"
+
+    def findings(self) -> Iterator[str]:
+        """Machines that are defined on more than one host, and those that run where nobody remembers them to be."""
+        for vm, hosts in sorted(self._on.items()):
+            held = self._placements.get(vm)
+            running = [host for host in hosts if self._states[host].runs(vm)]
+            if len(running) > 1:
+                yield f"{vm} RUNS ON {' AND '.join(running)}: stop it on all but one now (law 8)"
+            elif len(hosts) > 1:
+                yield f"{vm} is defined on {' and '.join(hosts)}: undefine it on all but one"
+            elif running and held is not None and held.host in self._silent:
+                yield f"{vm} runs on {running[0]}, and was placed on {held.host}, which does not answer"
+
+    def changes(self, decided: Mapping[str, str | None], projects: Mapping[str, str]) -> tuple[Placement, ...]:
+        """The placements that are to be remembered from now on, as far as they are not yet.
+
+        `decided` is the host of every declared machine, or nothing where it waits; `projects` whose it is.
+        """
+        return tuple([*self._declared(decided, projects), *self._undeclared(decided)])
+
+    def _declared(self, decided: Mapping[str, str | None], projects: Mapping[str, str]) -> Iterator[Placement]:
+        for vm, host in decided.items():
+            if host is not None:
+                yield from self._changed(vm, host, projects.get(vm))
+
+    def _undeclared(self, decided: Mapping[str, str | None]) -> Iterator[Placement]:
+        """What hosts have beside what is declared; and what they no longer have, which is let go."""
+        for vm, hosts in self._on.items():
+            held = self._placements.get(vm)
+            at = self._surely(vm, hosts)
+            if vm not in decided and at is not None and (held is None or held.host not in self._silent):
+                yield from self._changed(vm, at, held.project if held else None)
+        for vm, held in self._placements.items():
+            if vm not in decided and vm not in self._on and held.host in self._states:
+                yield Placement(vm=vm, host=None, epoch=held.epoch + 1, project=held.project)
+
+    def _surely(self, vm: str, hosts: list[str]) -> str | None:
+        """Where a machine is that several hosts may have: where it alone runs, else where it was placed, else nobody knows."""
+        running = [host for host in hosts if self._states[host].runs(vm)]
+        held = self._placements.get(vm)
+        if len(running) == 1 or len(hosts) == 1:
+            return (running or hosts)[0]
+        return held.host if held is not None and held.host in hosts else None
+
+    def _changed(self, vm: str, host: str, project: str | None) -> Iterator[Placement]:
+        held = self._placements.get(vm)
+        marked = max((self._states[one].epochs.get(vm, 0) for one in self._on.get(vm, ())), default=0)
+        last = max(marked, held.epoch if held else 0)
+        moved = held is not None and held.host != host
+        wanted = Placement(
+            vm=vm, host=host, epoch=max(1, last + moved), seen=host in self._on.get(vm, ()), project=project
+        )
+        if wanted != held:
+            yield wanted
+
+    def epoch_of(self, vm: str, host: str, changes: Mapping[str, Placement]) -> int | None:
+        """What is written into a definition that is made now. One that is there keeps what it was made with."""
+        if host in self._on.get(vm, ()):
+            return None
+        held = changes.get(vm) or self._placements.get(vm)
+        return held.epoch if held is not None else None

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts register themselves by answering: who they are, what they have, and that what they hold has been looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
+from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
+from ansible_collections.dos.vm.plugins.module_utils.store.identity import Registration, Told, identify, surveyed
+from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+
+# Of these a host says something else every time.
+FLEETING = ("free_memory",)
+
+
+def introduced(store: Store | None, states: Mapping[str, HostState], *, at: float) -> Registration:
+    """The hosts that answered, held against those the store knows. Nothing is written."""
+    if store is None:
+        return Registration()
+    return identify(store.hosts.all(), {host: _told(state) for host, state in states.items()}, at=at)
+
+
+def register(store: Store, held: Registration, *, at: float) -> None:
+    """Write down who answered, and that all they hold is remembered. After the placements, which is what that says."""
+    if held.replaced:
+        store.hosts.forget(held.replaced)
+    store.hosts.register(surveyed(held.records, at))
+
+
+def _told(state: HostState) -> Told:
+    facts = {name: value for name, value in encode(state.facts).items() if name not in FLEETING}
+    return Told(identity=state.facts.identity, hardware=state.facts.hardware, facts=facts)

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is remembered lets new machines start while a host is silent, and never lets one run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from dosvm.compile.memory import Memory, Placement
+from dosvm.compile.site import Compiled, HostState, compile_site
+from dosvm.hypervisor.fake import FakeHypervisor
+from dosvm.site.load import load
+
+HOSTS = ("h1", "h2", "h3")
+FACTS = FakeHypervisor().facts()
+DECLARED: dict[str, Any] = {
+    "dos_projects": {"shop": {}},
+    "dos_pools": {"common": {"path": "/srv/common", "shared": True}},
+    "dos_instances": {
+        "web": {
+            "project": "shop",
+            "memory": "64 MiB",
+            "disks": [{"pool": "common", "capacity": "1 MiB"}],
+            "vms": {"free": {}, "bound": {"host": "h2"}},
+        }
+    },
+}
+ALL = Memory(surveyed=frozenset(HOSTS))
+
+
+def states(
+    answering: Iterable[str], at: Mapping[str, Iterable[str]], off: Iterable[str] = (), **epochs: int
+) -> dict[str, HostState]:
+    """Hosts that answer; `at` are the machines on each, which run unless they are `off`."""
+    return {
+        host: HostState(
+            facts=FACTS,
+            domains={vm: True for vm in at.get(host, ())},
+            active={vm: (1, 2**26) for vm in at.get(host, ()) if vm not in off},
+            epochs={vm: epoch for vm, epoch in epochs.items() if vm in at.get(host, ())},
+        )
+        for host in answering
+    }
+
+
+def compiled(memory: Memory, held: Mapping[str, HostState], hosts: Iterable[str] = HOSTS) -> Compiled:
+    return compile_site(load(DECLARED, hosts=hosts), held, now=0.0, memory=memory)
+
+
+def remembered(memory: Memory, made: Compiled, answering: Iterable[str]) -> Memory:
+    placements = {**memory.placements, **{placement.vm: placement for placement in made.placements}}
+    return Memory(placements=placements, surveyed=memory.surveyed | frozenset(answering))
+
+
+def placed(vm: str, host: str | None, epoch: int = 1, *, seen: bool = True) -> Memory:
+    return Memory(placements={vm: Placement(vm=vm, host=host, epoch=epoch, seen=seen)}, surveyed=ALL.surveyed)
+
+
+def reason(made: Compiled, vm: str = "free") -> str:
+    return f"{made.decisions[vm].host}: {made.decisions[vm].reason}"
+
+
+def test_a_new_machine_need_not_wait_for_a_silent_host_that_is_known() -> None:
+    assert compiled(ALL, states(["h1", "h3"], {})).decisions["free"].host in ("h1", "h3")
+
+
+def test_it_waits_for_one_of_which_not_everything_is_known() -> None:
+    known = Memory(surveyed=frozenset(["h1", "h3"]))
+    waits = "None: waits: it may be on h2, and there is no answer from there"
+    assert reason(compiled(known, states(["h1", "h3"], {}))) == waits
+
+
+def test_what_was_placed_on_a_silent_host_waits_for_it() -> None:
+    made = compiled(placed("free", "h2"), states(["h1", "h3"], {}))
+    assert reason(made) == "None: waits: it is on h2, and there is no answer from there"
+    assert "free" not in {change.vm for change in made.placements}
+
+
+def test_what_was_placed_on_a_host_that_left_the_inventory_waits_for_a_persons_word() -> None:
+    made = compiled(placed("free", "h9"), states(HOSTS, {}))
+    assert "placed on h9, which is not in the inventory" in reason(made)
+    assert "-e dos_release=h9" in reason(made)
+
+
+def test_what_was_let_go_is_placed_anew_under_a_higher_epoch() -> None:
+    made = compiled(placed("free", None, 4, seen=False), states(["h1", "h3"], {}))
+    (change,) = (change for change in made.placements if change.vm == "free")
+    assert change.host in ("h1", "h3")
+    assert change.epoch == 5
+
+
+def test_a_machine_that_is_being_made_stays_where_it_was_placed() -> None:
+    """Another controller may be defining it there this very moment."""
+    for host in HOSTS:
+        assert compiled(placed("free", host, seen=False), states(HOSTS, {})).decisions["free"].host == host
+
+
+def test_one_that_vanished_from_its_host_may_have_been_taken_to_a_silent_one() -> None:
+    made = compiled(placed("free", "h1"), states(["h1", "h3"], {}))
+    assert "it was on h1, is not there any more, and may be on h2" in reason(made)
+    assert compiled(placed("free", "h1", seen=False), states(["h1", "h3"], {})).decisions["free"].host == "h1"
+    assert compiled(placed("free", "h1"), states(HOSTS, {})).decisions["free"].host == "h1"
+
+
+def test_an_older_definition_is_not_started_while_the_newer_may_run() -> None:
+    made = compiled(placed("free", "h2", 5), states(["h1", "h3"], {"h1": ["free"]}, off=["free"], free=3))
+    assert "it is on h2" in reason(made)
+    assert "h1 has an older definition, which must not be started" in reason(made)
+
+
+def test_what_runs_is_where_it_runs_and_the_contradiction_is_told() -> None:
+    made = compiled(placed("free", "h2", 5), states(["h1", "h3"], {"h1": ["free"]}))
+    assert made.decisions["free"].host == "h1"
+    assert made.findings == ("free runs on h1, and was placed on h2, which does not answer",)
+
+
+def test_one_machine_on_two_hosts_is_told_and_is_where_it_runs() -> None:
+    at = {"h1": ["free"], "h3": ["free"]}
+    assert compiled(ALL, states(HOSTS, at, off=["free"])).findings == (
+        "free is defined on h1 and h3: undefine it on all but one",
+    )
+    assert compiled(ALL, states(HOSTS, at)).findings == ("free RUNS ON h1 AND h3: stop it on all but one now (law 8)",)
+
+
+def test_a_definition_is_made_under_the_epoch_of_its_placement_and_keeps_it() -> None:
+    def epoch(made: Compiled) -> int | None:
+        (found,) = (
+            one.mark.epoch for held in made.slices.values() for one in held.domains if one.name == "free" and one.mark
+        )
+        return found
+
+    assert epoch(compiled(placed("free", None, 4), states(HOSTS, {}))) == 5
+    assert epoch(compiled(ALL, states(HOSTS, {}))) == 1
+    assert epoch(compiled(placed("free", "h1", 5), states(HOSTS, {"h1": ["free"]}))) is None
+
+
+def test_a_store_that_was_lost_learns_the_epochs_from_the_hosts() -> None:
+    made = compiled(Memory(), states(HOSTS, {"h1": ["free"], "h2": ["bound", "stray"]}, free=7, stray=3))
+    held = {change.vm: (change.host, change.epoch, change.seen) for change in made.placements}
+    assert held == {"free": ("h1", 7, True), "bound": ("h2", 1, True), "stray": ("h2", 3, True)}
+
+
+def test_what_is_neither_declared_nor_there_is_let_go_and_keeps_its_epoch() -> None:
+    made = compiled(placed("gone", "h1", 3), states(HOSTS, {}))
+    assert Placement(vm="gone", host=None, epoch=4) in made.placements
+    assert "gone" not in {
+        change.vm for change in compiled(placed("gone", "h2", 3), states(["h1", "h3"], {})).placements
+    }
+
+
+def test_a_renamed_host_has_what_it_had() -> None:
+    memory = placed("free", "old", 3).renamed({"old": "h1"})
+    made = compiled(memory, states(["h2", "h3"], {}))
+    assert "it is on h1" in reason(made)
+    assert replace(memory.placements["free"], host="old") == placed("free", "old", 3).placements["free"]
+
+
+class Runs(RuleBasedStateMachine):
+    """Controllers come and go, hosts fall silent, runs are killed at any point, people take machines elsewhere by hand.
+
+    Law 8: what we start never runs on two hosts. And what was settled stays: a second look at the same changes nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on: dict[str, set[str]] = {host: set() for host in HOSTS}
+        self.memory = Memory()
+
+    @rule(
+        answering=st.sets(st.sampled_from(HOSTS), min_size=1),
+        reached=st.sets(st.sampled_from(HOSTS)),
+        kept=st.booleans(),
+    )
+    def a_run(self, answering: set[str], reached: set[str], kept: bool) -> None:
+        """Hosts that answered may be gone when their slice arrives; a run may be killed before anything is kept."""
+        held = states(sorted(answering), self.on)
+        made = compiled(self.memory, held)
+        if not kept:
+            return
+        self.memory = remembered(self.memory, made, answering)
+        again = compiled(self.memory, held)
+        assert again.placements == ()
+        assert {vm: one.host for vm, one in again.decisions.items()} == {
+            vm: one.host for vm, one in made.decisions.items()
+        }
+        for host in answering & reached:
+            self.on[host] |= {str(domain.name) for domain in made.slices[host].domains if domain.active}
+
+    @rule(vm=st.sampled_from(["free", "bound"]), to=st.sampled_from(HOSTS))
+    def somebody_migrates_by_hand(self, vm: str, to: str) -> None:
+        if any(vm in held for held in self.on.values()):
+            for held in self.on.values():
+                held.discard(vm)
+            self.on[to].add(vm)
+
+    @rule(vm=st.sampled_from(["free", "bound"]), host=st.sampled_from(HOSTS))
+    def somebody_undefines_by_hand(self, vm: str, host: str) -> None:
+        self.on[host].discard(vm)
+
+    @rule()
+    def the_store_is_lost(self) -> None:
+        self.memory = Memory()
+
+    @invariant()
+    def nothing_runs_twice(self) -> None:
+        for vm in ("free", "bound"):
+            assert sum(vm in held for held in self.on.values()) <= 1, (vm, self.on, self.memory)
+
+
+TestNothingRunsTwice = Runs.TestCase
+TestNothingRunsTwice.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
+
+
+@pytest.mark.parametrize("memory", [Memory(), ALL])
+def test_no_answer_at_all_keeps_everything(memory: Memory) -> None:
+    from dosvm.errors import DeclarationError
+
+    with pytest.raises(DeclarationError, match="no host answered"):
+        compiled(memory, {})
