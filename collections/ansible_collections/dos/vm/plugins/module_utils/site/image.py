@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.types import AbsolutePath, Checksum, Name
+from ..model.types import AbsolutePath, ByteSize, Checksum, Name
 from ..model.volume import RETIRED, Format
 from .bound import Hosts, check_bound
 
@@ -28,6 +28,9 @@ class Image:
     host: Name | None = option("The one host that has it.", spec="IMG-12", default=None)
     hosts: Hosts | None = option("The hosts that have it; all when not given.", spec="IMG-12", default=None)
     project: Name | None = option("Project that brought it and is counted for it.", spec="IMG-T1.12", default=None)
+    size: ByteSize | None = option(
+        "Size of the file, which counts for the project's quota.", spec="QUOTA-T1.5", default=None, low=0
+    )
     checksum: Checksum | None = option(
         "What its content must be; required with a source.", spec="IMG-13", default=None, example="sha256:9f86d0…"
     )

@@ -16,6 +16,8 @@ from .site import DEFAULT_NAME, KINDS, SINGLES, Site
 from .validate import findings
 
 LONGEST = 160  # of a path in a message
+HIDDEN = {"secrets": "value", "users": "password"}  # fields whose values are never shown
+HARMLESS = ("is required", "known field", "is not shown")  # what is said of such a field without what is in it
 
 
 def load(
@@ -104,17 +106,17 @@ def _object(kind: str, key: object, data: Any, where: Where) -> Any:
 def _shown(kind: str, key: object, problem: Problem, where: Where) -> Problem:
     """A problem as it may be shown: with a place, a path of bearable length, and never the value of a secret (SECO-08)."""
     path, text = problem.path, problem.text
-    if kind == "secrets":
-        path, text = _hidden(f"dos_{kind}.{key}", path, text)
+    if kind in HIDDEN:
+        path, text = _hidden(f"dos_{kind}.{key}", HIDDEN[kind], path, text)
     path = path if len(path) <= LONGEST else path[: LONGEST - 1] + "…"
     return Problem(path, text, problem.origin or where(key))
 
 
-def _hidden(base: str, path: str, text: str) -> tuple[str, str]:
+def _hidden(base: str, field: str, path: str, text: str) -> tuple[str, str]:
     """What may be said of a secret: a value in the wrong place is a value still."""
     if path == base:
-        return base, "a mapping is expected, write value: and what it is (what is there is not shown)"
-    if path.startswith(f"{base}.value") and text != "is required" and "known field" not in text:
+        return base, f"a mapping is expected, write {field}: and what it is (what is there is not shown)"
+    if path.startswith(f"{base}.{field}") and not any(known in text for known in HARMLESS):
         return path, "is not text, write it in quotes (what is there is not shown)"
     if "is not a known field, the fields" in text:
         return base, text.replace("is not a known field", "has a field that is not known")

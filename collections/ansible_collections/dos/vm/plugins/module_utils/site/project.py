@@ -26,8 +26,21 @@ class Project:
 
     label: str | None = option("Label in any script.", spec="PROJ-T1.2", default=None)
     description: str | None = option("Free text.", spec="PROJ-T1.3", default=None)
-    active: bool = option("Whether its machines may be on.", spec="PROJ-05", default=True)
+    groups: tuple[Name, ...] = option(
+        "Project groups it belongs to; at least one where the site declares any.", spec="PROJ-T1.1", default=()
+    )
+    administrators: tuple[Name, ...] = option(
+        "Who operates it, beside those whose account names it.", spec="PROJ-T1.5", default=()
+    )
+    active: bool = option(
+        "Whether its machines may be on, and its administrators may change anything.", spec="PROJ-05", default=True
+    )
     pools: tuple[Name, ...] = option("Pools it is granted.", spec="PROJ-T1.6", default=())
     subnets: tuple[Name, ...] = option("Subnets it is granted.", spec="PROJ-T1.8", default=())
     host_groups: tuple[Name, ...] = option("Host groups it is granted.", spec="PROJ-T1.7", default=())
+    filters: tuple[Name, ...] = option(
+        "Filters it is granted: those its machines' security groups may be made of; any when none is named.",
+        spec="ARCH-14",
+        default=(),
+    )
     quota: Quota | None = option("Limits; none when not given.", spec="PROJ-T1.9", default=None)

@@ -17,16 +17,20 @@ from .network import Network
 from .placement import Placement
 from .pool import Pool
 from .project import Project
+from .project_group import ProjectGroup
 from .secret import Secret
 from .security_group import SecurityGroup
 from .subnet import Subnet
+from .user import User
 from .volume import Volume
 
 # The kinds in the order they are read; each is a field of `Site` and, with dos_ before it, a variable.
 KINDS: Mapping[str, type] = {
     "host_settings": HostSettings,
     "host_groups": HostGroup,
+    "project_groups": ProjectGroup,
     "projects": Project,
+    "users": User,
     "pools": Pool,
     "images": Image,
     "volumes": Volume,
@@ -54,7 +58,9 @@ class Site:
     placement: Placement = field(default_factory=Placement)
     host_settings: Mapping[Name, HostSettings] = field(default_factory=dict)
     host_groups: Mapping[Name, HostGroup] = field(default_factory=dict)
+    project_groups: Mapping[Name, ProjectGroup] = field(default_factory=dict)
     projects: Mapping[Name, Project] = field(default_factory=dict)
+    users: Mapping[Name, User] = field(default_factory=dict)
     pools: Mapping[Name, Pool] = field(default_factory=dict)
     images: Mapping[Name, Image] = field(default_factory=dict)
     volumes: Mapping[Name, Volume] = field(default_factory=dict)

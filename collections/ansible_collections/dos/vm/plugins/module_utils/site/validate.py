@@ -18,6 +18,7 @@ from . import validate_placement as placement
 from . import validate_projects as projects
 from . import validate_references as references
 from . import validate_storage as storage
+from . import validate_tenancy as tenancy
 from .index import Finding, Index
 from .site import Site
 
@@ -66,6 +67,12 @@ RULES: tuple[Rule, ...] = (
     projects.pools_are_granted,
     projects.subnets_are_granted,
     projects.objects_are_of_the_same_project,
+    tenancy.administrators_have_one_project,
+    tenancy.addresses_are_of_one_user,
+    tenancy.somebody_configures,
+    tenancy.projects_are_in_a_group,
+    tenancy.images_are_of_the_group,
+    tenancy.filters_are_granted,
     projects.quotas_hold,
 )
 

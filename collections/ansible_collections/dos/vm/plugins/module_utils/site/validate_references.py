@@ -60,6 +60,10 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("host_groups", "hosts", _members),
     ("host_groups", "projects", _list("projects")),
     ("projects", "host_groups", _list("host_groups")),
+    ("projects", "project_groups", _list("groups")),
+    ("projects", "users", _list("administrators")),
+    ("projects", "filters", _list("filters")),
+    ("users", "projects", _field("project")),
     ("projects", "pools", _list("pools")),
     ("projects", "subnets", _list("subnets")),
     ("pools", "hosts", _hosts),
@@ -94,7 +98,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("instances", "secrets", _each("disks", "encryption")),
 )
 
-WORDS = {"security_groups": "security group", "host_groups": "host group"}
+WORDS = {"security_groups": "security group", "project_groups": "project group", "host_groups": "host group"}
 
 
 def references_lead_somewhere(index: Index) -> Iterator[Finding]:
