@@ -27,6 +27,7 @@ SETTINGS = (
     "dos_plan_exit_code", "dos_vm", "dos_explain_all", "dos_facts_file", "dos_export_dir", "dos_export_only", "dos_system", "dos_actor",
     "dos_order", "dos_vms", "dos_instances_of", "dos_projects_of", "dos_timeout", "dos_force", "dos_reset_after", "dos_keep",
     "dos_store", "dos_release", "dos_reason",
+    "dos_policy_before", "dos_policy_signed", "dos_password",
 )  # fmt: skip
 
 
