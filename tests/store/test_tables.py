@@ -158,6 +158,12 @@ def test_proofs_are_kept_with_their_time(store: Store) -> None:
     assert store.proofs.of("h1", since=6.0) == []
 
 
+def test_what_projects_use_is_kept_as_a_whole(store: Store) -> None:
+    store.used.keep({("shop", "vcpus"): 4, ("shop", "memory"): 2**41}, at=1.0)
+    store.used.keep({("shop", "memory"): 2**41, ("blog", "vcpus"): 1}, at=2.0)
+    assert store.used.read() == {("shop", "memory"): 2**41, ("blog", "vcpus"): 1}
+
+
 def test_what_does_not_fit_is_refused_and_not_cut(mariadb: Server) -> None:
     """SQLite has no lengths; names are checked where they are declared."""
     with (

@@ -21,7 +21,9 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compile
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
+from ansible_collections.dos.vm.plugins.module_utils.site.usage import used
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
@@ -93,6 +95,8 @@ def _decided(
         renamed = _renamed(kept, hosts.renamed, compiled.placements)
         if not store.placements.claim(kept.placements, [*compiled.placements, *renamed], at=now, actor=who):
             register(store, hosts, at=now)
+            store.used.keep(used(site), at=now)
+            store.runs.sample(running(variables, site.hosts), states, at=now)
             return compiled, hosts.findings
     raise StoreError(
         "place the machines", "others placed the same ones again and again; run this again", retryable=True

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
+from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, MissingLibraryError
+from ansible_collections.dos.vm.plugins.module_utils.site.site import DEFAULT_NAME
+from ansible_collections.dos.vm.plugins.module_utils.site.usage import Used, rows, summary
 from ansible_collections.dos.vm.plugins.module_utils.site.validate import warnings
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, url_of
 
 display = Display()
 
@@ -23,11 +27,33 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        reader = SiteReader(self._templar, task_vars or {})
+        variables = task_vars or {}
+        reader = SiteReader(self._templar, variables)
+        before, more = self._used(variables, reader.hosts())
         try:
-            site = reader.load()
+            site = reader.load(used=before)
         except DosVmError as error:
             return {**result, **refused(error)}
         found = reader.counts(site)
         display.display(", ".join(f"{count} {kind}" for kind, count in found.items() if count) or "nothing is declared")
-        return {**result, "changed": False, "counts": found, "warnings": warnings(site)}
+        quotas = rows(site, before)
+        for line in summary(quotas):
+            display.display(line)
+        return {
+            **result,
+            "changed": False,
+            "counts": found,
+            "quotas": [asdict(row) for row in quotas],
+            "warnings": [*warnings(site), *more],
+        }
+
+    def _used(self, variables: dict[str, Any], hosts: tuple[str, ...]) -> tuple[Used | None, list[str]]:
+        """What projects used before, if the store can tell. Checking must be possible where it cannot be reached."""
+        try:
+            site = str(self._templar.template(variables.get("dos_site", DEFAULT_NAME)))
+            with opened(url_of(self._templar, variables, site, hosts), site, write=False) as store:
+                return (None if store is None else store.used.read()), []
+        except MissingLibraryError:
+            return None, []
+        except DosVmError as error:
+            return None, [f"quotas are checked without what was used before: {error}"]

@@ -278,6 +278,7 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
             "state": domain.info.get("state", "running" if domain.active else "shut off"),
             "orders": _orders(domain),
             "vcpus": _number(domain, "vcpu"),
+            "id": None if domain.live is None else domain.live.get("id"),
             # What it was given, not what it may grow to; libvirt always answers in KiB.
             "memory": (_number(domain, "currentMemory") or _number(domain, "memory") or 0) * 1024,
             **{name: (mark_of(domain.xml) or {}).get(name) for name in ("project", "origin", "epoch")},

@@ -49,7 +49,7 @@ unmanaged:
 domains:
   description: >-
     The virtual machines with C(name), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in bytes,
-    C(project), C(origin), C(epoch), C(macs) and C(console).
+    C(project), C(origin), C(epoch), C(id), C(macs) and C(console).
   returned: always
   type: list
   elements: dict

@@ -29,12 +29,15 @@ class SiteReader:
     def __init__(self, templar: Any, variables: Mapping[str, Any]) -> None:
         self._templar, self._variables = templar, variables
 
-    def load(self, *, check: bool = True) -> Site:
-        """The site; raises `DeclarationError` with all its problems. `check=False` skips the rules, for the second reading."""
+    def load(self, *, check: bool = True, used: Mapping[tuple[str, str], int] | None = None) -> Site:
+        """The site; raises `DeclarationError` with all its problems. `check=False` skips the rules, for the second reading.
+
+        `used` is what projects used of their quotas before.
+        """
         raw = declared_variables(self._variables)
         guard(raw, where)
         declared = {name: self._templar.template(value) for name, value in raw.items()}
-        return load(declared, hosts=self.hosts(), groups=self.groups(), where=where, check=check)
+        return load(declared, hosts=self.hosts(), groups=self.groups(), where=where, check=check, used=used)
 
     def hosts(self) -> tuple[str, ...]:
         """The hosts that may run machines: the group `dos_hosts`, or those of the play where there is no such group."""

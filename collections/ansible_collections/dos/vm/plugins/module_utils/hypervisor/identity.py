@@ -25,6 +25,11 @@ def identity(root: Path = Path("/")) -> str:
     return str(uuid.uuid5(_IDENTITIES, machine)) if machine else ""
 
 
+def boot(root: Path = Path("/")) -> str:
+    """A UUID that is another after every boot."""
+    return _text(root / "proc" / "sys" / "kernel" / "random" / "boot_id")
+
+
 def hardware(root: Path = Path("/")) -> str:
     """A digest of serial numbers and the addresses of network cards; nothing where there are neither."""
     found = sorted({*_serials(root / "sys" / "class" / "dmi" / "id"), *_cards(root / "sys" / "class" / "net")})

@@ -47,7 +47,7 @@ from ..xml.secret import read_description
 from . import live
 from .capabilities import emulators, kvm_works, machines, memory, offers_kvm
 from .connection import allowing, constant, open_connection, saying
-from .identity import hardware, identity
+from .identity import boot, hardware, identity
 from .lock import lock_file, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
 from .storage import create_volume, unseen, wipe
@@ -132,6 +132,7 @@ class LibvirtHypervisor:
                 uuid=capabilities.findtext("host/uuid") or "",
                 identity=identity() if here else "",
                 hardware=hardware() if here else "",
+                boot=boot() if here else "",
                 arch=arch,
                 cpu_model=capabilities.findtext("host/cpu/model") or "",
                 cpus=cpus,

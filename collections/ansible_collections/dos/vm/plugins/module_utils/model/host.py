@@ -21,6 +21,7 @@ class HostFacts:
     hardware: str = option(
         "Digest of what the machine is made of: serial numbers and network cards.", spec="LIMIT-06", default=""
     )
+    boot: str = option("Identity of its last boot.", spec="QUOTA-05", default="")
     arch: str = option("Architecture of its processors.", spec="DEP-02")
     cpu_model: str = option("Model, as libvirt names it.", spec="HOST-T1.4", default="")
     cpus: int = option("Processors that run now.", spec="HOST-T1.5")

@@ -41,10 +41,19 @@ class Machine(NamedTuple):
 
 
 class Index:
-    """What rules look things up in. `broken` are the objects that are declared and could not be read."""
+    """What rules look things up in. `broken` are the objects that are declared and could not be read.
 
-    def __init__(self, site: Site, broken: frozenset[tuple[str, str]] = frozenset()) -> None:
+    `used` is what projects used before of each quota.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        broken: frozenset[tuple[str, str]] = frozenset(),
+        used: Mapping[tuple[str, str], int] | None = None,
+    ) -> None:
         self.site = site
+        self.used = used or {}
         self._broken = broken
         self.hosts = frozenset(site.hosts)
         self.machines: list[Machine] = []

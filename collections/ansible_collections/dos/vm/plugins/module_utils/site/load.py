@@ -27,11 +27,13 @@ def load(
     groups: Mapping[str, Iterable[str]] | None = None,
     where: Where = no_origin,
     check: bool = True,
+    used: Mapping[tuple[str, str], int] | None = None,
 ) -> Site:
     """The site that the variables declare for these hosts; `groups` are the inventory's, with the names of their hosts.
 
     Raises `DeclarationError` with everything that is wrong, sorted by place. An object that cannot be read is still known by
-    its name, so that the others' references to it are not reported as well. `check=False` leaves the rules out.
+    its name, so that the others' references to it are not reported as well. `check=False` leaves the rules out. `used` is what projects used
+    of their quotas before, by project and quota, which they keep though a limit was lowered.
     """
     guard(variables, where)
     raw, problems = merge(variables, where)
@@ -43,7 +45,7 @@ def load(
     if check:
         raw |= {single: variables.get(f"dos_{single}") or {} for single in SINGLES}
         origins = _Origins(raw, where)
-        problems += (origins.problem(found) for found in findings(site, broken))
+        problems += (origins.problem(found) for found in findings(site, broken, used))
     if problems:
         raise DeclarationError(sorted(problems, key=_by_place))
     return site

@@ -7,7 +7,7 @@ somebody else's problem, and stays near-linear: a site has 20,000 machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ..errors import spell
 from . import validate_addresses as addresses
@@ -74,6 +74,7 @@ RULES: tuple[Rule, ...] = (
     tenancy.images_are_of_the_group,
     tenancy.filters_are_granted,
     projects.quotas_hold,
+    projects.counted_images_have_a_size,
 )
 
 ADVICE: tuple[Rule, ...] = (
@@ -85,9 +86,16 @@ ADVICE: tuple[Rule, ...] = (
 )
 
 
-def findings(site: Site, broken: frozenset[tuple[str, str]] = frozenset()) -> Iterator[Finding]:
-    """All that is wrong. `broken` are kind and name of objects that are declared and could not be read."""
-    index = Index(site, broken)
+def findings(
+    site: Site,
+    broken: frozenset[tuple[str, str]] = frozenset(),
+    used: Mapping[tuple[str, str], int] | None = None,
+) -> Iterator[Finding]:
+    """All that is wrong. `broken` are kind and name of objects that are declared and could not be read.
+
+    `used` is what projects used of their quotas before, by project and quota; nothing when nobody knows.
+    """
+    index = Index(site, broken, used)
     yield from index.unnameable
     for rule in RULES:
         yield from rule(index)

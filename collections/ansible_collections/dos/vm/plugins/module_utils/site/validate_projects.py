@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from ..model.types import ByteSize, Name
+from ..model.types import Name
 from .index import Finding, Index, Place
 from .project import Project
+from .usage import shown, uses
 
 
 def _granted(index: Index, kind: str, name: str, project_name: Name) -> bool:
@@ -74,52 +74,34 @@ def _used(index: Index, name: Name) -> Iterator[tuple[Place, str, str]]:
             yield (*at, "graphics", number, "password"), "secrets", console.password
 
 
-class Use(NamedTuple):
-    """Something that counts: where it is, for whom, against which quota, how much."""
-
-    at: Place
-    project: Name
-    quota: str
-    amount: int
-
-
-SIZES = frozenset({"memory", "disk"})
-
-
 def quotas_hold(index: Index) -> Iterator[Finding]:
-    """QUOTA-02, AMB-06: processors and memory of machines that are on, logical capacity of all volumes. Told once for each."""
-    used: defaultdict[tuple[str, str], int] = defaultdict(int)
+    """QUOTA-02, AMB-06: the sums stay within the limits. Told once for each, where the limit is passed.
+
+    QUOTA-06: who uses more than a limit that was lowered keeps it, and gets no more.
+    """
+    total: defaultdict[tuple[str, str], int] = defaultdict(int)
     told: set[tuple[str, str]] = set()
-    for use in _uses(index):
-        key = (use.project, use.quota)
+    for use in uses(index):
+        key = (str(use.project), use.quota)
         project: Project | None = index.site.projects.get(use.project)
         limit = getattr(project.quota, use.quota) if project and project.quota else None
-        if limit is not None and used[key] + use.amount > limit and key not in told:
+        before = index.used.get(key, 0)
+        if limit is not None and total[key] + use.amount > max(limit, before) and key not in told:
             told.add(key)
-            shown = [ByteSize(held) if use.quota in SIZES else held for held in (limit, used[key], use.amount)]
-            text = f"quota {use.quota} of project {use.project} is {shown[0]}: {shown[1]} used, {shown[2]} requested (QUOTA-02)"
+            asked = [shown(use.quota, amount) for amount in (limit, total[key], use.amount)]
+            was = f", and it was {shown(use.quota, before)} before the limit" if before > limit else ""
+            text = f"quota {use.quota} of project {use.project} is {asked[0]}: {asked[1]} used, {asked[2]} requested{was} (QUOTA-02)"
             yield Finding(use.at, text, ("dos_projects", use.project, "quota", use.quota))
-        used[key] += use.amount
+        total[key] += use.amount
 
 
-def _uses(index: Index) -> Iterator[Use]:
-    for name, instance in index.site.instances.items():
-        yield Use(("dos_instances", name), instance.project, "instances", 1)
+def counted_images_have_a_size(index: Index) -> Iterator[Finding]:
+    """QUOTA-T1.5: an image whose size is limited says how large it is."""
     for name, image in index.site.images.items():
-        if image.project:
-            yield Use(("dos_images", name), image.project, "images", 1)
-    for name, volume in index.site.volumes.items():
-        if volume.project:
-            yield Use(("dos_volumes", name), volume.project, "disk", volume.capacity or 0)
-            yield Use(("dos_volumes", name), volume.project, "snapshots", int(volume.base is not None))
-    for machine in index.machines:
-        project = machine.instance.project
-        if machine.on:
-            yield Use(machine.at, project, "vcpus", machine.instance.vcpus)
-            yield Use(machine.at, project, "memory", machine.instance.memory)
-        for disk in machine.instance.disks:
-            if disk.pool and disk.capacity:
-                yield Use(machine.at, project, "disk", disk.capacity)
+        project: Project | None = index.site.projects.get(image.project) if image.project else None
+        if project and project.quota and project.quota.image_size is not None and image.size is None:
+            text = f"counts for quota image_size of project {image.project}, write its size"
+            yield Finding(("dos_images", name), text, ("dos_projects", str(image.project), "quota", "image_size"))
 
 
 def projects_can_run_machines(index: Index) -> Iterator[Finding]:

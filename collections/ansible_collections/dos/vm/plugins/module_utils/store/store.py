@@ -23,6 +23,7 @@ from .runs import Runs
 from .schema import HEAD, upgrade, version
 from .tables import Tables
 from .url import parse
+from .used import Used
 
 
 class Store:
@@ -39,6 +40,7 @@ class Store:
         self.runs = Runs(database, tables)
         self.leases = Leases(database, tables)
         self.proofs = Proofs(database, tables)
+        self.used = Used(database, tables)
 
     def site(self) -> str | None:
         """Whose store it is."""

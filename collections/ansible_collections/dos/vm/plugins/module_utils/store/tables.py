@@ -146,3 +146,14 @@ class Tables:
             sa.Column("token", sa.String(32), nullable=False, unique=True),
             **OPTIONS,
         )
+
+        # What projects used of their quotas when the site was last made so (QUOTA-06).
+        self.used = sa.Table(
+            "used",
+            held,
+            sa.Column("project", name, primary_key=True),
+            sa.Column("quota", sa.String(32), primary_key=True),
+            sa.Column("amount", sa.BigInteger(), nullable=False),
+            sa.Column("at", time, nullable=False),
+            **OPTIONS,
+        )
