@@ -28,6 +28,7 @@ SETTINGS = (
     "dos_order", "dos_vms", "dos_instances_of", "dos_projects_of", "dos_timeout", "dos_force", "dos_reset_after", "dos_keep",
     "dos_store", "dos_release", "dos_reason",
     "dos_policy_before", "dos_policy_signed", "dos_password",
+    "dos_report_file", "dos_report_project",
 )  # fmt: skip
 
 

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Quotas are sums over what is declared: they cannot drift, block growth, and take nothing away (QUOTA-01 … QUOTA-06)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from site_strategies import Declared, sites
+
+from dosvm.errors import DeclarationError
+from dosvm.site.load import load
+from dosvm.site.site import Site
+from dosvm.site.usage import QUOTAS, Used, rows, summary, used
+
+SHOP: dict[str, Any] = {
+    "dos_projects": {"shop": {"quota": {"vcpus": 4, "memory": "1 GiB"}}, "blog": {}},
+    "dos_pools": {"fast": {"path": "/srv/fast"}},
+    "dos_images": {
+        "base": {"file": "/srv/a.img", "format": "qcow2", "project": "shop", "size": "3 GiB"},
+        "free": {"file": "/srv/b.img", "format": "raw"},
+    },
+    "dos_volumes": {
+        "data": {"pool": "fast", "capacity": "2 GiB", "project": "shop"},
+        "layer": {"pool": "fast", "capacity": "2 GiB", "project": "shop", "base": "data"},
+    },
+    "dos_instances": {
+        "web": {
+            "project": "shop",
+            "memory": "256 MiB",
+            "vcpus": 2,
+            "disks": [{"pool": "fast", "capacity": "1 GiB"}],
+            "vms": {"web-1": {}, "web-2": {"power": "off"}},
+        },
+        "off": {"project": "shop", "memory": "1 GiB", "vcpus": 8, "enabled": False, "vms": {"off-1": {}}},
+    },
+}
+
+
+def site(variables: dict[str, Any], before: Used | None = None, *, check: bool = True) -> Site:
+    return load(variables, hosts=("h1",), used=before, check=check)
+
+
+def limited(**quota: Any) -> dict[str, Any]:
+    return {**SHOP, "dos_projects": {"shop": {"quota": quota}, "blog": {}}}
+
+
+def test_what_counts() -> None:
+    """AMB-06: processors and memory of machines that are on; logical capacity; volume snapshots; own images."""
+    found = {quota: amount for (project, quota), amount in used(site(SHOP)).items() if project == "shop"}
+    gib = 2**30
+    assert found == {
+        "instances": 2,
+        "vcpus": 2,
+        "memory": 256 * 2**20,
+        "disk": 6 * gib,
+        "images": 1,
+        "image_size": 3 * gib,
+        "snapshots": 1,
+    }
+    assert set(used(site(SHOP))) == {(project, quota) for project in ("shop", "blog") for quota in QUOTAS}
+
+
+def test_a_line_says_before_after_and_limit() -> None:
+    before = {("shop", "vcpus"): 1, ("shop", "memory"): 256 * 2**20}
+    assert list(summary(rows(site(SHOP), before))) == ["project shop: vcpus 1 → 2 of 4, memory 256 MiB of 1 GiB"]
+    assert list(summary(rows(site(SHOP)))) == ["project shop: vcpus 2 of 4, memory 256 MiB of 1 GiB"]
+
+
+@pytest.mark.parametrize("quota", QUOTAS)
+def test_each_quota_is_refused_by_name_with_limit_used_and_requested(quota: str) -> None:
+    amount = used(site(SHOP))["shop", quota]
+    sizes = ("memory", "disk", "image_size")
+    at = f"{amount} B" if quota in sizes else amount
+    site(limited(**{quota: at}))
+    below = f"{amount - 1} B" if quota in sizes else amount - 1
+    with pytest.raises(DeclarationError, match=f"quota {quota} of project shop is .* used, .* requested") as refused:
+        site(limited(**{quota: below}))
+    assert len(refused.value.problems) == 1
+
+
+def test_a_limit_below_what_is_used_keeps_that_and_gives_no_more() -> None:
+    """QUOTA-06."""
+    before = used(site(SHOP))
+    lowered = limited(vcpus=1)
+    site(lowered, before)
+    more = {
+        **lowered,
+        "dos_instances": {**SHOP["dos_instances"], "new": {"project": "shop", "memory": "1 MiB", "vms": {"new": {}}}},
+    }
+    with pytest.raises(
+        DeclarationError, match="quota vcpus of project shop is 1: 2 used, 1 requested, and it was 2 before"
+    ):
+        site(more, before)
+    with pytest.raises(DeclarationError, match="quota vcpus of project shop is 1"):
+        site(lowered)
+    less = {**lowered, "dos_instances": {"web": {**SHOP["dos_instances"]["web"], "vms": {"web-1": {"power": "off"}}}}}
+    site(less, before)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(sites(), st.sampled_from(QUOTAS), st.integers(0, 6), st.integers(0, 6))
+def test_a_site_is_refused_exactly_when_a_sum_passes_its_limit_and_what_it_was(
+    declared: Declared, quota: str, limit: int, before: int
+) -> None:
+    unit = 2**29 if quota in ("memory", "disk", "image_size") else 1
+    held = {
+        name: {**(project or {}), "quota": {quota: f"{limit * unit} B" if unit > 1 else limit}}
+        for name, project in declared.variables["dos_projects"].items()
+    }
+    variables = {**declared.variables, "dos_projects": held}
+    was = {(name, quota): before * unit for name in held}
+    sums = used(load(variables, hosts=declared.hosts, check=False))
+    over = {name for name in held if sums[name, quota] > max(limit, before) * unit}
+    try:
+        load(variables, hosts=declared.hosts, used=was)
+        refused: set[str] = set()
+    except DeclarationError as error:
+        refused = {name for name in held for problem in error.problems if f"of project {name} is" in problem.text}
+    assert refused == over
