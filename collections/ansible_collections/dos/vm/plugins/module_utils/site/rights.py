@@ -44,6 +44,7 @@ RIGHTS: Mapping[str, Rights] = {
     "subnets": SYSTEM_ONLY,
     "filters": SYSTEM_ONLY,  # AMB-13
     "security_groups": SYSTEM_ONLY,
+    "assertions": SYSTEM_ONLY,
     "networks": PROJECTS_OWN,
     "instances": PROJECTS_OWN,
 }
