@@ -64,9 +64,7 @@ class ActionModule(ActionBase):
             **result,
             "changed": False,
             "ordered": {vm: "on" if on else "off" for vm, on in compiled.ordered.items()},
-            "images": {
-                host: [encode(file) for file in files] for host, files in images_by_host(site).items()
-            },
+            "images": {host: [encode(file) for file in files] for host, files in images_by_host(site).items()},
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
             "decisions": {
                 vm: {"host": made.host, "target": made.target, "reason": made.reason}
