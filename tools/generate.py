@@ -28,7 +28,7 @@ from dosvm.model.argument_spec import Field, Spec, argument_spec, bare, fields_o
 from dosvm.model.certificate import Authorities, AuthorityRun, CertificateRun, FilesRun
 from dosvm.model.decode import encode
 from dosvm.model.front import Connection, Existence, HostRun, Query, SecretValues
-from dosvm.model.image import Convert, Edit, ImageFile, Patience, Rebase
+from dosvm.model.image import BlockCopy, Convert, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
 from dosvm.model.order import Ordering
 from dosvm.module import EXTRA, object_spec
 from dosvm.plan.kinds import KINDS
@@ -54,7 +54,9 @@ PLAIN: Mapping[str, type] = {
 }
 # What is done to disk files, and what the module of each takes.
 DEEDS: Mapping[str, tuple[type, ...]] = {
-    "image": (ImageFile, Patience),
+    "image": (ImageFile, Upload, Patience),
+    "block_copy": (BlockCopy, Patience),
+    "pool_check": (SharedPath, Patience),
     "image_convert": (Convert, Patience),
     "image_rebase": (Rebase, Patience),
     "image_edit": (Edit, SecretValues, Patience),

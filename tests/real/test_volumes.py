@@ -190,3 +190,35 @@ def test_a_corrupt_file_harms_nothing_beside_it(host: Host) -> None:
     with pytest.raises(ConflictError, match="cannot shrink"):
         host.converge({"name": "data"}, {"name": "other"})
     assert "virtual size: 16 MiB" in qemu_img("info", host.file("other"))
+
+
+@pytest.fixture
+def small(host: Host) -> Iterator[Host]:
+    """The pool's directory is a file system of 24 MiB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "dosvm-test", host.path], check=True)
+    yield host
+    subprocess.run(["virsh", "pool-destroy", host.prefix], check=False, capture_output=True)
+    subprocess.run(["umount", host.path], check=True)
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_volume_loses_nothing(small: Host) -> None:
+    full = {"format": "raw", "allocation": "16 MiB"}
+    small.converge({"name": "first", **full})
+    before = small.file("first").read_bytes()
+    with pytest.raises(AssertionError, match="No space left on device"):
+        small.converge({"name": "first", **full}, {"name": "second", **full}, {"name": "third"})
+    assert small.file("first").read_bytes() == before
+    assert not small.file("second").exists()
+    assert small.file("third").exists(), "what does not stand on it was not made"
+    subprocess.run(["mount", "-o", "remount,size=64m", small.path], check=True)
+    small.converge({"name": "first", **full}, {"name": "second", **full}, {"name": "third"})
+    assert not small.converge({"name": "first", **full}, {"name": "second", **full}, {"name": "third"}).changed
+
+
+def test_a_rotated_secret_changes_itself_and_nothing_else(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = {"name": "vault", "encryption": {"secret": f"{host.prefix}-disk"}}
+    host.converge(volume, {"name": "plain"})
+    monkeypatch.setitem(KEYS, "disk", b"battery staple")
+    outcome = host.converge(volume, {"name": "plain"})
+    assert {sentence.split(" has ")[0] for sentence in outcome.performed} == {f"secret {host.prefix}-disk"}
+    assert not host.converge(volume, {"name": "plain"}).changed

@@ -7,6 +7,7 @@ placed twice, and of two controllers that place one machine exactly one does.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
+from ansible_collections.dos.vm.plugins.module_utils.compile.shared_paths import notes
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compiled, compile_situation
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
@@ -64,6 +66,7 @@ class ActionModule(ActionBase):
             **result,
             "changed": False,
             "ordered": {vm: "on" if on else "off" for vm, on in compiled.ordered.items()},
+            "shared": {"mark": secrets.token_hex(8), "paths": notes(site)},
             "images": {host: [encode(file) for file in files] for host, files in images_by_host(site).items()},
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
             "decisions": {

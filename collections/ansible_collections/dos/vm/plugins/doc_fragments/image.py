@@ -45,6 +45,16 @@ options:
     - The file on the controller, sent to the host where it is not there yet. What was cut off is gone on with.
     - Requirement LIMIT-17.
     type: str
+  size:
+    description:
+    - Bytes of the source; the action plugin says it.
+    - 'Range: 0 or more.'
+    type: int
+  finish:
+    description:
+    - Whether all of the source has arrived; the action plugin says it.
+    type: bool
+    default: false
   seconds:
     description:
     - Seconds that one call waits for the work to end before it tells how far it is.

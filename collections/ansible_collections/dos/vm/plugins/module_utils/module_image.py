@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any
 
 from .errors import ConflictError, DeclarationError
+from .hypervisor.block_copy import block_copy, source_of
 from .hypervisor.capabilities import kvm_works
 from .hypervisor.libvirt import LibvirtHypervisor
-from .image import convert, edit, file
+from .image import convert, edit, file, shared
 from .image.header import read_header, shown
 from .image.job import Job, Report
 from .image.program import require
@@ -23,14 +24,14 @@ from .model.address import Address
 from .model.argument_spec import Spec, argument_spec, fields_of
 from .model.decode import decode, encode
 from .model.front import Connection, SecretValues
-from .model.image import Convert, DiskName, Edit, ImageFile, Patience, Rebase
+from .model.image import BlockCopy, Convert, DiskName, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
 from .model.slice import Slice
 from .module import Module, Result, given, report
 from .plan.layers import layers
 from .plan.plan import Layers, Observed
 
 Held = Mapping[Address, Observed]
-MORE: Mapping[type[Any], tuple[type[Any], ...]] = {Edit: (SecretValues,)}
+MORE: Mapping[type[Any], tuple[type[Any], ...]] = {Edit: (SecretValues,), ImageFile: (Upload,)}
 
 
 def spec_of(model: type[Any]) -> dict[str, Spec]:
@@ -41,13 +42,13 @@ def spec_of(model: type[Any]) -> dict[str, Spec]:
     return found
 
 
-def _module(model: type[Any], **more: Any) -> tuple[Module, Callable[[], Any]]:
+def _module(model: type[Any]) -> tuple[Module, Callable[[], Any]]:
     names = {field.name for field in fields_of(model)}
 
     def read(params: Mapping[str, Any]) -> Any:
         return decode(model, {name: given(params[name]) for name in names if params.get(name) is not None})
 
-    module = Module({**spec_of(model), **more}, read)
+    module = Module(spec_of(model), read)
     return module, partial(read, module.params)
 
 
@@ -142,13 +143,41 @@ def _advance(module: Module, job: Job, work: Callable[[Report], Mapping[str, Any
     return {"changed": True, "remaining": 0, **more, **shown(read_header(path))}
 
 
+def run_block_copy() -> None:
+    """The module `block_copy`."""
+    module, read = _module(BlockCopy)
+    report(module, lambda: _block_copy(module, read()))
+
+
+def _block_copy(module: Module, asked: BlockCopy) -> Result:
+    address = Address("domain", asked.domain)
+    with _Disks(module) as disks:
+        held = disks.held.get(address)
+        volume = disks.held.get(Address("volume", asked.destination))
+        if held is None or held.live is None:
+            raise ConflictError(f"{address} does not run: convert its disk instead (dos.vm.image_convert)")
+        if volume is None:
+            raise ConflictError(f"volume {asked.destination} is not on the host: declare it first, and make it")
+        path = volume.info["path"]
+        domain = disks.handle(address)
+        if path in (source_of(domain, asked.target), disks.path_of(source_of(domain, asked.target))):
+            return {"changed": False, "remaining": 0, "file": path}
+        if module.check_mode:
+            return {"changed": True, "remaining": 0, "file": path}
+        pool, _, name = asked.destination.partition("/")
+        format_ = read_header(path).format
+        copied = block_copy(domain, asked.target, pool, name, path, format_, module.params["seconds"])
+    if not copied.done:
+        return {"changed": False, "remaining": 1, "step": f"copy {asked.target}", "percent": copied.percent}
+    return {"changed": True, "remaining": 0, "file": path}
+
+
 # ------------------------------------------------------------------------------------------------------ files
 
 
 def run_image() -> None:
     """The module `image`. Its action plugin calls it before an upload and, with `finish`, after."""
-    size = {"size": {"type": "int"}, "finish": {"type": "bool", "default": False}}
-    module, read = _module(ImageFile, **size)
+    module, read = _module(ImageFile)
     report(module, lambda: _image(module, read()))
 
 
@@ -163,6 +192,25 @@ def _image(module: Module, asked: ImageFile) -> Result:
     else:
         told = file.look(asked, params["size"], params["seconds"])
     return {"changed": bool(params["finish"]) or not told.get("present"), "file": asked.file, **told}
+
+
+def run_pool_check() -> None:
+    """The module `pool_check`."""
+    module, read = _module(SharedPath)
+    report(module, lambda: _pool_check(read(), dry_run=module.check_mode))
+
+
+def _pool_check(asked: SharedPath, *, dry_run: bool) -> Result:
+    folder = str(shared.note(asked.path, asked.mark).parent)
+    if not dry_run:
+        match asked.state:
+            case "left":
+                folder = shared.leave(asked.path, asked.mark)
+            case "seen":
+                shared.find(asked.path, asked.mark, str(asked.folder))
+            case "gone":
+                shared.take_away(asked.path, asked.mark)
+    return {"changed": False, "folder": folder}
 
 
 # ------------------------------------------------------------------------------------------------------ who has what
@@ -200,6 +248,15 @@ class _Disks:
             raise DeclarationError.at(str(name), f"pool {pool_name} is not on the host")
         folder = pool.xml.findtext("target/path") or ""
         return found.info["path"] if found and found.info.get("path") else os.path.join(folder, volume)
+
+    def handle(self, address: Address) -> Any:
+        """libvirt's own object."""
+        return self._hypervisor._find(address)
+
+    def path_of(self, volume: str) -> str:
+        """The file of `pool/name`; nothing for one that is not there."""
+        held = self.held.get(Address("volume", volume))
+        return held.info.get("path", "") if held else ""
 
     def users(self, path: str) -> list[str]:
         """The machines that are defined with a file, and what is layered over it."""

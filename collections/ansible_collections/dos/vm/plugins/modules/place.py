@@ -43,6 +43,10 @@ images:
   description: The images that each host is to have and whose content is vouched for, as M(dos.vm.image) takes them, by host.
   returned: success
   type: dict
+shared:
+  description: A new word, C(mark), and by host the directories in which it leaves it and looks for it, see M(dos.vm.pool_check).
+  returned: success
+  type: dict
 decisions:
   description: The host of each machine and why, by machine.
   returned: success

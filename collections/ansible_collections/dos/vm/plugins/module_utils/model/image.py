@@ -169,9 +169,51 @@ class ImageFile:
 
 
 @declaration
+class Upload:
+    """What the action plugin of `image` tells its module."""
+
+    size: int | None = option("Bytes of the source; the action plugin says it.", default=None, low=0)
+    finish: bool = option("Whether all of the source has arrived; the action plugin says it.", default=False)
+
+
+@declaration
 class Patience:
     """What only the action plugins of these modules say."""
 
     seconds: float = option(
         "Seconds that one call waits for the work to end before it tells how far it is.", default=60.0
     )
+
+
+@declaration
+class SharedPath:
+    """A directory that several hosts say they share."""
+
+    path: AbsolutePath = option("The directory; it need not exist yet.", spec="POOL-20")
+    mark: Name = option("A word that is new in every run.", spec="POOL-20")
+    state: Literal["left", "seen", "gone"] = option(
+        "V(left) leaves a note, V(seen) fails unless the note is there, V(gone) removes it.", spec="POOL-20"
+    )
+    folder: AbsolutePath | None = option(
+        "For V(seen), where the note was left, as the host that left it returned it.", default=None
+    )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.state == "seen" and self.folder is None:
+            yield "folder", "is required to look for a note, write what the host that left it returned"
+
+
+@declaration
+class BlockCopy:
+    """A disk of a running machine, copied to another volume while the guest writes."""
+
+    domain: Name = option("The machine, which runs.", spec="MIG-11")
+    target: str = option("The disk, as its machine names it, such as V(vda).", spec="DISK-T1.6")
+    destination: DiskName = option(
+        "Volume it goes to, V(POOL/VOLUME), which is there and as large: declare it, and let the playbook dos.vm.site make it.",
+        spec="VOL-T1.2",
+    )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.destination.is_path:
+            yield "destination", "is a path, write POOL/VOLUME"

@@ -25,6 +25,7 @@ from .disruption import Disruption
 from .hotplug import PLUGGABLE, Room, pluggable
 from .layers import refuse_writing_a_base
 from .plan import Context, Observed, Plan, PlannedChange
+from .sources import spelled
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -87,7 +88,7 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     power = _power(address, domain, observed)
     if not (observed.active and domain.active):
         return change(address, difference, [*define, *power], changes=_stopped(difference.changes))
-    running = differ(declared, observed.live, SHAPE, ignore=NOT_LIVE)
+    running = differ(declared, spelled(observed.live, domain, context), SHAPE, ignore=NOT_LIVE)
     updates, waiting = _sorted(address, running)
     changes = _distinct(difference.changes, running.changes, waiting)
     return _running(
