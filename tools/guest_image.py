@@ -41,7 +41,7 @@ CMDLINE = "console=tty0 console=ttyS0,115200 quiet mitigations=off nokaslr panic
 MODULES = {
     "network": ("virtio_pci", "virtio_net"),
     "devices": (
-        "qemu_fw_cfg", "button", "evdev", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "isofs", "ata_piix", "ahci",
+        "qemu_fw_cfg", "button", "evdev", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_iso8859-1", "nls_ascii", "nls_utf8", "ata_piix", "ahci",
         "virtio_console", "virtio_rng", "virtio_balloon", "pvpanic_pci", "pvpanic_mmio",
     ),
 }  # fmt: skip

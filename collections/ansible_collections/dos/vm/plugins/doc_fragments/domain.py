@@ -662,6 +662,57 @@ options:
     - Channel of the guest agent.
     type: bool
     default: false
+  seed:
+    description:
+    - Disc that sets the guest up when it boots first.
+    - Requirement CFGD-01.
+    type: dict
+    suboptions:
+      format:
+        description:
+        - An optical disc, or a disk with a FAT file system.
+        - Requirement CFGD-02.
+        type: str
+        choices:
+        - iso9660
+        - vfat
+        default: iso9660
+      bus:
+        description:
+        - 'Bus it is on; sata or ide for an optical disc, virtio for a disk, when not given. An optical disc on
+          virtio is a disk with the file system of one: kernels of cloud images often know no other bus.'
+        - Requirement CFGD-12.
+        type: str
+        choices:
+        - virtio
+        - sata
+        - ide
+        - scsi
+        - usb
+      label:
+        description:
+        - Label by which the guest finds it.
+        - For example V(config-2).
+        - Requirement CFGD-03.
+        type: str
+        default: cidata
+      files:
+        description:
+        - The files by path. C(${secret:NAME}) in one becomes the value of that secret, C(${hash:NAME}) its hash
+          as a password.
+        - Requirement CFGD-05.
+        type: dict
+        required: true
+      on_change:
+        description:
+        - Whether a machine that has a seed gets another one when this changes; the guest sees it when it boots
+          next.
+        - Requirement CFGD-01.
+        type: str
+        choices:
+        - ignore
+        - next_boot
+        default: next_boot
   active:
     description:
     - Whether the machine runs.

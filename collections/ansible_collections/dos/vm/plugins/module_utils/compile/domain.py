@@ -12,6 +12,7 @@ from ..site.instance import Instance, InstanceDisk, InstanceInterface
 from ..site.site import Site
 from .machine import Machine
 from .security_group import filter_name
+from .seed import compile_seed
 from .storage import encryption
 
 LOGS = "/var/log/libvirt/qemu"
@@ -36,6 +37,7 @@ def compile_domain(site: Site, machine: Machine) -> Domain:
         disks=tuple(_disk(site, machine, target, disk) for target, disk in machine.targets()),
         interfaces=tuple(_card(site, machine, place) for place in range(len(instance.interfaces))),
         serial=_serial(instance, machine.name),
+        seed=compile_seed(site, machine),
         active=machine.on,
         # What is off by order must not come back with its host (VM-15).
         autostart=instance.autostart and (machine.on or not machine.declared_on),

@@ -26,6 +26,7 @@ class Machine:
     instance: Instance
     vm: Vm
     active: bool  # whether instance and project let it run at all
+    index: int = 0  # its place among the machines of its instance
     on: bool = False
     epoch: int | None = None  # of a definition that is made now
     addresses: tuple[Mac, ...] = field(default=())
@@ -124,8 +125,8 @@ def machines(site: Site) -> list[Machine]:
     for name, instance in site.instances.items():
         active = instance.enabled and site.projects[instance.project].active
         found += [
-            Machine(name=vm_name, instance_name=name, instance=instance, vm=vm, active=active)
-            for vm_name, vm in instance.machines(name).items()
+            Machine(name=vm_name, instance_name=name, instance=instance, vm=vm, active=active, index=index)
+            for index, (vm_name, vm) in enumerate(instance.machines(name).items())
         ]
     return found
 

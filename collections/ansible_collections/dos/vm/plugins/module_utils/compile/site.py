@@ -187,6 +187,7 @@ def _filters(domains: Iterable[Domain]) -> set[Name]:
 
 
 def _secrets(domains: Iterable[Domain], volumes: Iterable[HostVolume]) -> list[Name]:
-    """The secrets that a host needs, and no others: those of its consoles and of its encrypted volumes (SECO-03)."""
-    consoles = {console.password for domain in domains for console in domain.graphics if console.password}
-    return sorted(consoles | {volume.encryption.secret for volume in volumes if volume.encryption})
+    """The secrets that a host needs, and no others: of its consoles, its seeds and its encrypted volumes (SECO-03)."""
+    named = {console.password for domain in domains for console in domain.graphics if console.password}
+    named |= {volume.encryption.secret for volume in volumes if volume.encryption}
+    return sorted(named | {name for domain in domains if domain.seed for name in domain.seed.secrets()})

@@ -40,12 +40,14 @@ from ..plan.action import (
     Undefine,
     UpdateDevice,
     UpdateNetwork,
+    WriteSeed,
 )
 from ..plan.plan import Observed
 from ..xml.common import mark_of
 from ..xml.identity import device_identity
 from . import fake_definitions as definitions
 from .libvirt import VERBS, value_of, with_secrets
+from .seeds import resolved, seed_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -162,6 +164,7 @@ class FakeHypervisor:
         info = {}
         if address.kind == "domain":
             info = {"state": "running" if held.active else "shut off"}
+            info |= {"seed": path} if (path := seed_of(held.xml)) in self.files and path else {}
         if address.kind == "secret":
             info = {"description": held.xml.findtext("description") or "", "uuid": held.xml.findtext("uuid") or ""}
         live = deepcopy(held.live)
@@ -283,6 +286,12 @@ class FakeHypervisor:
             held.live.find(references) is not None for held in self.objects.values() if held.live is not None
         )
         return by_guests or any(xml.find(references) is not None for _, xml in self._definitions("nwfilter"))
+
+    @_perform.register
+    def _write_seed(self, action: WriteSeed, secrets: Mapping[str, bytes]) -> None:
+        for text in action.files.values():
+            resolved(text, secrets)
+        self._lay(action.path, 376832)
 
     @_perform.register
     def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:

@@ -39,12 +39,13 @@ from ..plan.action import (
     Undefine,
     UpdateDevice,
     UpdateNetwork,
+    WriteSeed,
 )
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import mark_of
 from ..xml.secret import read_description
-from . import live
+from . import live, seeds
 from .capabilities import emulators, kvm_works, machines, memory, offers_kvm
 from .connection import allowing, constant, open_connection, saying
 from .identity import boot, hardware, identity
@@ -87,6 +88,7 @@ VERBS: dict[type[Action], str] = {
     Replug: "plug in",
     SetVcpus: "set the vCPUs of",
     SetMemory: "set the memory of",
+    WriteSeed: "write the seed of",
 }
 # These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
 FORMATTED_POOLS = ("disk", "fs", "logical")
@@ -276,6 +278,7 @@ class LibvirtHypervisor:
                 info={
                     "state": SAVED if name in saved and not active else STATES.get(state, "no state"),
                     **in_the_air(now, bridges),
+                    **seeds.seen(xml),
                 },
             )
 
@@ -317,8 +320,18 @@ class LibvirtHypervisor:
         found = self._find(action.address)
         if action.address.kind == "domain":
             _undefine_domain(found)
+            seeds.forget(action.address.name)
         else:
             found.undefine()
+
+    @_perform.register
+    def _write_seed(self, action: WriteSeed, secrets: Mapping[str, bytes]) -> None:
+        in_use: set[str] = set()
+        with allowing("VIR_ERR_NO_DOMAIN"):
+            domain = self._find(action.address)
+            texts = (domain.XMLDesc(), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            in_use = {path for text in texts if (path := seeds.seed_of(parse(text)))}
+        seeds.write(action, secrets, in_use)
 
     @_perform.register
     def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:

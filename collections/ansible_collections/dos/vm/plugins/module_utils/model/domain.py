@@ -10,6 +10,7 @@ from typing import Any, Literal
 from .address import Mark
 from .declaration import declaration, option
 from .network import Bandwidth
+from .seed import Seed
 from .types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid
 from .volume import Encryption, Format
 
@@ -315,6 +316,7 @@ class Domain:
     balloon: bool = option("Memory balloon.", spec="DOMX-12", default=True)
     balloon_period: int | None = option("Seconds between memory statistics.", spec="DOMX-12", default=None, low=1)
     agent: bool = option("Channel of the guest agent.", default=False)
+    seed: Seed | None = option("Disc that sets the guest up when it boots first.", spec="CFGD-01", default=None)
     active: bool = option("Whether the machine runs.", spec="VM-T1.6", default=True)
     autostart: bool = option("Whether libvirt starts it when the host comes up.", default=False)
     stop_timeout: int = option(

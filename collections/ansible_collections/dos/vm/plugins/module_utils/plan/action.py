@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ..model.address import Address
@@ -166,6 +166,16 @@ class DetachDevice(Action):
     @property
     def words(self) -> str:
         return f"relieved of {self.device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteSeed(Action):
+    """Make the disc that a guest is set up from, at a path of its own, whole or not at all."""
+
+    word: ClassVar[str] = "given a seed"
+    path: str
+    label: str
+    files: dict[str, str] = field(repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

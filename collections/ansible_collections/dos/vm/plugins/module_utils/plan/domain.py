@@ -25,6 +25,7 @@ from .disruption import Disruption
 from .hotplug import PLUGGABLE, Room, pluggable
 from .layers import refuse_writing_a_base
 from .plan import Context, Observed, Plan, PlannedChange
+from .seed import seeded
 from .sources import spelled
 
 if TYPE_CHECKING:
@@ -75,16 +76,17 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     if (refused := refuse_writing_a_base(address, domain, context)) is not None:
         return refused
     declared = render(domain)
+    seed = seeded(domain, declared, observed)
     if observed is not None:
         declared = as_ordered(declared, observed.xml)
     difference = differ(declared, definition_of(observed), SHAPE)
     if observed is None:
         found = Observed(address=address, xml=difference.desired)
-        actions = [redefined(address, difference), *_power(address, domain, found)]
+        actions = [*seed, redefined(address, difference), *_power(address, domain, found)]
         return creation(address, difference, *actions)
     if (refused := foreign(address, difference, observed, context)) is not None:
         return refused
-    define: list[Action] = [redefined(address, difference)] if difference.changes else []
+    define: list[Action] = [*seed, *([redefined(address, difference)] if difference.changes else [])]
     power = _power(address, domain, observed)
     if not (observed.active and domain.active):
         return change(address, difference, [*define, *power], changes=_stopped(difference.changes))
@@ -280,7 +282,7 @@ def device(domain: Element, tag: str, key: tuple[str, ...]) -> Element | None:
 
 
 def needs(domain: Domain) -> Iterator[Address]:
-    """A domain stands on its volumes, networks, filters, and the secrets of its consoles."""
+    """A domain stands on its volumes, networks, filters, and the secrets of its consoles and its seed."""
     for disk in domain.disks:
         if disk.volume is not None:
             yield Address("pool", str(disk.pool))
@@ -295,3 +297,5 @@ def needs(domain: Domain) -> Iterator[Address]:
     for console in domain.graphics:
         if console.password is not None:
             yield Address("secret", console.password)
+    for name in domain.seed.secrets() if domain.seed else ():
+        yield Address("secret", name)

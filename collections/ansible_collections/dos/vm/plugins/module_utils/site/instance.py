@@ -14,6 +14,7 @@ from ..model.volume import ENCRYPTED, LAYERED, RETIRED, Format
 from .bound import Hosts, check_bound
 from .fragment import refusal
 from .placement import InstancePlacement
+from .seed import InstanceSeed
 
 Sentences = Iterator[tuple[str, str]]
 MOST_DISKS = 4  # PERF-T1.1; optical drives count, the config drive does not (AMB-22)
@@ -247,6 +248,9 @@ class Instance:
     balloon: bool = option("Memory balloon.", spec="DOMX-12", default=True)
     balloon_period: int | None = option("Seconds between memory statistics.", spec="DOMX-12", default=None, low=1)
     agent: bool = option("Channel of the guest agent.", default=False)
+    seed: InstanceSeed | None = option(
+        "What cloud-init or its like sets each guest up from.", spec="CFGD-01", default=None
+    )
     stop_timeout: int = option(
         "Seconds a guest gets to power off before it is forced.", spec="AMB-32", default=120, low=0, high=3600
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DeclarationError, InternalError, Problem
 from ..model.domain import Cpu, Disk, Domain, Graphics, Serial
-from ..model.types import ByteSize
+from ..model.types import AbsolutePath, ByteSize
 from . import devices
 from .build import E, maybe
 from .build import parse as parse_xml
@@ -25,6 +25,7 @@ from .shape import Attr, Shape, shape
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
+LAST = {"ide": "hdd", "sata": "sdf", "scsi": "sdg", "virtio": "vdz"}  # where a seed lies, by bus
 PREFIX = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd", "ide": "hd"}  # of disk names, by bus
 
 
@@ -101,6 +102,7 @@ def explicit(domain: Domain) -> Domain:
         # What libvirt writes when nobody says where to boot from. It cannot stand beside an order of devices.
         boot=domain.boot or (() if any(orders) else ("hd",)),
         disks=tuple(_named(domain)),
+        seed=None,
         graphics=tuple(replace(held, channels=_channels(held)) for held in domain.graphics),
         interfaces=tuple(replace(held, filter_parameters=held.filter_parameters or None) for held in domain.interfaces),
         video=domain.video or _video(domain),
@@ -114,9 +116,26 @@ def _more(most: Any, now: int) -> Any:
     return most if most and most > now else None
 
 
+def _seed(domain: Domain, taken: set[str | None]) -> Disk:
+    """The drive that a seed lies in, at the end of its bus, so that disks which come later find their places."""
+    if domain.seed is None:
+        raise InternalError(f"domain {domain.name} has no seed")
+    disc = domain.seed.format == "iso9660"
+    bus = domain.seed.bus or (_bus(Disk(device="cdrom"), domain.machine) if disc else "virtio")
+    disk = Disk(
+        device="cdrom" if disc and bus != "virtio" else "disk",
+        bus=bus,
+        file=AbsolutePath(domain.seed.path(domain.name)),
+        format="raw",
+        read_only=True,
+    )
+    wanted = LAST.get(str(disk.bus))
+    return replace(disk, target=wanted) if wanted not in taken else disk
+
+
 def _named(domain: Domain) -> Iterator[Disk]:
     taken = {disk.target for disk in domain.disks}
-    for disk in domain.disks:
+    for disk in [*domain.disks, *([_seed(domain, taken)] if domain.seed else [])]:
         bus = disk.bus or _bus(disk, domain.machine)
         target = disk.target or next(name for name in _names(PREFIX[bus]) if name not in taken)
         taken.add(target)
