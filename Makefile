@@ -49,6 +49,7 @@ check: setup-dev ## format, lint, types, layers, generated files, changelog, san
 
 perf: setup-dev ## both benchmarks of tests/perf, beside community.libvirt and bare libvirt: ten minutes
 	@$(PYTHON) tests/perf/bench_site.py
+	@$(PYTHON) tests/perf/bench_placement.py
 	@$(PYTHON) tests/perf/bench_host.py
 
 format: setup-dev ## let ruff write the files as `make check` wants them

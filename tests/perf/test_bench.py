@@ -32,6 +32,14 @@ def test_a_site_is_measured_step_by_step_and_size_by_size(tmp_path: Path) -> Non
 
 
 @pytest.mark.perf
+def test_placement_is_measured_without_nova(tmp_path: Path) -> None:
+    found, table = run("bench_placement.py", tmp_path, "--hosts", "10", "--vms", "100", "--without-nova")
+    assert found["site"]["vms"] == 100
+    assert all(seconds > 0 for seconds in found["site"]["seconds"].values())
+    assert "| explain |" in table
+
+
+@pytest.mark.perf
 @pytest.mark.libvirt
 def test_a_host_is_measured_in_every_way_and_left_as_it_was(tmp_path: Path) -> None:
     tiny = ("--domains", "3", "--volumes", "3", "--networks", "1", "--prefix", "bench-smoke", "--octet", "214")

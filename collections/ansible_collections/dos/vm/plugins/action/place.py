@@ -7,6 +7,7 @@ placed twice, and of two controllers that place one machine exactly one does.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,8 +17,15 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.compile.advice import unlike_members
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
+from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation
+from ansible_collections.dos.vm.plugins.module_utils.compile.promises import (
+    reckoned,
+    refuse_broken_promises,
+    summary,
+)
 from ansible_collections.dos.vm.plugins.module_utils.compile.shared_paths import notes
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compiled, compile_situation
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
@@ -40,6 +48,7 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
+    _VALID_ARGS = frozenset({"failed"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -50,9 +59,12 @@ class ActionModule(ActionBase):
             url = url_of(self._templar, variables, site.name, site.hosts)
             who = actor(self._templar, variables)
             with opened(url, site.name, write=write) as store:
-                compiled, known = _decided(site, variables, store, who, write=write)
+                decided, compiled, known = _decided(
+                    site, variables, store, who, write=write, failed=self._task.args.get("failed")
+                )
         except DosVmError as error:
             return {**result, **refused(error)}
+        lost = reckoned(decided)
         for made in compiled.decisions.values():
             if made.host is None or made.refusals:
                 display.display(f"{made.vm} {made.reason}", color="red")
@@ -62,6 +74,10 @@ class ActionModule(ActionBase):
             display.warning(sentence)
         for text in (*compiled.findings, *known):
             display.display(text, color="red")
+        for sentence in unlike_members(decided):
+            display.warning(sentence)
+        for text, good in summary(lost):
+            display.display(text, color=None if good else "yellow")
         return {
             **result,
             "changed": False,
@@ -69,6 +85,7 @@ class ActionModule(ActionBase):
             "shared": {"mark": secrets.token_hex(8), "paths": notes(site)},
             "images": {host: [encode(file) for file in files] for host, files in images_by_host(site).items()},
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
+            "losses": [dataclasses.asdict(loss) for loss in lost if loss.homeless],
             "decisions": {
                 vm: {"host": made.host, "target": made.target, "reason": made.reason}
                 for vm, made in compiled.decisions.items()
@@ -78,8 +95,14 @@ class ActionModule(ActionBase):
 
 
 def _decided(
-    site: Site, variables: Mapping[str, Any], store: Store | None, who: str, *, write: bool
-) -> tuple[Compiled, tuple[str, ...]]:
+    site: Site,
+    variables: Mapping[str, Any],
+    store: Store | None,
+    who: str,
+    *,
+    write: bool,
+    failed: Mapping[str, Iterable[str]] | None = None,
+) -> tuple[Situation, Compiled, tuple[str, ...]]:
     """The decisions, kept in the store, and what must be known of the hosts.
 
     They are made anew where another controller placed one of the machines meanwhile.
@@ -90,15 +113,18 @@ def _decided(
         hosts = introduced(store, states, at=now)
         held = remembered(store)
         kept = held.memory
-        compiled = compile_situation(situate(site, variables, held=replace(held, memory=kept.renamed(hosts.renamed))))
+        known = replace(held, memory=kept.renamed(hosts.renamed))
+        decided = situate(site, variables, failed=failed, held=known)
+        compiled = compile_situation(decided)
+        refuse_broken_promises(decided)
         if store is None or not write:
-            return compiled, hosts.findings
+            return decided, compiled, hosts.findings
         renamed = _renamed(kept, hosts.renamed, compiled.placements)
         if not store.placements.claim(kept.placements, [*compiled.placements, *renamed], at=now, actor=who):
             register(store, hosts, at=now)
             store.used.keep(used(site), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
-            return compiled, hosts.findings
+            return decided, compiled, hosts.findings
     raise StoreError(
         "place the machines", "others placed the same ones again and again; run this again", retryable=True
     )

@@ -15,7 +15,10 @@ description:
   - A machine that no host can take fails the task with a reason for every host.
 author:
   - dos.vm contributors (@dos-vm)
-options: {}
+options:
+  failed:
+    description: Hosts that could not start a machine in this run, by machine; it is placed on another one if it can be.
+    type: dict
 extends_documentation_fragment:
   - dos.vm.attributes
 seealso:
@@ -47,8 +50,13 @@ shared:
   description: A new word, C(mark), and by host the directories in which it leaves it and looks for it, see M(dos.vm.pool_check).
   returned: success
   type: dict
+losses:
+  description: Each host, and each group of hosts with a key, whose loss would leave machines without a host.
+  returned: success
+  type: list
+  elements: dict
 decisions:
-  description: The host of each machine and why, by machine.
+  description: The host of each machine, the one it should go to, and why, by machine.
   returned: success
   type: dict
 """

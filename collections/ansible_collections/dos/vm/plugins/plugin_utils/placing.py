@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation, situation
+from ansible_collections.dos.vm.plugins.module_utils.compile.states import HostState
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError
 from ansible_collections.dos.vm.plugins.module_utils.placement.plugins import own_filters, own_weighers
 from ansible_collections.dos.vm.plugins.module_utils.placement.policy import Policy, policy
@@ -19,7 +20,8 @@ from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import Remembered, opened, remembered, url_of
 
-FILE = "dos_facts_file"
+FILE, SAVE = "dos_facts_file", "dos_facts_save"
+KEPT = ("facts", "domains", "pools", "volumes")  # of what a host tells; all that placement reads
 
 
 def read_situation(
@@ -40,14 +42,21 @@ def situate(
     held: Remembered = Remembered(),  # noqa: B008 -- it is frozen
 ) -> Situation:
     """As `read_situation`, for a site that was read, or changed, already, and with what is `held` in memory."""
-    states = host_states(told(variables, site.hosts), site.hosts)
+    states = read_states(variables, site.hosts)
     how = declared_policy(site.placement, variables)
     return situation(site, states, now=time.time(), how=how, failed=failed, memory=held.memory, orders=held.orders)
+
+
+def read_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, HostState]:
+    """What each host told of itself; one that did not answer is left out."""
+    return host_states(told(variables, hosts), hosts)
 
 
 def told(variables: Mapping[str, Any], hosts: Iterable[str]) -> Mapping[str, Any]:
     """What the hosts told of themselves: in this run, or in the file that `dos_facts_file` names."""
     if not variables.get(FILE):
+        if variables.get(SAVE):
+            _save(Path(str(variables[SAVE])), {host: variables["hostvars"].get(host, {}).get(FACTS) for host in hosts})
         return variables
     file = Path(str(variables[FILE]))
     try:
@@ -55,6 +64,12 @@ def told(variables: Mapping[str, Any], hosts: Iterable[str]) -> Mapping[str, Any
     except (OSError, ValueError) as broken:
         raise DeclarationError.at(FILE, f"{file} cannot be read: {broken}") from broken
     return {"hostvars": {host: {FACTS: saved.get(host) or {}} for host in hosts}}
+
+
+def _save(file: Path, answers: Mapping[str, Any]) -> None:
+    """Write down what the hosts told, for `dos_facts_file` of another run."""
+    plain = {host: {key: told[key] for key in KEPT if key in told} for host, told in answers.items() if told}
+    file.write_text(json.dumps(plain, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def declared_policy(placement: Placement, variables: Mapping[str, Any]) -> Policy:

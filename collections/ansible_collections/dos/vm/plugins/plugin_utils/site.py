@@ -34,10 +34,14 @@ class SiteReader:
 
         `used` is what projects used of their quotas before.
         """
+        declared = self.declared()
+        return load(declared, hosts=self.hosts(), groups=self.groups(), where=where, check=check, used=used)
+
+    def declared(self) -> dict[str, Any]:
+        """Our variables, their templates done. Raises `DeclarationError` for those that nobody can have meant."""
         raw = declared_variables(self._variables)
         guard(raw, where)
-        declared = {name: self._templar.template(value) for name, value in raw.items()}
-        return load(declared, hosts=self.hosts(), groups=self.groups(), where=where, check=check, used=used)
+        return {name: self._templar.template(value) for name, value in raw.items()}
 
     def hosts(self) -> tuple[str, ...]:
         """The hosts that may run machines: the group `dos_hosts`, or those of the play where there is no such group."""

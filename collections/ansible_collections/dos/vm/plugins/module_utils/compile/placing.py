@@ -83,8 +83,13 @@ def situation(
     how: Policy | None = None,
     failed: Failed | None = None,
     memory: Memory = NOTHING,
+    lost: frozenset[str] = frozenset(),
 ) -> Situation:
-    """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given."""
+    """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given.
+
+    `lost` are hosts that are supposed to be gone for good, though they told something: nothing runs there any more, and what
+    only they have on disk is gone as well.
+    """
     found = machines(site)
     orders = (*orders, *(order for state in states.values() for order in state.orders))
     intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
@@ -92,10 +97,11 @@ def situation(
     intent |= {machine.name: False for machine in found if not machine.active}
     requests = Requests(site, states, intent, failed or {})
     recall = Recall(memory, states, site.hosts)
-    asked = {str(machine.name): requests.of(machine) for machine in found}
+    asked = {str(machine.name): _survivor(requests.of(machine), lost) for machine in found}
     waiting = _waiting(site, found, asked, recall) if states else {}
     asked = {vm: _remembered(request, recall) for vm, request in asked.items()}
-    fleet = Fleet(rooms(site, states, frozenset(asked)), how or policy(site.placement), groups(site))
+    answering = {host: state for host, state in states.items() if host not in lost}
+    fleet = Fleet(rooms(site, answering, frozenset(asked)), how or policy(site.placement), groups(site))
     placed = place((request for vm, request in asked.items() if vm not in waiting), fleet)
     placed = {vm: _unbound(made, asked[vm], recall) for vm, made in placed.items()}
     return Situation(
@@ -108,6 +114,10 @@ def situation(
         waiting=frozenset(waiting),
         recall=recall,
     )
+
+
+def _survivor(request: Request, lost: frozenset[str]) -> Request:
+    return replace(request, current=None, running=False) if request.current in lost else request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import DeclarationError, Problem
+from ..model.host import HostFacts
 from ..model.types import ByteSize, Name
-from ..placement.room import Room
+from ..placement.room import Cell, Room
 from ..site.host import LEAST_RESERVE, HostSettings, Overcommit
 from ..site.site import Site
 from .states import HostState
@@ -49,7 +50,9 @@ def rooms(site: Site, states: Mapping[str, HostState], known: frozenset[str]) ->
 
 def _room(host: Name, state: HostState, settings: HostSettings, limits: _Limits, known: frozenset[str]) -> Room:
     facts, times = state.facts, limits.overcommit(host, settings)
-    memory = max(0, int(facts.memory * times.memory) - limits.reserve(host, settings))
+    hugepages = _hugepages(facts)
+    usual = facts.memory - sum(hugepages.values())
+    memory = max(0, int(usual * times.memory) - limits.reserve(host, settings))
     vcpus = None if times.vcpus is None else int(facts.cpus * times.vcpus)
     room = Room(
         host=host,
@@ -60,6 +63,14 @@ def _room(host: Name, state: HostState, settings: HostSettings, limits: _Limits,
         maintenance=settings.maintenance,
         kvm=facts.kvm,
         archs=frozenset(facts.emulators or {facts.arch: ""}),
+        arch=facts.arch,
+        boards=frozenset((*facts.boards, *(facts.machines or {}))) if facts.boards else None,
+        cpu_model=facts.cpu_model,
+        cpu_models=frozenset(facts.cpu_models) or None,
+        hugepages=hugepages,
+        devices=facts.devices or {},
+        cells=tuple(Cell(node.memory, node.cpus) for node in facts.numa),
+        load=_steady(facts.load),
         labels={str(name): value for name, value in (settings.labels or {}).items()},
         disk={pool: int(capacity * times.disk) for pool, capacity in state.pools.items()},
     )
@@ -69,6 +80,19 @@ def _room(host: Name, state: HostState, settings: HostSettings, limits: _Limits,
             room.used_memory += size
             room.machines += 1
     return room
+
+
+def _hugepages(facts: HostFacts) -> dict[int, int]:
+    found: defaultdict[int, int] = defaultdict(int)
+    for node in facts.numa:
+        for page, held in (node.hugepages or {}).items():
+            found[int(ByteSize(page))] += held
+    return dict(found)
+
+
+def _steady(percent: int) -> float:
+    """The load in quarters: what is planned now and done in a minute should not hang on a percent."""
+    return min(4, round(percent / 25)) / 4
 
 
 class _Limits:

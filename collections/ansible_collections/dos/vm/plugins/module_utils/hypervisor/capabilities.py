@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
+from ..model.host import NumaNode
+from ..model.types import ByteSize
+from ..xml.build import parse
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -51,3 +54,63 @@ def memory(connection: Any) -> int | None:
         return int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024
     except libvirt.libvirtError:
         return None  # a driver without such statistics
+
+
+def boards(capabilities: Element, arch: str) -> tuple[str, ...]:
+    """Every board of an architecture, aliases as well."""
+    found = capabilities.iterfind(f"guest/arch[@name='{arch}']/machine")
+    return tuple(sorted({machine.text for machine in found if machine.text}))
+
+
+def numa(capabilities: Element) -> tuple[NumaNode, ...]:
+    """The NUMA nodes with their processors, and what of their memory is in huge pages: of every size but the usual one."""
+    return tuple(
+        NumaNode(
+            memory=ByteSize(int(cell.findtext("memory") or 0) * 1024),
+            cpus=len(cell.findall("cpus/cpu")),
+            hugepages={
+                str(ByteSize(int(pages.get("size", "0")) * 1024)): ByteSize(
+                    int(pages.get("size", "0")) * 1024 * int(pages.text or 0)
+                )
+                for pages in cell.findall("pages")[1:]
+                if int(pages.text or 0)
+            }
+            or None,
+        )
+        for cell in capabilities.iterfind("host/topology/cells/cell")
+    )
+
+
+def cpu_models(connection: Any, arch: str) -> tuple[str, ...]:
+    """The models that KVM can show to guests here."""
+    try:
+        told = parse(connection.getDomainCapabilities(None, arch, None, "kvm"))
+    except libvirt.libvirtError:
+        return ()  # a driver without such an answer
+    usable = told.iterfind("cpu/mode[@name='custom']/model[@usable='yes']")
+    return tuple(sorted({model.text for model in usable if model.text}))
+
+
+def devices(connection: Any) -> dict[str, int] | None:
+    """PCI devices in an IOMMU group, which alone can be given to guests, by vendor and product."""
+    found: dict[str, int] = {}
+    try:
+        listed = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_PCI_DEV)
+        for held in map(parse, (device.XMLDesc() for device in listed)):
+            capability = held.find("capability[@type='pci']")
+            if capability is not None and capability.find("iommuGroup") is not None:
+                name = ":".join(_digits(capability, part) for part in ("vendor", "product"))
+                found[name] = found.get(name, 0) + 1
+    except libvirt.libvirtError:
+        return None  # a driver that knows no devices
+    return found or None
+
+
+def _digits(capability: Element, part: str) -> str:
+    held = capability.find(part)
+    return "" if held is None else held.get("id", "").removeprefix("0x")
+
+
+def load(cpus: int) -> int:
+    """Busy share of the processors over five minutes, in percent. It is this machine's, as KVM is."""
+    return int(100 * os.getloadavg()[1] / max(1, cpus))

@@ -46,7 +46,7 @@ from ..xml.build import parse, to_text
 from ..xml.common import mark_of
 from ..xml.secret import read_description
 from . import live, seeds
-from .capabilities import emulators, kvm_works, machines, memory, offers_kvm
+from .capabilities import boards, cpu_models, devices, emulators, kvm_works, load, machines, memory, numa, offers_kvm
 from .connection import allowing, constant, open_connection, saying
 from .identity import boot, hardware, identity
 from .lock import lock_file, wait_for
@@ -129,6 +129,7 @@ class LibvirtHypervisor:
         here = "///" in self.uri  # a URI that names a host is about that one, and not about the machine we are on
         with saying("read what the host has"):
             arch, mebibytes, cpus, *_rest = self._connection.getInfo()
+            kvm = offers_kvm(capabilities, arch) and kvm_works(arch)
             return HostFacts(
                 hostname=self._connection.getHostname(),
                 uuid=capabilities.findtext("host/uuid") or "",
@@ -140,11 +141,16 @@ class LibvirtHypervisor:
                 cpus=cpus,
                 memory=ByteSize(memory(self._connection) or mebibytes * 2**20),
                 free_memory=ByteSize(self._connection.getFreeMemory()),
-                kvm=offers_kvm(capabilities, arch) and kvm_works(arch),
+                kvm=kvm,
                 libvirt=libvirt_version,
                 hypervisor=version,
                 emulators=emulators(capabilities),
                 machines=machines(capabilities),
+                boards=boards(capabilities, arch),
+                cpu_models=cpu_models(self._connection, arch) if kvm else (),
+                numa=numa(capabilities),
+                devices=devices(self._connection),
+                load=load(cpus),
             )
 
     @contextmanager

@@ -8,6 +8,15 @@ from .types import ByteSize
 
 
 @declaration
+class NumaNode:
+    """Memory with the processors near to it."""
+
+    memory: ByteSize = option("Memory.")
+    cpus: int = option("Processors.")
+    hugepages: dict[str, ByteSize] | None = option("What of it is in huge pages, by their size.", default=None)
+
+
+@declaration
 class HostFacts:
     """Read from libvirt's capabilities and from the host itself (DEP-02, HOST-T1)."""
 
@@ -36,3 +45,12 @@ class HostFacts:
     machines: dict[str, str] | None = option(
         "Board aliases and what they stand for, x86_64.", spec="INST-13", default=None
     )
+    boards: tuple[str, ...] = option("Every board its QEMU has, for its own architecture.", spec="INST-13", default=())
+    cpu_models: tuple[str, ...] = option(
+        "Models that KVM can show to guests here; unknown when empty.", spec="DEP-02", default=()
+    )
+    numa: tuple[NumaNode, ...] = option("Its NUMA nodes.", default=())
+    devices: dict[str, int] | None = option(
+        "PCI devices that guests can be given, how many by vendor and product.", default=None
+    )
+    load: int = option("Busy share of its processors over five minutes, in percent.", spec="HOST-T1.10", default=0)

@@ -106,11 +106,12 @@ def tell_architecture(request: Request, room: Room) -> str:
 
 def board(request: Request, room: Room) -> bool:
     """INST-13: its QEMU has the machine type."""
-    return not request.where.board or room.boards is None or request.where.board in room.boards
+    where = request.where
+    return not where.board or room.boards is None or where.arch != room.arch or where.board in room.boards
 
 
 def tell_board(request: Request, room: Room) -> str:
-    if room.boards is None or not request.where.board:
+    if room.boards is None or not request.where.board or request.where.arch != room.arch:
         return "any board will do"
     return f"has {'' if request.where.board in room.boards else 'no '}board {request.where.board}"
 

@@ -33,6 +33,7 @@ class Fleet:
         self._indexes: dict[tuple[Where, frozenset[str] | None], frozenset[int]] = {}
         self._turn = 0
         self._rankings: dict[Hashable, Ranking] = {}
+        self.movers = tuple(row.accept for row in self.policy.filters if row.moves)
         self._usual = self.policy.multipliers_of(Request(vm=""))
         self._per_instance = self.policy.hanging_on("instance")
         self._per_machine = tuple(row.accept for row in self.policy.hanging_on("machine"))

@@ -50,7 +50,7 @@ def place(requests: Iterable[Request], fleet: Fleet) -> dict[str, Decision]:
 
 def must_leave(request: Request, room: Room, fleet: Fleet) -> bool:
     """Whether a rule forbids a machine the host where it is defined."""
-    return any(row.moves and not row.accept(request, room) for row in fleet.policy.filters)
+    return any(not accept(request, room) for accept in fleet.movers)
 
 
 def _settled_first(requests: Iterable[Request], fleet: Fleet) -> list[Request]:

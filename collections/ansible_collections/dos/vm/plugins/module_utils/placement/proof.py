@@ -94,8 +94,3 @@ def _homeless(requests: Sequence[Request], fleet: Fleet) -> list[str]:
         fleet.give_back(request)
     found = choose_all(requests, fleet)
     return [request.vm for request in requests if request.vm not in found]
-
-
-def broken_promises(found: Iterable[Loss], promised: Mapping[str, str]) -> Iterator[tuple[Loss, str]]:
-    """The losses that would leave somebody homeless though the site says they must not, with what it says: warn or error."""
-    return ((loss, str(promised[loss.key])) for loss in found if loss.homeless and loss.key in promised)

@@ -60,7 +60,9 @@ class Room:
     maintenance: bool = False
     kvm: bool = True
     archs: frozenset[str] = frozenset({"x86_64"})
+    arch: str = "x86_64"  # its own, which `boards` are for
     boards: frozenset[str] | None = None
+    cpu_model: str = ""  # its own
     cpu_models: frozenset[str] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     disk: Mapping[str, int] = field(default_factory=dict)

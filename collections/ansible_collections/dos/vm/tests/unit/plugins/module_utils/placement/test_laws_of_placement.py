@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import product
 
+import placement_made
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from placement_strategies import Drawn, drawn
@@ -16,7 +17,8 @@ from placement_strategies import Drawn, drawn
 from dosvm.placement.explain import explain, remaining
 from dosvm.placement.fleet import Fleet
 from dosvm.placement.place import choose, place
-from dosvm.placement.request import Request
+from dosvm.placement.policy import Policy
+from dosvm.placement.request import Near, Request
 
 many = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -170,6 +172,26 @@ def test_the_index_says_what_asking_every_host_says(held: Drawn) -> None:
 
 
 @many
+@given(st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=40), st.booleans())
+def test_the_index_keeps_up_with_many_hosts(steps: list[tuple[int, bool]], pack: bool) -> None:
+    """Where hosts are so many that only those which changed are sorted anew: machines of few sorts come and go."""
+    rooms = [placement_made.room(f"h{number:02}", 4 + number % 5) for number in range(16)]
+    fleet = Fleet(rooms, Policy(pack=pack), {"rack": {"r1": [f"h{number:02}" for number in range(5)]}})
+    there: list[Request] = []
+    for number, (gib, leaves) in enumerate(steps):
+        wishes = ((Near("web", "rack"), gib == 3),) if gib > 1 else ()
+        one = placement_made.request(f"vm{number}", gib, needs={"tags": ("web",) if gib > 1 else (), "wishes": wishes})
+        accepting = [verdict.host for verdict in explain(one, fleet) if verdict.accepts]
+        found = choose(one, fleet)
+        assert (found.host if found is not None else None) == (accepting[0] if accepting else None)
+        if found is not None:
+            fleet.take(one, found)
+            there.append(one)
+        if leaves and there:
+            fleet.give_back(there.pop(0))
+
+
+@many
 @given(drawn(most_machines=10), st.data())
 def test_giving_back_leaves_nothing_behind(held: Drawn, data: st.DataObject) -> None:
     fleet, taken = held.fleet(), []
@@ -214,12 +236,11 @@ def test_where_a_way_exists_it_is_found(held: Drawn) -> None:
 
 
 def test_brute_force_itself_finds_a_way_and_misses_none() -> None:
-    room = {"host": "x", "memory": 2, "vcpus": None, "active": True, "maintenance": False, "answers": True}
-    room |= {"labels": {}, "disk": {}, "hugepages": {}, "devices": {}, "cells": (), "cpus": 1, "load": 0.0}
-    from dosvm.placement.policy import Policy
+    one = {"host": "x", "memory": 2, "vcpus": None, "active": True, "maintenance": False, "answers": True}
+    one |= {"labels": {}, "disk": {}, "hugepages": {}, "devices": {}, "cells": (), "cpus": 1, "load": 0.0}
     from dosvm.placement.request import Needs
 
     two = tuple(Request(vm=vm, needs=Needs(memory=2)) for vm in "ab")
-    assert not exists(Drawn((room,), {}, Policy(), two))
-    assert exists(Drawn((room, {**room, "host": "y"}), {}, Policy(), two))
-    assert Counter(broken(Drawn((room,), {}, Policy(), two), {"a": "x", "b": "x"})) == {"x: memory": 1}
+    assert not exists(Drawn((one,), {}, Policy(), two))
+    assert exists(Drawn((one, {**one, "host": "y"}), {}, Policy(), two))
+    assert Counter(broken(Drawn((one,), {}, Policy(), two), {"a": "x", "b": "x"})) == {"x: memory": 1}
