@@ -218,6 +218,7 @@ WORDS: Mapping[Any, str] = {
     values.Mac: "MAC address",
     values.Uuid: "UUID",
     values.Name: "name",
+    values.VolumeName: "name",
     values.DeviceName: "device name",
     values.AbsolutePath: "absolute path",
 }
@@ -234,6 +235,7 @@ def _default(field: Field) -> str:
 # What an editor may check of a value type; the decoder checks the rest.
 PATTERNS: Mapping[Any, dict[str, Any]] = {
     values.Name: {"type": "string", "pattern": f"^{values.IDENT.pattern}$"},
+    values.VolumeName: {"type": "string", "pattern": f"^({values.IDENT.pattern}|{values.LUN.pattern})$"},
     values.DeviceName: {"type": "string", "pattern": f"^{values.DEVICE.pattern}$"},
     values.AbsolutePath: {"type": "string", "pattern": "^/"},
     values.Mac: {"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"},

@@ -44,11 +44,17 @@ def _wait_for() -> Callable[[str, Callable[[], bool]], None]:
 
 @pytest.fixture
 def disk() -> Iterator[str]:
-    """A blank disk of 1 GiB that can be partitioned, and is blank again for the next test."""
+    """A blank disk of 1 GiB that can be partitioned, and is blank again for the next test, whatever is on it by then."""
     yield "/dev/ubda"
-    sh(
-        "wipefs --all --force /dev/ubda; dd if=/dev/zero of=/dev/ubda bs=1M count=4 conv=fsync; blockdev --rereadpt /dev/ubda"
-    )
+    sh("""
+        swapoff --all
+        for each in $(grep -o '^/dev/ubda[0-9]*' /proc/mounts); do umount $each; done
+        for each in $(pvs --noheadings --options vg_name /dev/ubda 2>/dev/null); do vgremove -qq -ff -y $each; done
+        wipefs -qa /dev/ubda
+        dd if=/dev/zero of=/dev/ubda bs=1M count=8 conv=fsync,notrunc status=none
+        blockdev --rereadpt /dev/ubda
+        udevadm settle
+    """)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ class ModuleDocFragment:
 options:
   name:
     description:
-    - Name, unique on the host.
+    - Name, unique on the host; of a logical pool, that of the volume group.
     - Requirement POOL-T2.1.
     type: str
     required: true
@@ -20,13 +20,100 @@ options:
     type: str
     choices:
     - dir
+    - netfs
+    - iscsi
+    - disk
+    - logical
+    - rbd
+    - zfs
     default: dir
   path:
     description:
-    - Directory the volumes are in.
-    - Required with O(state=present).
+    - Directory the volumes are in; where it is mounted, for O(type=netfs). Other types have a fixed one.
     - Requirement POOL-T2.6.
     type: str
+  source:
+    description:
+    - Where the volumes come from; not for O(type=dir).
+    - Requirement POOL-T2.
+    type: dict
+    suboptions:
+      server:
+        description:
+        - Host name or address of the server.
+        - 'Characters: 1 or more.'
+        - Requirement POOL-T2.9.
+        type: str
+      servers:
+        description:
+        - Monitors of the Ceph cluster.
+        type: list
+        elements: str
+      port:
+        description:
+        - Port of the server; that of the protocol when not given.
+        - 'Range: 1 to 65535.'
+        - Requirement POOL-T2.10.
+        type: int
+      export:
+        description:
+        - Exported directory of NFS, share of CIFS, volume of GlusterFS.
+        - 'Characters: 1 or more.'
+        - Requirement POOL-T2.12.
+        type: str
+      format:
+        description:
+        - Network file system, C(auto) when not given; or partition table, C(gpt) when not given.
+        - Requirement POOL-T2.11.
+        type: str
+        choices:
+        - auto
+        - nfs
+        - glusterfs
+        - cifs
+        - gpt
+        - dos
+        - lvm2
+      version:
+        description:
+        - Version of NFS.
+        - 'Characters: 1 or more.'
+        - For example V(4.2).
+        type: str
+      target:
+        description:
+        - Name of the iSCSI target, its IQN.
+        - 'Characters: 1 or more.'
+        - Requirement POOL-T2.13.
+        type: str
+      devices:
+        description:
+        - 'Block devices of the host: one that is partitioned, or those that form the volume group.'
+        - Requirement POOL-T2.22.
+        type: list
+        elements: str
+      name:
+        description:
+        - Pool of the Ceph cluster, or ZFS dataset.
+        - 'Characters: 1 or more.'
+        type: str
+      user:
+        description:
+        - User to log in as, with CHAP or cephx.
+        - 'Characters: 1 or more.'
+        - Requirement POOL-T2.15.
+        type: str
+      secret:
+        description:
+        - Secret whose value is the user's password.
+        - Requirement POOL-T2.17.
+        type: str
+      usage:
+        description:
+        - What libvirt finds the secret by; its name when not given.
+        - 'Characters: 1 to 128.'
+        - Requirement SECO-T1.4.
+        type: str
   permissions:
     description:
     - Owner and mode of the directory.
@@ -58,7 +145,7 @@ options:
         type: str
   active:
     description:
-    - Whether the pool is started.
+    - Whether the pool is started; when null, it stays as it is.
     - Requirement POOL-08.
     type: bool
     default: true

@@ -9,7 +9,7 @@ class ModuleDocFragment:
 options:
   name:
     description:
-    - Name of the volume in its pool, its file name.
+    - 'Name of the volume in its pool: of its file, its logical volume, its partition; V(unit:0:0:1) of a LUN.'
     - Requirement VOL-T1.2.
     type: str
     required: true

@@ -141,6 +141,7 @@ def _plan(
         host=hypervisor.facts(),
         permission=permission,
         observed=observed,
+        devices=hypervisor.devices(paths) if (paths := _devices(held)) else {},
         digests={
             secret.name: _digest(secret.name, held, observed, secrets)
             for secret in held.secrets
@@ -148,6 +149,11 @@ def _plan(
         },
     )
     return tuple(plan_host(held, context)), observed
+
+
+def _devices(held: Slice) -> tuple[str, ...]:
+    """The block devices that pools are to stand on."""
+    return tuple(dict.fromkeys(path for pool in held.pools if pool.source for path in pool.source.devices))
 
 
 def _digest(name: str, held: Slice, observed: Mapping[Address, Observed], secrets: Mapping[str, bytes]) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 from ..model.address import Mark
 from ..model.domain import Disk, Domain, Interface, Serial
-from ..model.types import AbsolutePath, Name
+from ..model.types import AbsolutePath, VolumeName
 from ..site.instance import Instance, InstanceDisk, InstanceInterface
 from ..site.site import Site
 from .machine import Machine
 from .security_group import filter_name
 from .seed import compile_seed
-from .storage import encryption
+from .storage import encryption, on_host
 
 LOGS = "/var/log/libvirt/qemu"
 
@@ -71,10 +71,10 @@ def _source(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> di
     """Where a disk's data is: a declared volume, a volume of the machine's own, an image, or nowhere."""
     if disk.volume:
         volume = site.volumes[disk.volume]
-        named = {"pool": volume.pool, "volume": disk.volume, "format": volume.format, "shareable": volume.shareable}
-        return {**named, "encryption": encryption(site, volume.encryption)}
+        named = {"pool": volume.pool, "volume": on_host(site, disk.volume), "format": volume.format}
+        return {**named, "shareable": volume.shareable, "encryption": encryption(site, volume.encryption)}
     if disk.pool:
-        own = {"pool": disk.pool, "volume": Name(machine.own_volume(target)), "format": disk.format or "qcow2"}
+        own = {"pool": disk.pool, "volume": VolumeName(machine.own_volume(target)), "format": disk.format or "qcow2"}
         return {**own, "encryption": encryption(site, disk.encryption)}
     if disk.image is None:
         return {}

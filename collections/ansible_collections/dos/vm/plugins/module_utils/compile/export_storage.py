@@ -9,7 +9,8 @@ from ..errors import DeclarationError
 from ..model.address import Address
 from ..model.decode import decode
 from ..model.lenient import decode_most
-from ..model.types import Name
+from ..model.pool import KINDS
+from ..model.types import Name, VolumeName
 from ..model.volume import Backing
 from ..model.volume import Volume as HostVolume
 from ..plan.describe import READERS
@@ -28,17 +29,22 @@ def export_pool(register: Register, host: str, observed: Observed) -> None:
     """A pool, if it is of a kind that can be declared."""
     address, reader = observed.address, READERS["pool"]
     read = reader.parse(normalize(observed.xml, reader.shape), address)
-    if read.get("type") != "dir":
-        register.leave_out(host, address, f"is of type {read.get('type')}, and pools are declared of type dir only")
+    if read.get("type") not in KINDS:
+        register.leave_out(
+            host, address, f"is of type {read.get('type')}, and pools are declared of {', '.join(KINDS)}"
+        )
         return
-    said = {name: read[name] for name in ("path", "permissions") if name in read}
+    if "secret" in read.get("source", {}):
+        register.leave_out(host, address, "logs in with a secret, whose value nobody can read back: declare both")
+        return
+    said = {name: read[name] for name in ("type", "path", "source", "permissions") if name in read}
     try:
         name = Name(address.name)
         pool = decode_most(Pool, {**said, "host": host, "autostart": observed.autostart})
     except (DeclarationError, ValueError) as refused:
         register.leave_out(host, address, _why(refused))
         return
-    rest = unsaid(observed.xml, pool_xml.render(compile_pool(name, pool)), None, pool_xml.SHAPE)
+    rest = unsaid(observed.xml, pool_xml.render(compile_pool(name, pool, {})), None, pool_xml.SHAPE)
     if rest:
         register.leave_out(host, address, f"has what no field says: {', '.join(held.path for held in rest)}")
     elif (
@@ -83,7 +89,7 @@ def _export_volume(register: Register, host: str, observed: Observed, paths: Map
     except (DeclarationError, ValueError) as refused:
         register.leave_out(host, address, _why(refused))
         return
-    directory = register.held["pools"][Name(pool)].path
+    directory = compile_pool(Name(pool), register.held["pools"][Name(pool)], {}).target
     rest = unsaid(observed.xml, volume_xml.render(made, directory), None, volume_xml.SHAPE)
     if rest:
         register.leave_out(host, address, f"has what no field says: {', '.join(held.path for held in rest)}")
@@ -121,7 +127,7 @@ def _on_host(register: Register, name: Name, volume: Volume) -> HostVolume:
     elif volume.base:
         backing = Backing(volume=volume.base, format=register.held["volumes"][volume.base].format)
     same = {field: getattr(volume, field) for field in ("pool", "capacity", "format", "compat", "lazy_refcounts")}
-    return HostVolume(name=name, backing=backing, **same)
+    return HostVolume(name=VolumeName(name), backing=backing, **same)
 
 
 def _why(refused: DeclarationError | ValueError) -> str:

@@ -94,7 +94,7 @@ class Machine:
         return frozenset(
             f"{disk.pool}/{self.own_volume(target)}"
             for target, disk in self.targets()
-            if disk.pool and not disk.volume and not site.pools[disk.pool].shared
+            if disk.pool and not disk.volume and not site.pools[disk.pool].is_shared
         )
 
     def hosts(self, site: Site) -> frozenset[str] | None:

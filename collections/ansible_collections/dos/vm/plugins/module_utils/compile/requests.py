@@ -129,6 +129,6 @@ def _own_disk(site: Site, instance: Instance) -> tuple[tuple[str, int], ...]:
     """Logical capacity by pool of the volumes that each machine has of its own, in pools that each host has for itself."""
     found: defaultdict[str, int] = defaultdict(int)
     for disk in instance.disks:
-        if disk.pool and not disk.volume and disk.capacity and not site.pools[disk.pool].shared:
+        if disk.pool and not disk.volume and disk.capacity and not site.pools[disk.pool].is_shared:
             found[disk.pool] += disk.capacity
     return tuple(sorted(found.items()))

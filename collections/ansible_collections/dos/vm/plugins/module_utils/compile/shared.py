@@ -26,7 +26,7 @@ def elsewhere(site: Site, slices: Mapping[str, Slice], waiting: Iterable[Machine
     volumes = _by_pool(site, [*slices.values(), Slice(volumes=compile_volumes(site, waiting, ()))])
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, pool in site.pools.items():
-        if pool.shared:
+        if pool.is_shared:
             first, *others = sorted(site.hosts_of(pool) or site.hosts)
             own = {f"{volume.pool}/{volume.name}" for volume in slices[first].volumes}
             found[first] += sorted(volumes[name] - own)
@@ -39,6 +39,6 @@ def _by_pool(site: Site, slices: Iterable[Slice]) -> defaultdict[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for held in slices:
         for volume in held.volumes:
-            if site.pools[volume.pool].shared:
+            if site.pools[volume.pool].is_shared:
                 found[volume.pool].add(f"{volume.pool}/{volume.name}")
     return found

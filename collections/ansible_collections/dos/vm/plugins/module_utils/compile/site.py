@@ -11,6 +11,7 @@ from functools import partial
 from ..errors import DeclarationError, Problem
 from ..intent.power import Order
 from ..model.domain import Domain
+from ..model.pool import Pool as HostPool
 from ..model.slice import Slice
 from ..model.types import Name
 from ..model.volume import Volume as HostVolume
@@ -142,10 +143,12 @@ def _slice(
     filters = closure(site, _filters(domains))
     plugged = _plugged(here)
     held = compile_volumes(site, here, volumes)
+    used = {volume.pool for volume in held}
+    bound = tuple(compile_pool(name, pool, site.secrets, needed=name in used) for name, pool in pools)
     return Slice(
         site=site.name,
-        secrets=tuple(site.secrets[name].as_declared(name) for name in _secrets(domains, held)),
-        pools=tuple(compile_pool(name, pool) for name, pool in pools),
+        secrets=tuple(site.secrets[name].as_declared(name) for name in _secrets(domains, held, bound)),
+        pools=bound,
         volumes=held,
         nwfilters=(
             *(compile_nwfilter(name, site.filters[name]) for name in filters),
@@ -186,8 +189,9 @@ def _filters(domains: Iterable[Domain]) -> set[Name]:
     return found | {Name(match[2]) for fragment in fragments for match in CALL.finditer(fragment)}
 
 
-def _secrets(domains: Iterable[Domain], volumes: Iterable[HostVolume]) -> list[Name]:
-    """The secrets that a host needs, and no others: of its consoles, its seeds and its encrypted volumes (SECO-03)."""
+def _secrets(domains: Iterable[Domain], volumes: Iterable[HostVolume], pools: Iterable[HostPool]) -> list[Name]:
+    """The secrets that a host needs, and no others: of consoles, seeds, encrypted volumes, pools it starts (SECO-03)."""
     named = {console.password for domain in domains for console in domain.graphics if console.password}
     named |= {volume.encryption.secret for volume in volumes if volume.encryption}
+    named |= {pool.source.secret for pool in pools if pool.active and pool.source and pool.source.secret}
     return sorted(named | {name for domain in domains if domain.seed for name in domain.seed.secrets()})

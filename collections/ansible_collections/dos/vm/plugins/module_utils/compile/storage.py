@@ -3,21 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from ..model.pool import Pool
-from ..model.types import Name
+from ..model.pool import KINDS, Pool
+from ..model.types import Name, VolumeName
 from ..model.volume import Backing, Encryption, Volume
 from ..site.instance import InstanceDisk
 from ..site.pool import Pool as SitePool
+from ..site.secret import Secret
 from ..site.site import Site
 from ..site.volume import Volume as SiteVolume
 from .machine import Machine
 
 
-def compile_pool(name: Name, pool: SitePool) -> Pool:
-    """The pool as a host holds it."""
-    return Pool(name=name, type=pool.type, path=pool.path, permissions=pool.permissions, autostart=pool.autostart)
+def compile_pool(name: Name, pool: SitePool, secrets: Mapping[Name, Secret], *, needed: bool = True) -> Pool:
+    """The pool as a host holds it. One on a server is started where it is `needed`, and elsewhere left as it is (POOL-08)."""
+    source = pool.source
+    if source is not None and source.secret is not None:
+        source = replace(source, usage=secrets[source.secret].usage if source.secret in secrets else None)
+    return Pool(
+        name=name,
+        type=pool.type,
+        path=pool.path,
+        source=source,
+        permissions=pool.permissions,
+        active=True if needed or not KINDS[pool.type].networked else None,
+        autostart=pool.autostart,
+    )
 
 
 def compile_volumes(site: Site, here: Iterable[Machine], own: Iterable[tuple[Name, SiteVolume]]) -> tuple[Volume, ...]:
@@ -40,7 +53,7 @@ def homes(site: Site, volume: SiteVolume) -> frozenset[Name]:
     """The hosts that make the volume though no machine there uses it: of those that share its pool, the first by name."""
     pool = site.pools[volume.pool]
     bound = site.hosts_of(pool)
-    if pool.shared:
+    if pool.is_shared:
         return frozenset(sorted(bound or site.hosts)[:1])
     own = {volume.host} if volume.host else set()
     among = frozenset(site.hosts) if bound is None else bound
@@ -53,11 +66,17 @@ def _with_bases(site: Site, name: Name | None) -> Iterator[Name]:
         name = site.volumes[name].base
 
 
+def on_host(site: Site, name: Name) -> VolumeName:
+    """What a declared volume is called in its pool."""
+    lun = site.volumes[name].lun
+    return VolumeName(name if lun is None else f"unit:0:0:{lun}")
+
+
 def _declared(site: Site, name: Name) -> Volume:
     held = site.volumes[name]
     same = ("pool", "capacity", "format", "permissions", "compat", "lazy_refcounts")
     return Volume(
-        name=name,
+        name=on_host(site, name),
         backing=_backing(site, held),
         encryption=encryption(site, held.encryption),
         **{field: getattr(held, field) for field in same},
@@ -80,7 +99,7 @@ def _own(site: Site, machine: Machine, target: str, disk: InstanceDisk, pool: Na
     """The volume that one machine has for one disk: layered over an image, or blank."""
     image = site.images[disk.image] if disk.image else None
     return Volume(
-        name=Name(machine.own_volume(target)),
+        name=VolumeName(machine.own_volume(target)),
         pool=pool,
         capacity=disk.capacity,
         format=disk.format or "qcow2",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from ..plan.action import (
     Define,
     DeleteVolume,
     DetachDevice,
+    Find,
     Replug,
     ResizeVolume,
     SetAutostart,
@@ -42,6 +43,7 @@ from ..plan.action import (
     UpdateNetwork,
     WriteSeed,
 )
+from ..plan.devices import Device
 from ..plan.plan import Observed
 from ..xml.common import mark_of
 from ..xml.identity import device_identity
@@ -55,6 +57,11 @@ if TYPE_CHECKING:
 # VIR_ERR_* that we answer with.
 INTERNAL, OPERATION_FAILED, XML_INVALID, SYSTEM, INVALID, SCHEMA = 1, 9, 27, 38, 55, 110
 VOLUME_EXISTS = 90
+# What devices are when a pool has been built on them.
+MADE: dict[str, Callable[[str, Element], Device]] = {
+    "logical": lambda path, pool: Device(path, holds=("LVM2_member",), group=pool.findtext("name") or ""),
+    "disk": lambda path, pool: Device(path, holds=("gpt",), table=pool.xpath("string(source/format/@type)")),
+}
 MISSING: dict[str, int] = {"domain": 42, "network": 43, "pool": 49, "volume": 50, "nwfilter": 62, "secret": 66}
 PARENTS = {
     "ip-dhcp-host": "dhcp",
@@ -107,8 +114,12 @@ class FakeHypervisor:
         files: Mapping[str, int] | None = None,
         seed: int = 0,
         deaf: bool = False,
+        blocks: Mapping[str, Device] | None = None,
+        offered: Iterable[str] = (),
     ) -> None:
         self.deaf = deaf
+        self.blocks = dict(blocks or {})  # devices that are not blank, by path
+        self.offered = frozenset(offered)  # LUNs of every target
         self.fail_after, self.kill_after = fail_after, kill_after
         self.reads = self.writes = 0
         self.performed: list[Action] = []
@@ -194,6 +205,10 @@ class FakeHypervisor:
             if held.live is not None and held.live.tag == "domain":
                 yield from held.live.iterfind(f"devices/interface/source[@network='{network}']")
 
+    def devices(self, paths: tuple[str, ...]) -> dict[str, Device]:
+        self.reads += 1
+        return {path: found for path in paths if (found := self.blocks.get(path, Device(path))).found}
+
     # Writing
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
@@ -263,6 +278,8 @@ class FakeHypervisor:
     def _refuse_shared(self, action: Define, xml: Element, other: Element, owner: Address) -> None:
         """What two objects of a kind cannot share: the bridge of networks, the directory of pools, the usage of secrets."""
         shared = {"network": "bridge", "pool": "target/path", "secret": "usage"}.get(action.address.kind)
+        if action.address.kind == "pool" and xml.get("type") not in definitions.DIRECTORIES:
+            return
         mine, theirs = (None, None) if shared is None else (xml.find(shared), other.find(shared))
         if mine is not None and theirs is not None and definitions.same(mine, theirs):
             _refuse(action, f"{shared} is already in use by {owner}", OPERATION_FAILED)
@@ -297,7 +314,26 @@ class FakeHypervisor:
     def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:
         held = self._held(action, action.address)
         self._refuse_active(action, held, expected=False)
-        self.directories.add(held.xml.findtext("target/path") or "")
+        if held.xml.get("type") in MADE:
+            self._make(action, held.xml)
+        else:
+            self.directories.add(held.xml.findtext("target/path") or "")
+
+    def _make(self, action: Build, pool: Element) -> None:
+        for path in [device.get("path", "") for device in pool.iterfind("source/device")]:
+            if self.blocks.get(path, Device(path)).holds and path not in action.clear:
+                _refuse(action, f"device '{path}' is not empty", OPERATION_FAILED)
+            self.blocks[path] = MADE[pool.get("type", "")](path, pool)
+
+    @_perform.register
+    def _find_volume(self, action: Find, secrets: Mapping[str, bytes]) -> None:
+        pool, _, name = action.address.name.partition("/")
+        self._refuse_inactive(action, Address("pool", pool))
+        if name not in self.offered:
+            _refuse(action, "its server offers nothing", INVALID)
+        self._lay(
+            posixpath.join(self._held(action, Address("pool", pool)).xml.findtext("target/path") or "", name), 2**26
+        )
 
     @_perform.register
     def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
@@ -314,13 +350,25 @@ class FakeHypervisor:
         held.active = True
 
     def _start_pool(self, action: Start, held: Held) -> None:
-        path = held.xml.findtext("target/path")
-        if path not in self.directories:
+        path, kind = held.xml.findtext("target/path"), held.xml.get("type")
+        usage = held.xml.find("source/auth/secret")
+        if usage is not None and not self._knows(usage.get("usage", "")):
+            _refuse(action, f"no secret with matching usage '{usage.get('usage')}'", MISSING["secret"])
+        if kind in MADE and not all(
+            self.blocks.get(device.get("path", ""), Device("")).holds for device in held.xml.iterfind("source/device")
+        ):
+            _refuse(action, f"there is no {kind} pool on its devices", INTERNAL)
+        if kind in definitions.DIRECTORIES and path not in self.directories:
             _refuse(action, f"cannot open directory '{path}': No such file or directory", SYSTEM)
         held.xml = definitions.running_pool(held.xml)
         for file, xml in self.files.items():
             if posixpath.dirname(file) == path:
                 definitions.reread(xml)
+
+    def _knows(self, usage: str) -> bool:
+        """Whether some secret is found by this, and has a value."""
+        uuids = [xml.findtext("uuid") for _, xml in self._definitions("secret") if usage in xml.xpath("usage/*/text()")]
+        return any(uuid in self._values for uuid in uuids)
 
     def _start_network(self, action: Start, held: Held) -> None:
         mine = list(_spans(held.xml))

@@ -163,6 +163,9 @@ def running_network(element: Element) -> Element:
     return live
 
 
+DIRECTORIES = ("dir", "netfs")  # pools whose volumes are files
+
+
 def pool(element: Element, chance: Chance) -> Element:
     with_uuid(element, chance)
     target, held = element.find("target"), element.find("uuid")
@@ -183,7 +186,7 @@ def running_pool(element: Element) -> Element:
         assert found is not None
         found.text = str(size)
     target = held.find("target")
-    if target is not None and target.find("permissions") is None:
+    if target is not None and target.find("permissions") is None and held.get("type") in DIRECTORIES:
         target.append(E("permissions", E("mode", "0755"), E("owner", 0), E("group", 0)))
     return held
 

@@ -28,6 +28,7 @@ from ..plan.action import (
     Define,
     DeleteVolume,
     DetachDevice,
+    Find,
     Replug,
     ResizeVolume,
     SetAutostart,
@@ -41,10 +42,13 @@ from ..plan.action import (
     UpdateNetwork,
     WriteSeed,
 )
+from ..plan.block_volume import is_block
+from ..plan.devices import Device
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import mark_of
 from ..xml.secret import read_description
+from . import devices as block
 from . import live, seeds
 from .capabilities import boards, cpu_models, devices, emulators, kvm_works, load, machines, memory, numa, offers_kvm
 from .connection import allowing, constant, open_connection, saying
@@ -74,6 +78,7 @@ VERBS: dict[type[Action], str] = {
     Define: "define",
     Undefine: "undefine",
     Build: "build",
+    Find: "find",
     Start: "start",
     Stop: "stop",
     SetAutostart: "set the autostart of",
@@ -101,6 +106,7 @@ class LibvirtHypervisor:
 
     patience = 60.0  # seconds to wait for another run
     guest_patience = 10.0  # seconds a guest gets to let go of a device, or of memory
+    find_patience = 5.0  # seconds until a volume that others made is seen
     step = 0.05  # seconds between two looks while waiting
 
     def __init__(self, uri: str = "qemu:///system") -> None:
@@ -290,6 +296,10 @@ class LibvirtHypervisor:
 
         return _each(look, listed())
 
+    def devices(self, paths: tuple[str, ...]) -> dict[str, Device]:
+        """What is on block devices and who uses them; libvirt runs where we do."""
+        return block.look(paths)
+
     # What is done to it
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
@@ -341,9 +351,22 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:
+        block.clear(action.clear)
         pool = self._find(action.address)
         formatted = parse(pool.XMLDesc()).get("type") in FORMATTED_POOLS
         pool.build(libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE if formatted else 0)
+
+    @_perform.register
+    def _find_volume(self, action: Find, secrets: Mapping[str, bytes]) -> None:
+        pool, name = self._find(Address("pool", action.address.name.partition("/")[0])), action.address.name
+        deadline = time.monotonic() + self.find_patience
+        # The first refresh has the session scanned, and a device appears a moment later.
+        while name.partition("/")[2] not in pool.listVolumes():
+            if time.monotonic() > deadline:
+                operation, offered = f"find {action.address}", ", ".join(sorted(pool.listVolumes())) or "nothing"
+                raise HypervisorError(operation, f"its server offers {offered}: make it there, and run again (POOL-13)")
+            pool.refresh()
+            time.sleep(self.step)
 
     @_perform.register
     def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
@@ -387,8 +410,11 @@ class LibvirtHypervisor:
         try:
             create_volume(pool, action.xml)
         except libvirt.libvirtError as refused:
-            if refused.get_error_code() not in (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID):
+            code = refused.get_error_code()
+            if code not in (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID):
                 raise
+            if code == libvirt.VIR_ERR_STORAGE_VOL_EXIST and is_block(parse(pool.XMLDesc()).get("type", "")):
+                return  # the pool was started a moment ago, over a group or a table that had it; its size is compared next
             # Files came or went without libvirt: it knows a volume whose file is gone, or a file lies where none should.
             # libvirt never overwrites, so asking again is safe, and after the refresh the next run sees what is there.
             pool.refresh()
@@ -396,13 +422,20 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:
+        volume = self._find(action.address)
+        pool = volume.storagePoolLookupByVolume()
+        is_logical = parse(pool.XMLDesc()).get("type") == "logical"
+        if is_logical:
+            block.extend(volume.path(), action.capacity)  # libvirt refuses to
+            pool.refresh()
         # Whoever had it open when the run was planned may be off by now: an earlier action of the run stopped it.
         with allowing("VIR_ERR_NO_DOMAIN", "VIR_ERR_OPERATION_INVALID"):
             if action.domain:
                 domain = self._find(Address("domain", action.domain))
                 domain.blockResize(action.target, action.capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
                 return
-        self._find(action.address).resize(action.capacity)
+        if not is_logical:
+            volume.resize(action.capacity)
 
     @_perform.register
     def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from ..model.address import Address
 from ..model.host import HostFacts
 from ..plan.action import Action
+from ..plan.devices import Device
 from ..plan.plan import Observed
 
 
@@ -30,6 +31,10 @@ class Hypervisor(Protocol):
         Definitions are as libvirt writes them, not normalised. A pool that is not active has no volumes. An object that
         disappears while we look is left out.
         """
+        ...
+
+    def devices(self, paths: tuple[str, ...]) -> dict[str, Device]:
+        """What is on block devices and who uses them, by the path that was asked; one that is not there is not in it."""
         ...
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:

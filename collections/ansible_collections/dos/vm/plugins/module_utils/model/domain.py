@@ -11,7 +11,7 @@ from .address import Mark
 from .declaration import declaration, option
 from .network import Bandwidth
 from .seed import Seed
-from .types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid
+from .types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid, VolumeName
 from .volume import Encryption, Format
 
 # What libvirt's schema takes.
@@ -54,7 +54,7 @@ class Disk:
         "Bus; virtio for disks, sata or ide for optical drives when not given.", spec="DOMX-06", default=None
     )
     pool: Name | None = option("Pool of the volume.", spec="DISK-T1.10", default=None)
-    volume: Name | None = option("Volume of that pool.", spec="DISK-T1.11", default=None)
+    volume: VolumeName | None = option("Volume of that pool.", spec="DISK-T1.11", default=None)
     file: AbsolutePath | None = option("File of the host.", spec="DISK-T1.13", default=None)
     format: Format | None = option(
         "Format of the source; never guessed. Required with a source.", spec="IMG-11", default=None

@@ -4,10 +4,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .declaration import declaration, option
 from .types import AbsolutePath, Name
+
+PoolType = Literal["dir", "netfs", "iscsi", "disk", "logical", "rbd", "zfs"]
+
+
+class Kind(NamedTuple):
+    """What a type of pool must say of its source and may say, its formats, and where libvirt puts its volumes.
+
+    `path`: what the target always is, with the pool's and the source's name; `None` where the operator says it. `networked`:
+    the data is on a server, the same for every host. `block`: a volume is a device and not a file. `local`: the devices are
+    one host's.
+    """
+
+    needs: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    path: str | None = None
+    networked: bool = False
+    block: bool = False
+    local: bool = False
+
+
+#: POOL-T1 and POOL-T2, and the two kinds that libvirt has beside (LIMIT-07).
+KINDS: dict[str, Kind] = {
+    "dir": Kind(),
+    "netfs": Kind(("server", "export"), ("format", "version"), ("auto", "nfs", "glusterfs", "cifs"), networked=True),
+    "iscsi": Kind(
+        ("server", "target"), ("port", "user", "secret"), path="/dev/disk/by-path", networked=True, block=True
+    ),
+    "disk": Kind(("devices",), ("format",), ("gpt", "dos"), path="/dev", block=True, local=True),
+    "logical": Kind(("devices",), ("format",), ("lvm2",), path="/dev/{pool}", block=True, local=True),
+    "rbd": Kind(("servers", "name"), ("port", "user", "secret"), path="", networked=True, block=True),
+    "zfs": Kind(("name",), ("devices",), path="/dev/zvol/{source}", block=True, local=True),
+}
 
 
 @declaration
@@ -25,13 +58,92 @@ class Permissions:
 
 
 @declaration
+class PoolSource:
+    """Where the volumes of a pool come from."""
+
+    server: str | None = option("Host name or address of the server.", spec="POOL-T2.9", default=None, low=1)
+    servers: tuple[str, ...] = option("Monitors of the Ceph cluster.", default=())
+    port: int | None = option(
+        "Port of the server; that of the protocol when not given.", spec="POOL-T2.10", default=None, low=1, high=65535
+    )
+    export: str | None = option(
+        "Exported directory of NFS, share of CIFS, volume of GlusterFS.", spec="POOL-T2.12", default=None, low=1
+    )
+    format: Literal["auto", "nfs", "glusterfs", "cifs", "gpt", "dos", "lvm2"] | None = option(
+        "Network file system, `auto` when not given; or partition table, `gpt` when not given.",
+        spec="POOL-T2.11",
+        default=None,
+    )
+    version: str | None = option("Version of NFS.", default=None, low=1, example="4.2")
+    target: str | None = option("Name of the iSCSI target, its IQN.", spec="POOL-T2.13", default=None, low=1)
+    devices: tuple[AbsolutePath, ...] = option(
+        "Block devices of the host: one that is partitioned, or those that form the volume group.",
+        spec="POOL-T2.22",
+        default=(),
+    )
+    name: str | None = option("Pool of the Ceph cluster, or ZFS dataset.", default=None, low=1)
+    user: str | None = option("User to log in as, with CHAP or cephx.", spec="POOL-T2.15", default=None, low=1)
+    secret: Name | None = option("Secret whose value is the user's password.", spec="POOL-T2.17", default=None)
+    usage: str | None = option(
+        "What libvirt finds the secret by; its name when not given.", spec="SECO-T1.4", default=None, low=1, high=128
+    )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if (self.user is None) != (self.secret is None):
+            yield "secret" if self.user else "user", "a user and the secret of that user go together (POOL-T2.17)"
+
+
+def check_kind(kind: str, path: str | None, source: PoolSource | None) -> Iterator[tuple[str, str]]:
+    """Whether all is said that a pool of this type needs, and nothing that means nothing for it."""
+    rule = KINDS[kind]
+    if rule.path is None and path is None:
+        yield "path", "is required, write the directory of the volumes"
+    if rule.path is not None and path is not None:
+        yield "path", f"is fixed for pools of type {kind}, leave it out (POOL-T2.6)"
+    if source is None:
+        if rule.needs:
+            yield "source", f"is required for pools of type {kind}: {', '.join(rule.needs)}"
+        return
+    for name in rule.needs:
+        if not getattr(source, name):
+            yield f"source.{name}", f"is required for pools of type {kind} (POOL-T2)"
+    for name in ("server", "servers", "port", "export", "format", "version", "target", "devices", "name", "user"):
+        if getattr(source, name) and name not in rule.needs + rule.may:
+            yield f"source.{name}", f"is not for pools of type {kind}, leave it out"
+    if source.format and rule.formats and source.format not in rule.formats:
+        yield "source.format", f"of a pool of type {kind} is one of {', '.join(rule.formats)}"
+    if kind == "disk" and len(source.devices) > 1:
+        yield "source.devices", "a disk pool has one device; several form a volume group, type logical (POOL-15)"
+
+
+@declaration
 class Pool:
     """A place that volumes are allocated from."""
 
-    name: Name = option("Name, unique on the host.", spec="POOL-T2.1")
-    type: Literal["dir"] = option("Kind of pool.", spec="POOL-T1", default="dir")
-    path: AbsolutePath = option("Directory the volumes are in.", spec="POOL-T2.6")
+    name: Name = option("Name, unique on the host; of a logical pool, that of the volume group.", spec="POOL-T2.1")
+    type: PoolType = option("Kind of pool.", spec="POOL-T1", default="dir")
+    path: AbsolutePath | None = option(
+        "Directory the volumes are in; where it is mounted, for O(type=netfs). Other types have a fixed one.",
+        spec="POOL-T2.6",
+        default=None,
+    )
+    source: PoolSource | None = option(
+        "Where the volumes come from; not for O(type=dir).", spec="POOL-T2", default=None
+    )
     permissions: Permissions | None = option("Owner and mode of the directory.", spec="POOL-11", default=None)
-    active: bool = option("Whether the pool is started.", spec="POOL-08", default=True)
+    active: bool | None = option(
+        "Whether the pool is started; when null, it stays as it is.", spec="POOL-08", default=True
+    )
     autostart: bool = option("Whether libvirt starts the pool by itself.", spec="POOL-08", default=True)
     xml: str | None = option("Elements of `<pool>` that have no field here.", spec="IAC-06", default=None)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        yield from check_kind(self.type, self.path, self.source)
+
+    @property
+    def target(self) -> str:
+        """The folder of the volumes' files or device nodes; empty where there is none."""
+        fixed = KINDS[self.type].path
+        return (
+            str(self.path) if fixed is None else fixed.format(pool=self.name, source=self.source and self.source.name)
+        )

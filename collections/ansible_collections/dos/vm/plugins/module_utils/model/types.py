@@ -13,6 +13,7 @@ import uuid
 from functools import cached_property
 
 IDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LUN = re.compile(r"unit:\d+:\d+:\d+")
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,14}")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
@@ -52,6 +53,20 @@ class Name(str):
                 f"{_shown(text)} is not a name, write 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit"
             )
         return super().__new__(cls, text)
+
+
+class VolumeName(str):
+    """A name, or what libvirt calls a LUN: `unit:0:0:1` (POOL-13)."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> VolumeName:
+        return super().__new__(cls, text if isinstance(text, str) and LUN.fullmatch(text) else Name(text))
+
+    @property
+    def is_lun(self) -> bool:
+        """Whether it is a LUN of a target, which only the target can make."""
+        return LUN.fullmatch(self) is not None
 
 
 class DeviceName(str):

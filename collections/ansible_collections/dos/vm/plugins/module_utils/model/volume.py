@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from .declaration import declaration, option
 from .pool import Permissions
-from .types import AbsolutePath, ByteSize, Name
+from .types import AbsolutePath, ByteSize, Name, VolumeName
 
 Format = Literal["qcow2", "raw", "qcow", "qed", "vmdk", "vpc", "vdi"]
 # What QEMU and libvirt can do with each. The others are for exchange with other products: they hold data, and no more.
@@ -50,7 +50,10 @@ class Backing:
 class Volume:
     """An allocatable unit of a pool."""
 
-    name: Name = option("Name of the volume in its pool, its file name.", spec="VOL-T1.2")
+    name: VolumeName = option(
+        "Name of the volume in its pool: of its file, its logical volume, its partition; V(unit:0:0:1) of a LUN.",
+        spec="VOL-T1.2",
+    )
     pool: Name = option("Pool that holds it.", spec="DISK-T1.10")
     capacity: ByteSize | None = option(
         "Logical size; a volume grows to a larger one and never shrinks. The backing's size when not given.",
@@ -70,7 +73,7 @@ class Volume:
     encryption: Encryption | None = option("LUKS encryption; none when not given.", spec="VOL-13", default=None)
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if self.capacity is None and self.backing is None:
+        if self.capacity is None and self.backing is None and not self.name.is_lun:
             yield "capacity", "is required for a volume without a backing, write one like 10 GiB"
         yield from check_format(self, layered=self.backing is not None, over="backing")
 

@@ -51,9 +51,22 @@ class Undefine(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build(Action):
-    """Make what a pool stands on: its directory, its file system, its volume group."""
+    """Make what a pool stands on: its directory, its partition table, its volume group. What is on the devices named in
+    `clear` is wiped before; the others must be blank."""
 
     word: ClassVar[str] = "built"
+    clear: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return f"built over what is on {', '.join(self.clear)}" if self.clear else self.word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Find(Action):
+    """Have a pool look again for a volume that others make: a LUN, a partition."""
+
+    word: ClassVar[str] = "found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

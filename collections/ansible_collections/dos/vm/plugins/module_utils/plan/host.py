@@ -23,9 +23,13 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
     Raises `DeclarationError` when the slice itself cannot be meant: an object twice, or two that stand on each other.
     """
     declared = _by_address(held)
-    paths: dict[str, str] = {pool.name: pool.path for pool in held.pools}
-    found = layers(context.observed)
-    context = replace(context, pool_paths=paths, layers=found, elsewhere=frozenset(held.elsewhere))
+    context = replace(
+        context,
+        pool_paths={pool.name: pool.target for pool in held.pools},
+        pool_types={pool.name: pool.type for pool in held.pools},
+        layers=layers(context.observed),
+        elsewhere=frozenset(held.elsewhere),
+    )
     needs = _needs(declared)
     gone = list(_undeclared(declared, context))
     plans = [

@@ -17,6 +17,8 @@ from .disruption import Disruption
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
+    from .devices import Device
+
 Verdict = Literal["create", "change", "remove", "keep", "conflict", "left", "unmanaged"]
 
 
@@ -57,6 +59,8 @@ class Context:
     digests: dict[str, str] = field(default_factory=dict)  # of the secret values this run brought along, by name
     pool_paths: dict[str, str] = field(default_factory=dict)  # directories of the declared pools, by name
     layers: Layers = field(default_factory=Layers)
+    pool_types: dict[str, str] = field(default_factory=dict)  # and what kind each is
+    devices: dict[str, Device] = field(default_factory=dict)  # block devices that pools are to stand on, by path
     elsewhere: frozenset[str] = frozenset()  # volumes that other hosts declare: `pool/name`, or `pool/*`
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..model.address import Address
+from ..model.pool import KINDS as POOLS
 from ..model.slice import Declared
 from .action import DeleteVolume, Stop
 from .kinds import KINDS
@@ -102,10 +103,16 @@ def users(address: Address, context: Context) -> Iterator[Address]:
             yield from _layered(observed, context)
         case "nwfilter":
             yield from _callers(address, context)
-        case "pool":
+        case "pool" if not _networked(observed):
             yield from (held for held in context.observed if held.kind == "volume" and _pool(held) == address.name)
         case _:
             return
+
+
+def _networked(pool: Observed) -> bool:
+    """Whether what a pool holds is on a server, and stays there when the host lets go of it."""
+    kind = pool.xml.get("type")
+    return kind in POOLS and POOLS[kind].networked
 
 
 def _layered(observed: Observed, context: Context) -> Iterator[Address]:

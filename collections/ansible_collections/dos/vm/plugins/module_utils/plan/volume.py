@@ -13,6 +13,7 @@ from ..model.volume import GROWING, Volume
 from ..xml.build import to_text
 from ..xml.volume import SHAPE, render
 from .action import Action, CreateVolume, DeleteVolume, ResizeVolume
+from .block_volume import FOUND, as_device, found, is_block, pool_type, rounded
 from .definition import Difference, change, classified, creation, definition_of, differ
 from .disruption import Disruption
 from .plan import Context, Observed, Plan
@@ -32,12 +33,15 @@ def address_of(volume: Volume) -> Address:
 
 def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     """Pure: the plan for one volume."""
-    address = address_of(volume)
-    path = _pool_path(volume, context)
-    declared = render(_rounded(volume, observed), path, _silent_capacity(volume, observed))
+    address, kind = address_of(volume), pool_type(volume, context)
+    if kind in FOUND:
+        return found(address, observed)
+    path, shown = _pool_path(volume, context), as_device if is_block(kind) else _as_file
+    sized = rounded(_rounded(volume, observed), observed, kind)
+    declared = shown(render(sized, path, _silent_capacity(volume, observed)))
     difference = differ(declared, definition_of(observed), SHAPE)
     # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
-    create = CreateVolume(address=address, xml=to_text(differ(render(volume, path, None), None, SHAPE).desired))
+    create = CreateVolume(address=address, xml=to_text(differ(shown(render(volume, path, None)), None, SHAPE).desired))
     if observed is None:
         return _missing(address, difference, create, context) or creation(address, difference, create)
     changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)
@@ -54,6 +58,10 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     felt = Disruption.LIVE if user else Disruption.NONE
     grow = ResizeVolume(address=address, capacity=int(after), domain=domain, target=target, disruption=felt)
     return change(address, difference, [grow], changes=changes)
+
+
+def _as_file(declared: Element) -> Element:
+    return declared
 
 
 def _capacity(volume: Element | None) -> ByteSize:

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.pool import Permissions
+from ..model.pool import KINDS, Permissions, PoolSource, PoolType, check_kind
 from ..model.types import AbsolutePath, ByteSize, Name
 from .bound import Hosts, check_bound
 
@@ -16,12 +15,18 @@ from .bound import Hosts, check_bound
 class Pool:
     """A place that volumes are allocated from."""
 
-    type: Literal["dir"] = option("Kind of pool.", spec="POOL-T1", default="dir")
-    path: AbsolutePath = option("Directory of the volumes, the same on every host.", spec="POOL-T2.6")
+    type: PoolType = option("Kind of pool.", spec="POOL-T1", default="dir")
+    path: AbsolutePath | None = option(
+        "Directory of the volumes, the same on every host; where it is mounted, for netfs. Other types have a fixed one.",
+        spec="POOL-T2.6",
+        default=None,
+    )
+    source: PoolSource | None = option("Where the volumes come from; not for dir.", spec="POOL-T2", default=None)
     host: Name | None = option("The one host that has it.", spec="POOL-T2.18", default=None)
     hosts: Hosts | None = option("The hosts that have it; all when not given.", spec="POOL-09", default=None)
     shared: bool = option(
-        "Whether every host sees the same files there. Otherwise each host has a directory of its own.",
+        "Whether every host sees the same files in the directory. Otherwise each host has one of its own. What is on a "
+        "server (netfs, iscsi, rbd) is shared without saying so.",
         spec="POOL-20",
         default=False,
     )
@@ -38,3 +43,21 @@ class Pool:
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from check_bound(self)
+        yield from check_kind(self.type, self.path, self.source)
+        rule = KINDS[self.type]
+        if rule.local and self.host is None:
+            yield "host", f"is required: the devices of a pool of type {self.type} are one host's (POOL-T2.18)"
+        if rule.local and self.shared:
+            yield "shared", f"is not for pools of type {self.type}, whose devices are one host's"
+        if self.source is not None and self.source.usage is not None:
+            yield "source.usage", "is the secret's own affair, write it there"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all its hosts have the same volumes there."""
+        return self.shared or KINDS[self.type].networked
+
+    @property
+    def is_block(self) -> bool:
+        """Whether its volumes are devices."""
+        return KINDS[self.type].block

@@ -99,7 +99,7 @@ def _candidates(index: Index, name: Name, instance: Instance) -> Iterator[tuple[
         pool = site.pools.get(in_pool) if in_pool else None
         image = site.images.get(disk.image) if disk.image else None
         place = (*at, "disks", number)
-        if volume is not None and volume.host and pool is not None and not pool.shared:
+        if volume is not None and volume.host and pool is not None and not pool.is_shared:
             yield (*place, "volume"), f"volume {disk.volume}", frozenset((volume.host,))
         if pool is not None:
             yield place, f"pool {volume.pool if volume else disk.pool}", index.hosts_of(pool)

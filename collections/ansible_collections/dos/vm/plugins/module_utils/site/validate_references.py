@@ -22,6 +22,11 @@ def _list(name: str) -> References:
     return lambda held: (((name, at), entry) for at, entry in enumerate(getattr(held, name) or ()))
 
 
+def _inner(part: str, name: str) -> References:
+    """The field `name` of the field `part`, if there is one."""
+    return lambda held: (((part, name), getattr(getattr(held, part), name, None)),)
+
+
 def _each(container: str, name: str) -> References:
     """The field `name` of every entry of the list `container`."""
     return lambda held: (
@@ -68,6 +73,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("projects", "subnets", _list("subnets")),
     ("pools", "hosts", _hosts),
     ("pools", "projects", _list("projects")),
+    ("pools", "secrets", _inner("source", "secret")),
     ("images", "hosts", _hosts),
     ("images", "projects", _field("project")),
     ("volumes", "pools", _field("pool")),

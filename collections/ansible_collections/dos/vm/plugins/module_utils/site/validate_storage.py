@@ -21,6 +21,8 @@ def pools_have_their_own_paths(index: Index) -> Iterator[Finding]:
     """POOL-T2.6: on a host a directory is one pool's; libvirt refuses a second."""
     owners: dict[tuple[str, str], Name] = {}
     for name, pool in index.site.pools.items():
+        if pool.path is None:
+            continue  # fixed, and the same for all of that type
         hosts = sorted(index.hosts_of(pool) or index.hosts)
         taken = next((host for host in hosts if (pool.path, host) in owners), None)
         if taken is not None:
@@ -29,6 +31,85 @@ def pools_have_their_own_paths(index: Index) -> Iterator[Finding]:
             yield Finding(("dos_pools", name, "path"), text, ("dos_pools", other, "path"))
         for host in hosts:
             owners.setdefault((pool.path, host), name)
+
+
+def pools_have_their_own_devices(index: Index) -> Iterator[Finding]:
+    """POOL-15, POOL-T2.13: a device of a host, or a target, is one pool's."""
+    owners: dict[tuple[str, ...], Name] = {}
+    for name, pool in index.site.pools.items():
+        for field, key in _stood_on(pool):
+            other = owners.setdefault(key, name)
+            if other != name:
+                text = f"{key[-1]} is pool {other}'s already, write another (POOL-15)"
+                yield Finding(("dos_pools", name, "source", field), text, ("dos_pools", other, "source"))
+
+
+def _stood_on(pool: Pool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What cannot be two pools' at once: the field that says it, and what makes it one."""
+    source = pool.source
+    if source is None:
+        return
+    yield from (("devices", (str(pool.host), device)) for device in source.devices)
+    if source.target:
+        yield "target", (str(source.server), source.target)
+
+
+SECRETS = {"iscsi": "iscsi", "rbd": "ceph"}
+
+
+def pools_log_in_with_their_kind_of_secret(index: Index) -> Iterator[Finding]:
+    """SECO-04, POOL-T2.16: libvirt looks a password up by what it is for."""
+    for name, pool in index.site.pools.items():
+        secret = index.site.secrets.get(pool.source.secret) if pool.source and pool.source.secret else None
+        wanted = SECRETS.get(pool.type)
+        if secret is not None and wanted and secret.usage_type != wanted:
+            text = f"secret {pool.source and pool.source.secret} is for {secret.usage_type}, write one with usage_type: {wanted} (SECO-04)"
+            place = ("dos_secrets", str(pool.source and pool.source.secret), "usage_type")
+            yield Finding(("dos_pools", name, "source", "secret"), text, place)
+
+
+def block_volumes_are_raw(index: Index) -> Iterator[Finding]:
+    """POOL-T1: a volume of these kinds is a device, with no format and nothing to be layered over."""
+    for name, volume in index.site.volumes.items():
+        if _is_block(index, volume.pool) and volume.format != "raw":
+            text = f"is a device in pool {volume.pool}, write raw"
+            yield Finding(("dos_volumes", name, "format"), text, ("dos_pools", volume.pool, "type"))
+    for at, _, instance, number in index.each_disk():
+        disk = instance.disks[number]
+        if disk.pool and _is_block(index, disk.pool) and disk.format != "raw":
+            text = f"the machine's own volume is a device in pool {disk.pool}, write raw"
+            yield Finding((*at, "format"), text, ("dos_pools", disk.pool, "type"))
+
+
+def luns_are_of_targets(index: Index) -> Iterator[Finding]:
+    """POOL-13: the volumes of an iscsi pool are the LUNs of its target, and no other pool has any."""
+    for own, volume in index.site.volumes.items():
+        pool = index.site.pools.get(volume.pool)
+        if pool is not None and (pool.type == "iscsi") != (volume.lun is not None):
+            text = "is required: which LUN of the target it is" if volume.lun is None else "is for pools of type iscsi"
+            yield Finding(("dos_volumes", own, "lun"), text, ("dos_pools", volume.pool, "type"))
+    for at, _, instance, number in index.each_disk():
+        name = instance.disks[number].pool
+        held = index.site.pools.get(name) if name else None
+        if name and held is not None and held.type == "iscsi":
+            text = "volumes cannot be made on a target: declare a LUN in dos_volumes, and write it as volume (POOL-13)"
+            yield Finding((*at, "pool"), text, ("dos_pools", name, "type"))
+
+
+def block_volumes_have_no_startup_policy(index: Index) -> Iterator[Finding]:
+    """POOL-17: what becomes of a machine whose disk is missing can only be chosen for files."""
+    for at, _, instance, number in index.each_disk():
+        disk = instance.disks[number]
+        volume = index.site.volumes.get(disk.volume) if disk.volume else None
+        pool = volume.pool if volume is not None else disk.pool
+        if disk.startup_policy and pool and _is_block(index, pool):
+            text = f"is for files, and the volumes of pool {pool} are devices: leave it out (POOL-17)"
+            yield Finding((*at, "startup_policy"), text, ("dos_pools", pool, "type"))
+
+
+def _is_block(index: Index, name: str) -> bool:
+    pool = index.site.pools.get(Name(name))
+    return pool is not None and pool.is_block
 
 
 def bases_do_not_circle(index: Index) -> Iterator[Finding]:
@@ -88,7 +169,7 @@ def _homeless(index: Index, host: Name | None, pool_name: Name, pool: Pool, user
     hosts = index.hosts if bound is None else bound
     if host is not None and bound is not None and host not in bound:
         return f"pool {pool_name} is not on {host}, write one of: {', '.join(sorted(bound))} (POOL-02)"
-    if host is None and not pool.shared and len(hosts) > 1 and users != 1 and (users or index.is_whole("instances")):
+    if host is None and not pool.is_shared and len(hosts) > 1 and users != 1 and (users or index.is_whole("instances")):
         who = "no machine uses" if not users else f"{users} machines use"
         return f"pool {pool_name} has a directory on each of {len(hosts)} hosts and {who} the volume: write its host (POOL-02)"
     return None
@@ -170,7 +251,7 @@ def pools_hold_their_volumes(index: Index) -> Iterator[Finding]:
         if pool is None or pool.capacity is None:
             continue
         hosts = index.hosts_of(pool)
-        where = "" if pool.shared else host or (min(hosts) if hosts is not None and len(hosts) == 1 else None)
+        where = "" if pool.is_shared else host or (min(hosts) if hosts is not None and len(hosts) == 1 else None)
         if where is None:
             continue
         key = (pool_name, where)

@@ -25,6 +25,12 @@ class Volume:
         example="10 GiB",
     )
     format: Format = option("Format of the file.", spec="VOL-T1.4", default="qcow2", instead=RETIRED)
+    lun: int | None = option(
+        "Which LUN of the target it is, in an iscsi pool; the target makes it and knows its size.",
+        spec="POOL-13",
+        default=None,
+        low=0,
+    )
     image: Name | None = option("Image it is layered over.", spec="VSNP-04", default=None)
     base: Name | None = option(
         "Volume of the same pool that it is layered over, which nobody writes any more.", spec="VSNP-03", default=None
@@ -46,6 +52,10 @@ class Volume:
     def check(self) -> Iterator[tuple[str, str]]:
         if self.image and self.base:
             yield "base", "write either an image or a volume to layer over"
-        if not (self.capacity or self.image or self.base):
+        if self.lun is not None:
+            for name in ("capacity", "image", "base", "permissions"):
+                if getattr(self, name) is not None:
+                    yield name, "is the target's own affair, leave it out (POOL-13)"
+        elif not (self.capacity or self.image or self.base):
             yield "capacity", "is required for a volume without image or base, write one like 10 GiB"
         yield from check_format(self, layered=bool(self.image or self.base), over="format")

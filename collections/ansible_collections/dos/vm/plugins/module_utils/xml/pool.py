@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..model.pool import Permissions, Pool
+from ..model.pool import KINDS, Permissions, Pool, PoolSource
 from .build import E, maybe
 from .common import pruned
 from .merge import laid_over
-from .shape import Attr, shape
+from .shape import INDEX, Attr, shape
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -20,10 +20,38 @@ def render(pool: Pool) -> Element:
     element = E(
         "pool",
         E("name", pool.name),
-        E("target", E("path", pool.path), permissions(pool.permissions)),
+        _source(pool),
+        maybe("target", E("path", pool.target) if pool.target else None, permissions(pool.permissions)),
         type=pool.type,
     )
     return laid_over(element, pool.xml, SHAPE)
+
+
+def _source(pool: Pool) -> Element | None:
+    source = pool.source
+    if source is None:
+        return None
+    formats = KINDS[pool.type].formats
+    return E(
+        "source",
+        *(E("host", name=name, port=source.port) for name in (source.server, *source.servers) if name),
+        source.export and E("dir", path=source.export),
+        source.target and E("device", path=source.target),
+        *(E("device", path=path) for path in source.devices),
+        _auth(pool.type, source),
+        E("name", pool.name) if pool.type == "logical" else source.name and E("name", source.name),
+        E("format", type=source.format or formats[0]) if formats else None,
+        source.version and E("protocol", ver=source.version),
+    )
+
+
+AUTH = {"iscsi": "chap", "rbd": "ceph"}
+
+
+def _auth(kind: str, source: PoolSource) -> Element | None:
+    if source.user is None:
+        return None
+    return E("auth", E("secret", usage=source.usage or source.secret), type=AUTH[kind], username=source.user)
 
 
 def permissions(held: Permissions | None) -> Element | None:
@@ -59,8 +87,31 @@ SHAPE = shape(
     shape("name"),
     shape("uuid", computed=True),
     *(shape(tag, Attr("unit"), text=True, computed=True) for tag in ("capacity", "allocation", "available")),
-    shape("source", computed=True),
-    shape("target", shape("path"), PERMISSIONS, field="."),
+    shape(
+        "source",
+        shape("host", Attr("name"), Attr("port"), key="@name", field="server"),
+        shape("dir", Attr("path", field="export"), field="."),
+        # Where partitions may still be made is libvirt's own account of the disk.
+        shape(
+            "device",
+            Attr("path"),
+            Attr("part_separator", computed=True),
+            shape("freeExtent", whole=True, computed=True, key=INDEX),
+            key="@path",
+            field="devices",
+        ),
+        shape(
+            "auth",
+            Attr("type"),
+            Attr("username", field="user"),
+            shape("secret", Attr("usage"), Attr("uuid", computed=True)),
+        ),
+        shape("name", computed=True),
+        shape("format", Attr("type", field="format", default="unknown"), field=".", computed=True),
+        shape("protocol", Attr("ver", field="version"), field="."),
+        computed=True,
+    ),
+    shape("target", shape("path"), PERMISSIONS, field=".", computed=True),
 )
 
 
@@ -69,9 +120,41 @@ def parse(element: Element) -> dict[str, Any]:
     return pruned(
         name=element.findtext("name"),
         type=element.get("type"),
-        path=element.findtext("target/path"),
+        path=element.findtext("target/path") if KINDS.get(element.get("type", ""), UNKNOWN).path is None else None,
+        source=_read_source(element),
         permissions=read_permissions(element.find("target/permissions")),
     )
+
+
+UNKNOWN = KINDS["dir"]
+
+
+def _read_source(element: Element) -> dict[str, Any] | None:
+    """`PoolSource` as it can be read back: of a secret there is no more than what libvirt finds it by."""
+    source, kind = element.find("source"), element.get("type", "")
+    if source is None or not len(source) or kind not in KINDS or kind == "dir":
+        return None
+    hosts = [held.get("name") for held in source.iterfind("host")]
+    devices = [held.get("path") for held in source.iterfind("device")]
+    port = next((held.get("port") for held in source.iterfind("host") if held.get("port")), None)
+    return pruned(
+        server=hosts[0] if hosts and kind != "rbd" else None,
+        servers=hosts if kind == "rbd" else None,
+        port=port and int(port),
+        export=_attribute(source, "dir", "path"),
+        format=_attribute(source, "format", "type") if KINDS[kind].formats else None,
+        version=_attribute(source, "protocol", "ver"),
+        target=devices[0] if kind == "iscsi" and devices else None,
+        devices=devices if kind != "iscsi" else None,
+        name=source.findtext("name") if kind in ("rbd", "zfs") else None,
+        user=_attribute(source, "auth", "username"),
+        secret=_attribute(source, "auth/secret", "usage"),
+    )
+
+
+def _attribute(element: Element, path: str, name: str) -> str | None:
+    found = element.find(path)
+    return None if found is None else found.get(name)
 
 
 def read_permissions(element: Element | None) -> dict[str, Any] | None:

@@ -92,7 +92,8 @@ SHAPE = shape(
     shape(
         "target",
         shape("path", computed=True),
-        shape("format", Attr("type", field="format"), field="."),
+        # We are silent about a device's: it is what a partition is for, or what is in it.
+        shape("format", Attr("type", field="format"), field=".", computed=True),
         PERMISSIONS,
         shape("timestamps", computed=True, whole=True),
         ENCRYPTION,

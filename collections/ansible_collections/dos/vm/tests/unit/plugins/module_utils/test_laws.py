@@ -178,6 +178,7 @@ class Echoing:
 
     def __init__(self, host: FakeHypervisor) -> None:
         self.facts, self.lock, self.observe, self.close = host.facts, host.lock, host.observe, host.close
+        self.devices = host.devices
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         text = with_secrets(action.xml, secrets) if isinstance(action, Define | UpdateDevice) else ""

@@ -97,7 +97,7 @@ DOMAIN = """
         ("domain", "d", DOMAIN.format(name="d", devices=""), {"persistent": False}, "is transient"),
         ("domain", "a b", DOMAIN.format(name="a b", devices=""), {}, "is not a name"),
         ("domain", "d", DOMAIN.format(name="d", devices="<graphics type='vnc' passwd='x'/>"), {}, "has a password"),
-        ("pool", "p", "<pool type='rbd'><name>p</name></pool>", {}, "is of type rbd"),
+        ("pool", "p", "<pool type='sheepdog'><name>p</name></pool>", {}, "is of type sheepdog"),
         ("volume", "p/v", "<volume><name>v</name></volume>", {}, "its pool p is not declared"),
         (
             "secret",

@@ -2,7 +2,8 @@
 """The cases of the laws: a host as one slice made it, and the slice it should have next.
 
 A folder of `cases/` each: `before.yml` and `after.yml` are slices, `context.yml` may say what the run may do (`allow`), which
-values the secrets have (`values`, and `values_before`), which files the host has, and a slice of somebody else (`theirs`).
+values the secrets have (`values`, and `values_before`), which files and which `blocks` that are not blank the host has, which
+LUNs every target offers (`offered`), and a slice of somebody else (`theirs`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dosvm.model.address import Mark
 from dosvm.model.decode import decode
 from dosvm.model.slice import Permission, Slice
 from dosvm.model.types import Name
+from dosvm.plan.devices import Device
 from dosvm.plan.plan import Observed
 from dosvm.xml.build import compact
 
@@ -41,13 +43,15 @@ class Case:
     values_before: Mapping[str, bytes] = field(default_factory=lambda: VALUES)
     values: Mapping[str, bytes] = field(default_factory=lambda: VALUES)
     files: Mapping[str, int] = field(default_factory=dict)
+    blocks: Mapping[str, Device] = field(default_factory=dict)
+    offered: tuple[str, ...] = ()
     theirs: Slice = field(default_factory=Slice)
     _host: FakeHypervisor | None = None
 
     def host(self) -> FakeHypervisor:
         """A host as it was before, of one's own."""
         if self._host is None:
-            self._host = FakeHypervisor(files=self.files)
+            self._host = FakeHypervisor(files=self.files, blocks=self.blocks, offered=self.offered)
             for held in (self.theirs, self.before):
                 outcome = converge(held, self._host, permission=Permission(), secrets=self.values_before)
                 assert outcome.failures == ()
@@ -77,6 +81,8 @@ def _read(folder: Path) -> Case:
         after=marked(decode(Slice, yaml.safe_load((folder / "after.yml").read_text()))),
         permission=decode(Permission, context.get("allow", {})),
         files=context.get("files", {}),
+        blocks={path: Device(path, holds=tuple(told["holds"])) for path, told in context.get("blocks", {}).items()},
+        offered=tuple(context.get("offered", ())),
         theirs=marked(decode(Slice, {"site": "elsewhere", **context.get("theirs", {})})),
         **values,
     )

@@ -56,7 +56,7 @@ REFUSED = [
     (Volume, {**VOLUME, "capacity": "10"}, "capacity: '10' has no unit, write 10 MiB, 10 GiB or 10 B"),
     (Volume, {"name": "v", "pool": "p"}, "capacity: is required for a volume without a backing"),
     (Pool, {"name": "p", "path": "/srv", "permissions": {"mode": "0999"}}, "'0999' is not an octal mode"),
-    (Pool, "a pool", "'a pool' where a mapping is expected, with keys like name, path"),
+    (Pool, "a pool", "'a pool' where a mapping is expected, with keys like name"),
 ]
 
 

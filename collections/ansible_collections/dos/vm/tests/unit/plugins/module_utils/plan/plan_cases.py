@@ -3,7 +3,7 @@
 
 `declaration.yml` is missing where nothing is declared any longer, `observed.xml` where there is nothing yet. `live.xml` is
 what a running object is, and that there is one says that it runs. `context.yml` says the rest: what the run may do
-(`allow`), `secrets` with their values, other objects the host has (`beside`, a slice), and what `Observed` says of the object.
+(`allow`), `secrets` with their values, other objects the host has (`beside`, a slice), its `blocks` that are not blank, and what `Observed` says of the object.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dosvm.model.address import Address, KindName, Mark, own_uuid
 from dosvm.model.decode import decode
 from dosvm.model.slice import Permission, Slice
 from dosvm.model.types import Name
+from dosvm.plan.devices import Device
 from dosvm.plan.disruption import Disruption
 from dosvm.plan.kinds import KINDS, address_of
 from dosvm.plan.layers import layers
@@ -61,7 +62,8 @@ class Case:
     def _host(self, declared: Any) -> tuple[Observed | None, Context]:
         more = self.context
         values = {name: value.encode() for name, value in more.get("secrets", {}).items()}
-        host = FakeHypervisor()
+        blocks = {path: Device(path, **told) for path, told in more.get("blocks", {}).items()}
+        host = FakeHypervisor(blocks={path: replace(held, holds=tuple(held.holds)) for path, held in blocks.items()})
         converge(decode(Slice, more.get("beside", {})), host, permission=Permission(), secrets=values)
         address = Address(self.kind, more["name"]) if declared is None else address_of(KINDS[self.kind], declared)
         found = host.observe(SITE)
@@ -76,6 +78,7 @@ class Case:
             permission=decode(Permission, more.get("allow", {})),
             observed=found,
             layers=layers(found),
+            devices=host.devices(tuple(declared.source.devices) if getattr(declared, "source", None) else ()),
             digests={name: digest(value, own_uuid(SITE, Address("secret", name))) for name, value in values.items()},
         )
         return found.get(address), context

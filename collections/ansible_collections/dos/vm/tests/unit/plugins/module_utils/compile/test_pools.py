@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pools on servers and on devices, from the operator's words to those of a host (POOL-08, POOL-13, SECO-03)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dosvm.compile.site import HostState, compile_site
+from dosvm.hypervisor.fake import FakeHypervisor
+from dosvm.model.pool import Pool
+from dosvm.model.slice import Slice
+from dosvm.site.load import load
+from dosvm.xml.pool import render
+
+DECLARED: dict[str, Any] = {
+    "dos_secrets": {
+        "chap": {"usage_type": "iscsi", "usage": "the-san", "value": "hush"},
+        "cephx": {"usage_type": "ceph", "value": "hush"},
+    },
+    "dos_projects": {"shop": {}},
+    "dos_pools": {
+        "san": {"type": "iscsi", "source": {"server": "s", "target": "iqn.a", "user": "u", "secret": "chap"}},
+        "nas": {"type": "netfs", "path": "/srv/nas", "source": {"server": "n", "export": "/e"}},
+        "ceph": {"type": "rbd", "source": {"servers": ["m"], "name": "vms", "user": "admin", "secret": "cephx"}},
+        "fast": {"type": "logical", "host": "h2", "source": {"devices": ["/dev/sdb"]}},
+    },
+    "dos_volumes": {"lun": {"pool": "san", "lun": 3, "format": "raw", "project": "shop"}},
+    "dos_instances": {
+        "db": {"project": "shop", "memory": "64 MiB", "host": "h1", "disks": [{"volume": "lun"}], "vms": {"db": {}}},
+        "web": {
+            "project": "shop",
+            "memory": "64 MiB",
+            "disks": [{"pool": "fast", "capacity": "1 GiB", "format": "raw"}],
+            "vms": {"web": {}},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def slices() -> dict[str, Slice]:
+    states = {host: HostState(facts=FakeHypervisor().facts()) for host in ("h1", "h2")}
+    return dict(compile_site(load(DECLARED, hosts=("h1", "h2")), states, now=0.0).slices)
+
+
+def pool(held: Slice, name: str) -> Pool:
+    (found,) = [each for each in held.pools if each.name == name]
+    return found
+
+
+def test_a_pool_on_a_server_is_started_where_it_is_needed_and_nowhere_stopped(slices: dict[str, Slice]) -> None:
+    assert {host: pool(held, "san").active for host, held in slices.items()} == {"h1": True, "h2": None}
+    assert {pool(held, "nas").active for held in slices.values()} == {None}
+
+
+def test_only_a_host_that_logs_in_has_the_secret(slices: dict[str, Slice]) -> None:
+    names = {host: [secret.name for secret in held.secrets] for host, held in slices.items()}
+    assert names == {"h1": ["chap"], "h2": []}
+    assert render(pool(slices["h1"], "san")).find("source/auth/secret[@usage='the-san']") is not None
+
+
+def test_a_lun_is_called_as_libvirt_calls_it(slices: dict[str, Slice]) -> None:
+    assert [f"{volume.pool}/{volume.name}" for volume in slices["h1"].volumes] == ["san/unit:0:0:3"]
+    (db,) = slices["h1"].domains
+    assert (db.disks[0].pool, db.disks[0].volume, db.disks[0].format) == ("san", "unit:0:0:3", "raw")
+
+
+def test_a_machine_is_where_the_volume_group_of_its_disk_is(slices: dict[str, Slice]) -> None:
+    assert [domain.name for domain in slices["h2"].domains] == ["web"]
+    assert [held.name for held in slices["h1"].pools] == ["san", "nas", "ceph"]
+    assert pool(slices["h2"], "fast").target == "/dev/fast"
