@@ -26,6 +26,7 @@ import yaml
 from dosvm.model import types as values
 from dosvm.model.argument_spec import Field, Spec, argument_spec, bare, fields_of
 from dosvm.model.certificate import Authorities, AuthorityRun, CertificateRun, FilesRun
+from dosvm.model.checkpoint import Checkpointing
 from dosvm.model.decode import encode
 from dosvm.model.front import Connection, Existence, HostRun, Query, SecretValues
 from dosvm.model.image import BlockCopy, Convert, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
@@ -43,6 +44,7 @@ LICENCE = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
 
 # Fragments that are one declaration each.
 PLAIN: Mapping[str, type] = {
+    "checkpointing": Checkpointing,
     "connection": Connection,
     "existence": Existence,
     "ordering": Ordering,

@@ -45,6 +45,13 @@ def refuse_restore(domain: Any, facts: HostFacts) -> None:
         raise HypervisorError(f"restore domain {domain.name()}", "; ".join(reasons))
 
 
+def refuse_files(connection: Any, xml: Element | None, operation: str) -> None:
+    """Raises `HypervisorError` with every file of a machine that is not where it was (VM-24, CKPT-08)."""
+    reasons = [] if xml is None else list(_missing(connection, xml))
+    if reasons:
+        raise HypervisorError(operation, "; ".join(reasons))
+
+
 def _offered(connection: Any, xml: Element, board: str) -> bool:
     emulator, kind = xml.findtext("devices/emulator"), xml.find("os/type")
     arch = None if kind is None else kind.get("arch")
