@@ -30,6 +30,7 @@ from dosvm.model.checkpoint import Checkpointing
 from dosvm.model.decode import encode
 from dosvm.model.front import Connection, Existence, HostRun, Query, SecretValues
 from dosvm.model.image import BlockCopy, Convert, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
+from dosvm.model.migration import Migration
 from dosvm.model.order import Ordering
 from dosvm.module import EXTRA, object_spec
 from dosvm.plan.kinds import KINDS
@@ -48,6 +49,7 @@ PLAIN: Mapping[str, type] = {
     "connection": Connection,
     "existence": Existence,
     "ordering": Ordering,
+    "migration": Migration,
     "query": Query,
     "authorities": Authorities,
     "authority": AuthorityRun,

@@ -67,6 +67,13 @@ ExecStart=/usr/bin/bindfs --multithreaded --enable-lock-forwarding -o subtype=gl
 [Install]
 WantedBy=multi-user.target
 """
+#: A file that is closed without being unlocked stays locked for the host that had it: the kernel drops no open file
+#: description's locks when FUSE tells it to, and libfuse remembers them. QEMU closes so whenever a guest ends, and could then
+#: not have the disk again here. Remounting makes the kernel forget what nobody has open, and libfuse with it.
+FORGET = """#!/bin/sh
+[ "$2" = release ] && timeout --signal=KILL 2 mount --internal-only -o remount /srv/shared
+exit 0
+"""
 OWN_UNITS = {"lab-devnodes.service": DEVNODES_UNIT, "lab-shared.service": SHARED_UNIT}
 
 #: PAM would want limits raised, which a container must not do, and root may not log in with a password anyway.
@@ -95,6 +102,7 @@ def prepare(upper: Path, *, lab: str, host: str, names: Mapping[str, str], publi
     _identify(upper, lab, host, names)
     _secure_shell(upper, public_key)
     _units(upper)
+    write(upper / "etc" / "libvirt" / "hooks" / "qemu", FORGET, 0o755)
     write(upper / DEVNODES, (Path(__file__).parent / "devnodes.py").read_text())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.dos.vm.plugins.plugin_utils.report import counts, lines, summary
+from ansible_collections.dos.vm.plugins.plugin_utils.report import counts, lines, moved, summary
 
 display = Display()
 
@@ -20,14 +20,15 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"results", "file", "exit_code"})
+    _VALID_ARGS = frozenset({"results", "file", "exit_code", "moves", "withheld"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         arguments = self._task.args
         answers = {host: held for host, held in arguments["results"].items() if "plans" in held}
         hosts = {host: held["plans"] for host, held in answers.items()}
-        for text, colour in lines(hosts):
+        moves, withheld = list(arguments.get("moves") or ()), list(arguments.get("withheld") or ())
+        for text, colour in (*moved(moves, withheld), *lines(hosts)):
             display.display(text, color=colour)
         silent = [host for host, held in arguments["results"].items() if not held]
         if silent:
@@ -35,7 +36,16 @@ class ActionModule(ActionBase):
         found = counts(hosts)
         if arguments.get("file"):
             self._write(Path(arguments["file"]), hosts, found, silent)
-        pending = bool(found["create"] or found["change"] or found["remove"] or found["withheld"] or found["conflicts"])
+        found["moves"] = len(moves)
+        pending = bool(
+            moves
+            or withheld
+            or found["create"]
+            or found["change"]
+            or found["remove"]
+            or found["withheld"]
+            or found["conflicts"]
+        )
         failed = bool(arguments.get("exit_code")) and pending
         return {
             **result,

@@ -20,6 +20,16 @@ options:
   file:
     description: File on the controller that receives the plans as JSON; none when empty.
     type: path
+  moves:
+    description: The moves that M(dos.vm.moves) returned.
+    type: list
+    elements: dict
+    default: []
+  withheld:
+    description: Those that nobody allowed.
+    type: list
+    elements: dict
+    default: []
   exit_code:
     description: Whether the task fails when something is to be done, for a pipeline to see.
     type: bool

@@ -30,6 +30,17 @@ def lines(hosts: HostPlans) -> Iterator[Line]:
     yield summary(hosts), "bright blue"
 
 
+def moved(moves: Iterable[Mapping[str, Any]], withheld: Iterable[Mapping[str, Any]]) -> Iterator[Line]:
+    """The machines that change their hosts, before what becomes of each host."""
+    for move in moves:
+        yield "→ domain {domain}: {source} → {target}  [migrate]".format_map(move), "yellow"
+    for move in withheld:
+        yield (
+            "→ domain {domain}: {source} → {target}  withheld until allowed (dos_allow: [migrate])".format_map(move),
+            "yellow",
+        )
+
+
 def _object(plan: Mapping[str, Any]) -> Iterator[Line]:
     sign = SIGNS.get(plan["verdict"], " ")
     colour = COLOURS.get(plan["verdict"])

@@ -50,7 +50,19 @@ from ..xml.common import mark_of
 from ..xml.secret import read_description
 from . import devices as block
 from . import live, seeds
-from .capabilities import boards, cpu_models, devices, emulators, kvm_works, load, machines, memory, numa, offers_kvm
+from .capabilities import (
+    boards,
+    cpu_models,
+    devices,
+    emulators,
+    kvm_works,
+    load,
+    machines,
+    maintenance,
+    memory,
+    numa,
+    offers_kvm,
+)
 from .connection import allowing, constant, open_connection, saying
 from .identity import boot, hardware, identity
 from .lock import lock_file, wait_for
@@ -157,6 +169,7 @@ class LibvirtHypervisor:
                 numa=numa(capabilities),
                 devices=devices(self._connection),
                 load=load(cpus),
+                maintenance=maintenance(),
             )
 
     @contextmanager

@@ -54,3 +54,7 @@ class HostFacts:
         "PCI devices that guests can be given, how many by vendor and product.", default=None
     )
     load: int = option("Busy share of its processors over five minutes, in percent.", spec="HOST-T1.10", default=0)
+    maintenance: str | None = option(
+        "Why nothing new comes to the host, as C(dos.vm.drain) noted there; nothing when it is in service.",
+        default=None,
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DISRUPTION = {"volume/capacity": Disruption.LIVE}
 CYLINDER = 16 * 255 * 512  # the largest, in bytes
+ALONE = "as declared, and stands alone: what it was layered over is in it"
 SMALLEST_STEP = ByteSize("10 MB")  # VOL-04
 
 
@@ -39,6 +40,7 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     path, shown = _pool_path(volume, context), as_device if is_block(kind) else _as_file
     sized = rounded(_rounded(volume, observed), observed, kind)
     declared = shown(render(sized, path, _silent_capacity(volume, observed)))
+    alone = _stands_alone(declared, observed)
     difference = differ(declared, definition_of(observed), SHAPE)
     # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
     create = CreateVolume(address=address, xml=to_text(differ(shown(render(volume, path, None)), None, SHAPE).desired))
@@ -49,7 +51,7 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     if rest:
         return _anew(address, difference, create, context)
     if not changes:
-        return change(address, difference, ())
+        return change(address, difference, (), **({"reason": ALONE} if alone else {}))
     before, after = _capacity(difference.observed), _capacity(difference.desired)
     if (refused := _refuse_size(address, volume.format, before, after)) is not None:
         return refused
@@ -62,6 +64,19 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
 
 def _as_file(declared: Element) -> Element:
     return declared
+
+
+def _stands_alone(declared: Element, observed: Observed | None) -> bool:
+    """Whether the volume holds by itself what it was layered over, after a copy of all of it; then no backing is declared.
+
+    A backing says what a volume is made of. One that was copied whole, by a migration or a restore, has lost nothing, and to
+    make it anew would lose what its guest wrote.
+    """
+    backing = declared.find("backingStore")
+    if observed is None or backing is None or observed.xml.find("backingStore/path") is not None:
+        return False
+    declared.remove(backing)
+    return True
 
 
 def _capacity(volume: Element | None) -> ByteSize:

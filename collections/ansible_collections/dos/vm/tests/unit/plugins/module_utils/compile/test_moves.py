@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which machines change their hosts, and what those hosts hold beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dosvm.compile.moves import asked_for, forced, left_behind, prepared
+from dosvm.compile.placing import Situation, situation
+from dosvm.compile.states import HostState
+from dosvm.errors import DeclarationError
+from dosvm.hypervisor.fake import FakeHypervisor
+from dosvm.site.load import load
+
+HOSTS = ("h1", "h2", "h3")
+SITE: dict[str, Any] = {
+    "dos_projects": {"p": {}},
+    "dos_pools": {"common": {"path": "/shared", "shared": True}, "local": {"path": "/own"}},
+    "dos_networks": {"lan": {"type": "isolated"}},
+    "dos_security_groups": {"honest": {"filter": "no-mac-spoofing"}},
+    "dos_instances": {
+        "web": {
+            "project": "p",
+            "memory": "64 MiB",
+            "disks": [{"pool": "common", "capacity": "1 GiB"}],
+            "interfaces": [{"network": "lan", "security_group": "honest"}],
+            "vms": {"web": {}},
+        },
+        "own": {
+            "project": "p",
+            "memory": "64 MiB",
+            "disks": [{"pool": "local", "capacity": "1 GiB"}],
+            "vms": {"own": {"host": "h2"}},
+        },
+    },
+}
+
+
+def host(*, runs: tuple[str, ...] = (), off: tuple[str, ...] = (), volumes: tuple[str, ...] = ()) -> HostState:
+    return HostState(
+        facts=FakeHypervisor().facts(),
+        domains=dict.fromkeys((*runs, *off), True),
+        active={name: (1, 2**26) for name in runs},
+        volumes=frozenset(volumes),
+    )
+
+
+def held(states: dict[str, HostState], **more: Any) -> Situation:
+    return situation(load({**SITE, **more}, hosts=HOSTS), states, now=0.0)
+
+
+def test_a_running_machine_moves_only_when_a_rule_forces_it() -> None:
+    states = {"h1": host(runs=("web",)), "h2": host(runs=("own",), volumes=("local/own-vda",)), "h3": host()}
+    assert list(forced(held(states))) == []
+    (move,) = forced(held(states, dos_host_settings={"h1": {"maintenance": True}}))
+    assert (move.vm, move.source, move.copies) == ("web", "h1", False)
+    assert move.target != "h1"
+
+
+def test_a_declared_host_that_changed_is_a_move_with_its_disk() -> None:
+    states = {"h1": host(runs=("own",), volumes=("local/own-vda",)), "h2": host(), "h3": host(runs=("web",))}
+    (move,) = forced(held(states))
+    assert (move.vm, move.source, move.target, move.copies) == ("own", "h1", "h2", True)
+
+
+def test_one_that_is_off_stays_with_its_disk() -> None:
+    instances = {**SITE["dos_instances"]}
+    instances["own"] = {**instances["own"], "vms": {"own": {"host": "h2", "power": "off"}}}
+    states = {"h1": host(off=("own",), volumes=("local/own-vda",)), "h2": host(), "h3": host(runs=("web",))}
+    assert list(forced(held(states, dos_instances=instances))) == []
+
+
+def test_what_a_migration_left_behind_is_cleaned_up() -> None:
+    states = {"h1": host(off=("web",)), "h2": host(runs=("web",)), "h3": host()}
+    (move,) = left_behind(states)
+    assert (move.vm, move.source, move.target) == ("web", "h1", "h2")
+    assert list(left_behind({"h1": host(off=("web",)), "h2": host()})) == []
+    # Nobody else's, and nothing where a host did not tell what runs.
+    assert list(left_behind({**states, "h2": replace(states["h2"], domains={"web": False})})) == []
+
+
+def test_the_target_is_prepared_with_all_but_the_machine_and_its_disks() -> None:
+    states = {"h1": host(runs=("web",)), "h2": host(), "h3": host()}
+    found = held(states)
+    (move,) = asked_for(found, ["web"], "h3").moves
+    (target, slice_) = next(iter(prepared(found, [move]).items()))
+    assert target == "h3"
+    assert [filter_.name for filter_ in slice_.nwfilters] == []  # libvirt's own is everywhere
+    assert {pool.name for pool in slice_.pools} == {"common", "local"}
+    assert [network.name for network in slice_.networks] == ["lan"]
+    assert slice_.domains == slice_.volumes == ()
+
+
+def test_a_machine_by_name_goes_where_it_may() -> None:
+    states = {"h1": host(runs=("web",)), "h2": host(runs=("own",), volumes=("local/own-vda",)), "h3": host()}
+    found = held(states)
+    assert asked_for(found, ["web"], "h1").moves == ()
+    assert [move.target for move in asked_for(found, ["web"], None).moves] in (["h2"], ["h3"])
+    refused = asked_for(found, ["own"], "h3")
+    assert refused.moves == ()
+    assert set(refused.stuck["own"]) == {"h3"}
+
+
+def test_names_that_lead_nowhere_are_told() -> None:
+    found = held({"h1": host(runs=("web",)), "h2": host(), "h3": host()})
+    with pytest.raises(DeclarationError, match="did you mean web"):
+        asked_for(found, ["weeb"], None)
+    with pytest.raises(DeclarationError, match="is not a host of the site"):
+        asked_for(found, ["web"], "h9")
