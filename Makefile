@@ -10,7 +10,7 @@ HOST ?= h1
 CMD ?= bash
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check perf format generate changelog clean setup-run setup-dev lab-up lab-down lab-shell lab-ctl \
+.PHONY: help quickstart molecule test check perf format generate changelog clean setup-run setup-dev lab-up lab-down lab-shell lab-ctl \
 	kernel-shell kernel-run kernel-down
 
 help: ## this list
@@ -43,6 +43,9 @@ kernel-down: ## and nothing is left of it
 
 test: setup-dev ## unit tests and the tests of the whole
 	@$(PYTHON) -m pytest $(TESTS)
+
+molecule: setup-dev ## the Molecule scenarios of the roles, on two hosts of a lab of their own
+	@$(PYTHON) -m pytest tests/lab/test_molecule.py
 
 check: setup-dev ## format, lint, types, layers, generated files, changelog, sanity; make check ONLY='lint types'
 	@$(PYTHON) tools/check.py $(ONLY)

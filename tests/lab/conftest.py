@@ -50,7 +50,7 @@ def _name(letter: str) -> str:
 
 def _forget_the_dead() -> None:
     for name in names_up():
-        owner = re.fullmatch(r"[tuv](\d+)", name)
+        owner = re.fullmatch(r"[tuvw](\d+)", name)
         if owner and not Path("/proc", owner[1]).exists():
             Lab(name).down()
 

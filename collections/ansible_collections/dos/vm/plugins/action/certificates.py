@@ -121,10 +121,12 @@ def _findings(
     declared: Authorities, asked: CertificateRun, told: Mapping[str, Any], variables: Mapping[str, Any]
 ) -> Iterator[Finding]:
     names = certificate.names_of(asked.names, [told["nodename"]], _names_of_others(variables))
-    fields = {**authority.subject_fields(declared), "common_name": variables["inventory_hostname"]}
     now = authority.now()
     for holding, found in zip(asked.holdings, told["holdings"], strict=True):
         held = authority.Authority.load(declared, holding.authority)
+        # Where libvirt is told whom to let in, it must be able to tell its own from QEMU's.
+        common_name = f"{variables['inventory_hostname']} {holding.authority}"
+        fields = {**authority.subject_fields(declared), "common_name": common_name}
         wanted = certificate.Wanted(
             subject=x509.spelled(fields), names=names, usage=holding.usage, margin=timedelta(days=asked.renew_before),
             ends=min(now + timedelta(days=asked.days), held.ends() or datetime.max.replace(tzinfo=now.tzinfo)),

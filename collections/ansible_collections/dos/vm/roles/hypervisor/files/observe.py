@@ -23,6 +23,7 @@ from typing import Any
 
 QEMU_CONF = Path("/etc/libvirt/qemu.conf")
 SYSTEM = Path("/etc/systemd/system")
+SSH = Path("/etc/ssh")
 PROXY = re.compile(r"\b((?:https?|ftp|all)_proxy)=(?=[^\s\"'])", re.IGNORECASE)
 SOCKETS = (".socket", "-ro.socket", "-admin.socket")
 #: Who may hold libvirt's ports; PID 1 does so for a daemon that has not been asked for anything yet.
@@ -182,6 +183,21 @@ def is_as_declared(folder: dict[str, Any]) -> bool:
     return stat.S_ISDIR(held.st_mode) and mode and (held.st_uid, held.st_gid) == (owner, group)
 
 
+# Who is who: ssh between hosts
+
+
+def host_keys() -> list[str]:
+    """The public keys by which this host is known, without their comments."""
+    return sorted(" ".join(text(path).split()[:2]) for path in SSH.glob("ssh_host_*_key.pub") if text(path))
+
+
+def block(path: Path, marker: str) -> list[str]:
+    """The lines of a file that are ours, between the two that say so."""
+    lines = text(path).splitlines()
+    begin, end = marker.replace("{mark}", "BEGIN"), marker.replace("{mark}", "END")
+    return lines[lines.index(begin) + 1 : lines.index(end)] if begin in lines and end in lines else []
+
+
 # The machine
 
 
@@ -245,6 +261,10 @@ def main() -> None:
         **observe_units(question),
         "settings_wrong": observe_settings(question),
         "identity": identity(question),
+        "host_keys": host_keys(),
+        "known_hosts": block(SSH / "ssh_known_hosts", question["marker"]),
+        "root_key": " ".join(text(Path(question["root_key"] + ".pub")).split()[:2]),
+        "authorized_keys": block(Path(question["root_key"]).with_name("authorized_keys"), question["marker"]),
         "directories_wrong": [folder for folder in folders if not is_as_declared(folder)],
         "session_proxies": sorted(name for name in os.environ if PROXY.match(f"{name}={os.environ[name]}")),
         "collisions": collisions(question["ports"]),
