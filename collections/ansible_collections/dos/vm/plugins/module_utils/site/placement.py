@@ -123,9 +123,6 @@ class Placement:
         spec="SCHED-07",
         default=1,
     )
-    attempts: int = option(
-        "On how many hosts a machine is tried in one run when starting it fails.", spec="SCHED-10", default=3, low=1
-    )
     homeless: Literal["fail", "wait"] = option(
         "Whether a machine that no host can take fails the run before anything is changed, or waits while the others go on.",
         spec="SCHED-11",
