@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.types import ByteSize, Name
+from ..model.types import Address, ByteSize, Cidr, DeviceName, Name
 from .bound import Hosts
 
 LEAST_RESERVE = 512 * 2**20  # of a host's memory, for the host itself (HOST-09, AMB-28)
@@ -30,10 +31,50 @@ class Overcommit:
 
 
 @declaration
+class Fence:
+    """How a host's power is switched by somebody else, and read back: a fence agent, and what it is to be told."""
+
+    agent: str = option("The agent.", spec="AMB-24", example="fence_ipmilan")
+    address: str | None = option("Where the device is reached.", default=None)
+    plug: str | None = option("Which of its outlets, nodes or blades the host is.", default=None)
+    username: str | None = option("Who it lets in.", default=None)
+    password: Name | None = option("The secret with the password.", spec="SECO-T1.3", default=None)
+    options: dict[str, str] | None = option(
+        "More options of the agent, by their long names without dashes; never a password.", default=None
+    )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if not self.agent.startswith("fence_") or "/" in self.agent:
+            yield "agent", f"{self.agent[:40]!r} is not a fence agent, write its name, like fence_ipmilan"
+        for name in self.options or {}:
+            if name.replace("-", "_") in ("password", "passwd", "password_script", "passwd_script"):
+                yield f"options.{name}", "is no place for a password, write password: and the name of a secret"
+
+
+@declaration
+class Uplink:
+    """An interface of the host and what it is for (ARCH-12)."""
+
+    purpose: Literal["internal", "external", "storage", "migration"] = option(
+        "Whose traffic it carries: between hosts and machines, to the outside, to storage, of migrations.",
+        spec="DEP-02",
+    )
+    address: Cidr | None = option("The host's address on it.", spec="DEP-02", default=None)
+    bandwidth: int | None = option("Mbit/s.", spec="DEP-02", default=None, low=1)
+
+
+@declaration
 class HostSettings:
     """What the operator says of a host of the inventory; a host that is not mentioned has no limits but its own."""
 
     label: str | None = option("Label in any script.", default=None)
+    address: Address | None = option(
+        "The one address by which other hosts reach it, for migrations and certificates.", spec="ARCH-11", default=None
+    )
+    fence: Fence | None = option("How its power is switched from elsewhere.", spec="AMB-24", default=None)
+    uplinks: dict[DeviceName, Uplink] | None = option(
+        "What its interfaces are for, by name.", spec="ARCH-12", default=None
+    )
     max_vcpus: int | None = option(
         "Virtual CPUs of the machines that run there, at most.", spec="HOST-T1.7", default=None, low=0
     )

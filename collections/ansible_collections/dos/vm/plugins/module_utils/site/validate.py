@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ..errors import spell
 from . import validate_addresses as addresses
 from . import validate_filters as filters
+from . import validate_hosts as hosts
 from . import validate_machines as machines
 from . import validate_networks as networks
 from . import validate_placement as placement
@@ -72,6 +73,9 @@ RULES: tuple[Rule, ...] = (
     projects.pools_are_granted,
     projects.subnets_are_granted,
     projects.objects_are_of_the_same_project,
+    hosts.host_addresses_are_their_own,
+    hosts.internal_addresses_are_on_internal_uplinks,
+    hosts.fences_are_their_own,
     tenancy.administrators_have_one_project,
     tenancy.addresses_are_of_one_user,
     tenancy.somebody_configures,

@@ -61,6 +61,11 @@ def _members(held: Any) -> Iterator[tuple[Place, str | None]]:
     return ((("hosts", at), name) for at, name in enumerate(hosts))
 
 
+def _fence(held: Any) -> Iterator[tuple[Place, str | None]]:
+    if held.fence is not None:
+        yield ("fence", "password"), held.fence.password
+
+
 REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("host_groups", "hosts", _members),
     ("host_groups", "projects", _list("projects")),
@@ -69,6 +74,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("projects", "users", _list("administrators")),
     ("projects", "filters", _list("filters")),
     ("users", "projects", _field("project")),
+    ("host_settings", "secrets", _fence),
     ("projects", "pools", _list("pools")),
     ("projects", "subnets", _list("subnets")),
     ("pools", "hosts", _hosts),

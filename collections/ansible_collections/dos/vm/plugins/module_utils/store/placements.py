@@ -87,12 +87,12 @@ class Placements:
                 connection.execute(self._table.insert(), new)
         except sa.exc.IntegrityError:
             raise _Overtaken from None
-        for row in rows:
-            held = before.get(row["vm"])
-            if held is None:
-                continue
-            was = sa.and_(self._table.c.vm == row["vm"], self._table.c.epoch == held.epoch)
-            if connection.execute(self._table.update().where(was).values(row)).rowcount != 1:
+        changed = [{**row, "of": row["vm"], "was": held.epoch} for row in rows if (held := before.get(row["vm"]))]
+        if changed:
+            # One statement for all of them: the driver adds up the rows it found.
+            was = sa.and_(self._table.c.vm == sa.bindparam("of"), self._table.c.epoch == sa.bindparam("was"))
+            statement = self._table.update().where(was).values({name: sa.bindparam(name) for name in rows[0]})
+            if connection.execute(statement, changed).rowcount != len(changed):
                 raise _Overtaken
 
 
