@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two kernels for the tests of this folder, up once; tests in `inside/` run in the first of them, and are reported from here.
+"""Two kernels for the tests of this folder, up once; tests in `inside/` run in them, and are reported from here.
 
-To a test in `inside/` this file is nothing: it is collected on the machine, sent with the others of its file to k1, and run
+To a test in `inside/` this file is nothing: it is collected on the machine, sent with the others of its file to a kernel, and run
 there by a pytest of its own, with fixtures of its own (`inside/conftest.py`). Everything else runs on the machine.
 """
 
@@ -39,12 +39,25 @@ class Held:
             _forget_the_dead()
             self.is_up = True
             self.kernels.up(2)
+        if self.inside is not None:
+            self.inside.wait()
         return self.kernels
 
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
         if self.inside is None:
-            self.inside = forward.Inside(self.up(), item.config)
+            self.inside = forward.Inside(self.up(), [each for each in item.session.items if _is_sent(each)])
         return self.inside.reports(item)
+
+    def down(self) -> None:
+        if self.inside is not None:
+            self.inside.stop()
+        if self.is_up:
+            self.kernels.down()
+
+
+def _is_sent(item: pytest.Item) -> bool:
+    """Whether a test runs in a kernel."""
+    return item.path.is_relative_to(INSIDE) and item.get_closest_marker("skip") is None
 
 
 def _forget_the_dead() -> None:
@@ -60,8 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if config.stash[HELD].is_up:
-        config.stash[HELD].kernels.down()
+    config.stash[HELD].down()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,7 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    if forward.is_inside() or not item.path.is_relative_to(INSIDE) or item.get_closest_marker("skip"):
+    if forward.is_inside() or not _is_sent(item):
         return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 import pytest
 
 from dosvm.apply import Outcome, converge
+from dosvm.compile.site import HostState, compile_site
 from dosvm.errors import ConflictError
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.model.address import Address
 from dosvm.model.decode import decode
 from dosvm.model.slice import Permission, Slice
+from dosvm.site.load import load
 
 Shell = Callable[..., CompletedProcess[str]]
 
@@ -84,7 +86,9 @@ def test_an_export_is_mounted_and_its_volumes_are_files_of_the_server(host: Host
     )
     host.made(pools=pools, volumes=volumes)
     assert (nfsd.folder / "one").stat().st_mode & 0o777 == 0o660
-    assert host.holds()["pool nfs"].info.get("capacity", "1") != "0"
+    held = os.statvfs("/srv/nfs")
+    told = int(host.holds()["pool nfs"].xml.findtext("capacity"))
+    assert abs(told - held.f_blocks * held.f_frsize) < 1 << 20  # LIMIT-14; the server counts in larger blocks
     gone = host.converge(pools=[], allow={"prune": True})
     assert gone.failures == ()
     assert "pool nfs" not in host.holds()
@@ -186,6 +190,8 @@ def test_a_volume_group_is_made_its_volumes_grow_and_it_stays_when_the_pool_goes
     done = host.made(pools=[group(disk)], volumes=volumes)
     assert "pool labvg has been built" in done.performed
     assert sh("lvs --noheadings -o lv_name,lv_size --units m labvg").stdout.split() == ["one", "36.00m"]
+    size = sh("vgs --noheadings --nosuffix --units b -o vg_size labvg").stdout.strip()
+    assert host.holds()["pool labvg"].xml.findtext("capacity") == size  # LIMIT-14
     sh("printf precious > /dev/labvg/one")
     grown = host.made(pools=[group(disk)], volumes=[{**volumes[0], "capacity": "128 MiB"}])
     assert grown.performed == ("volume labvg/one has been grown",)
@@ -304,3 +310,48 @@ def test_a_pool_that_a_machine_runs_on_is_neither_stopped_nor_removed(host: Host
     sh("virsh destroy small")
     host.converge(pools=[group(disk)], allow={"prune": True, "data_loss": ["volume labvg/one"]})
     sh("virsh pool-destroy labvg; vgremove -qq -y labvg")
+
+
+# From the site
+
+
+def test_a_site_declares_what_the_host_then_has(
+    host: Host, sh: Shell, nfsd: Export, iscsi_target: str, disk: str
+) -> None:
+    declared = {
+        "dos_secrets": {"chap": {"usage_type": "iscsi", "usage": "the-san", "value": "secret-of-lab1"}},
+        "dos_pools": {
+            "nas": {
+                "type": "netfs",
+                "path": "/srv/mounted",
+                "source": {"server": "127.0.0.1", "export": nfsd.path, "format": "nfs", "version": "4.2"},
+            },
+            "san": {
+                "type": "iscsi",
+                "source": {"server": "127.0.0.1", "target": iscsi_target, "user": "lab", "secret": "chap"},
+            },
+            "labvg": {"type": "logical", "host": "k1", "source": {"devices": [disk]}},
+            "unused": {
+                "type": "netfs",
+                "path": "/srv/unused",
+                "source": {"server": "192.0.2.1", "export": "/nobody/is/there", "format": "nfs"},
+            },
+        },
+        "dos_volumes": {
+            "file": {"pool": "nas", "capacity": "8 MiB"},
+            "lun": {"pool": "san", "lun": 1, "format": "raw"},
+            "lv": {"pool": "labvg", "capacity": "16 MiB", "format": "raw", "host": "k1"},
+        },
+    }
+    states = {"k1": HostState(facts=host.hypervisor.facts())}
+    held = compile_site(load(declared, hosts=("k1",)), states, now=0.0).slices["k1"]
+    secrets = {"chap": b"secret-of-lab1"}
+    first, again = (converge(held, host.hypervisor, permission=Permission(), secrets=secrets) for _ in range(2))
+    assert first.failures == ()
+    assert not again.changed
+    found = host.hypervisor.observe(held.site)
+    volumes = {str(address) for address in found if address.kind == "volume"}
+    assert {"volume nas/file", "volume san/unit:0:0:1", "volume labvg/lv"} <= volumes
+    active = {address.name: seen.active for address, seen in found.items() if address.kind == "pool"}
+    assert active == {"nas": True, "san": True, "labvg": True, "unused": False}
+    (nfsd.folder / "file").unlink()

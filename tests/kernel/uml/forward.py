@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -31,36 +34,54 @@ def send(config: pytest.Config, report: pytest.TestReport) -> None:
 
 
 class Inside:
-    """The tests of one session that run in k1."""
+    """The tests of one session that run in kernels: a file in whichever is free, so two files at a time in two kernels."""
 
-    def __init__(self, kernels: Kernels, config: pytest.Config) -> None:
+    def __init__(self, kernels: Kernels, items: Sequence[pytest.Item]) -> None:
         self._kernels = kernels
-        self._config = config
-        self._files: dict[Path, dict[str, list[pytest.TestReport]]] = {}
+        self._config = items[0].config
+        self._free = SimpleQueue[str]()
+        names = [each.name for each in kernels.kernels()]
+        for name in names:
+            self._free.put(name)
+        self._workers = ThreadPoolExecutor(len(names))
         self._last_words: dict[Path, str] = {}
+        self._files = {
+            path: self._workers.submit(self._run, path, [each for each in items if each.path == path])
+            for path in dict.fromkeys(item.path for item in items)
+        }
 
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
-        """Setup, call and teardown of a test; the first of a file runs them all."""
-        if item.path not in self._files:
-            items = [each for each in item.session.items if each.path == item.path]
-            self._files[item.path] = self._run(item.path, items)
-        found = self._files[item.path].get(item.nodeid, [])
+        """Setup, call and teardown of a test, once all tests of its file have run."""
+        found = self._files[item.path].result().get(item.nodeid, [])
         if any(report.when == "teardown" for report in found):
             return found
         # Once: the next tests of the file have nothing to add to it.
         words = self._last_words.pop(item.path, "its words are with the first such test")
-        why = f"no answer from k1 about this test:\n{words}\n{self._kernels.kernel('k1').last_words()}"
+        why = f"no answer from the kernel about this test:\n{words}"
         return [*found, pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")]
 
+    def wait(self) -> None:
+        """Until nothing runs inside: who uses the kernels otherwise would be in its way."""
+        for running in self._files.values():
+            running.result()
+
+    def stop(self) -> None:
+        """Begin nothing more; what runs ends with its kernel."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
     def _run(self, path: Path, items: list[pytest.Item]) -> dict[str, list[pytest.TestReport]]:
-        name = f"reports-{path.stem}.jsonl"
+        name, reports = self._free.get(), f"reports-{path.stem}.jsonl"
         words = ["python", "-m", "pytest", "-o", "cache_dir=/tmp/pytest", "-q", *(item.nodeid for item in items)]
         try:
-            done = self._kernels.run("env", f"{REPORTS}=/srv/shared/{name}", *words, timeout=PATIENCE, check=False)
-            self._last_words[path] = (done.stdout + done.stderr)[-8000:]
+            command = ["env", f"{REPORTS}=/srv/shared/{reports}", *words]
+            done = self._kernels.run(*command, on=name, timeout=PATIENCE, check=False)
+            said = done.stdout + done.stderr
         except subprocess.TimeoutExpired as error:
-            self._last_words[path] = f"{error}\n{(error.stdout or b'').decode(errors='replace')[-8000:]}"
-        return self._read(self._kernels.shared / name)
+            said = f"{error}\n{(error.stdout or b'').decode(errors='replace')}"
+        finally:
+            self._free.put(name)
+        self._last_words[path] = f"{said[-8000:]}\n{self._kernels.kernel(name).last_words()}"
+        return self._read(self._kernels.shared / reports)
 
     def _read(self, path: Path) -> dict[str, list[pytest.TestReport]]:
         found: dict[str, list[pytest.TestReport]] = {}

@@ -14,7 +14,7 @@ def shared_paths(site: Site) -> Iterator[tuple[str, list[Name]]]:
     for pool in site.pools.values():
         hosts = sorted(site.hosts_of(pool) or site.hosts)
         path = getattr(pool, "path", None)
-        if pool.shared and path is not None and pool.type == "dir" and len(hosts) > 1:
+        if pool.is_shared and path is not None and pool.type == "dir" and len(hosts) > 1:
             yield str(path), hosts
 
 
