@@ -25,6 +25,7 @@ import yaml
 
 from dosvm.model import types as values
 from dosvm.model.argument_spec import Field, Spec, argument_spec, bare, fields_of
+from dosvm.model.backup import BackingUp
 from dosvm.model.certificate import Authorities, AuthorityRun, CertificateRun, FilesRun
 from dosvm.model.checkpoint import Checkpointing
 from dosvm.model.decode import encode
@@ -45,6 +46,7 @@ LICENCE = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
 
 # Fragments that are one declaration each.
 PLAIN: Mapping[str, type] = {
+    "backing_up": BackingUp,
     "checkpointing": Checkpointing,
     "connection": Connection,
     "existence": Existence,
