@@ -18,6 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.advice import unlike_members
+from ansible_collections.dos.vm.plugins.module_utils.compile.gateway import MOVES
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation
@@ -60,7 +61,13 @@ class ActionModule(ActionBase):
             who = actor(self._templar, variables)
             with opened(url, site.name, write=write) as store:
                 decided, compiled, known = _decided(
-                    site, variables, store, who, write=write, failed=self._task.args.get("failed")
+                    site,
+                    variables,
+                    store,
+                    who,
+                    write=write,
+                    moves=self._moves(variables),
+                    failed=self._task.args.get("failed"),
                 )
         except DosVmError as error:
             return {**result, **refused(error)}
@@ -78,6 +85,9 @@ class ActionModule(ActionBase):
             display.warning(sentence)
         for text, good in summary(lost):
             display.display(text, color=None if good else "yellow")
+        for name, carrier in compiled.gateways.items():
+            if carrier.host is None:
+                display.display(f"gateway of {name} {carrier.reason}", color="red")
         return {
             **result,
             "changed": False,
@@ -93,6 +103,11 @@ class ActionModule(ActionBase):
             "findings": [*compiled.findings, *known],
         }
 
+    def _moves(self, variables: dict[str, Any]) -> dict[str, str]:
+        """Where gateways are to go, by network."""
+        held = self._templar.template(variables.get(MOVES) or {})
+        return {str(name): str(host) for name, host in held.items()}
+
 
 def _decided(
     site: Site,
@@ -101,6 +116,7 @@ def _decided(
     who: str,
     *,
     write: bool,
+    moves: Mapping[str, str],
     failed: Mapping[str, Iterable[str]] | None = None,
 ) -> tuple[Situation, Compiled, tuple[str, ...]]:
     """The decisions, kept in the store, and what must be known of the hosts.
@@ -115,7 +131,7 @@ def _decided(
         kept = held.memory
         known = replace(held, memory=kept.renamed(hosts.renamed))
         decided = situate(site, variables, failed=failed, held=known)
-        compiled = compile_situation(decided)
+        compiled = compile_situation(decided, moves=moves)
         refuse_broken_promises(decided)
         if store is None or not write:
             return decided, compiled, hosts.findings

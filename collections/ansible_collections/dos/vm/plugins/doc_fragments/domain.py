@@ -471,6 +471,48 @@ options:
                 - 'Range: 1 or more.'
                 - Requirement NET-20.
                 type: int
+      vlan:
+        description:
+        - VLANs of this card, over those of its port group and network, on Open vSwitch.
+        - Requirement PGRT-04.
+        type: dict
+        suboptions:
+          tags:
+            description:
+            - Its VLANs.
+            - 'Entries: 1 or more.'
+            - Requirement PGRT-T2.3.
+            type: list
+            elements: dict
+            required: true
+            suboptions:
+              id:
+                description:
+                - Number of the VLAN.
+                - 'Range: 0 to 4095.'
+                - Requirement PGRT-T2.3.
+                type: int
+                required: true
+              native_mode:
+                description:
+                - 'Makes it the native VLAN of a trunk: what comes untagged belongs to it, and leaves tagged or
+                  untagged.'
+                - Requirement PGRT-T2.4.
+                type: str
+                choices:
+                - tagged
+                - untagged
+          trunk:
+            description:
+            - Whether the port carries them tagged.
+            - Requirement PGRT-T2.2.
+            type: bool
+            default: false
+      port_id:
+        description:
+        - Identity of its port on Open vSwitch; made anew at each start when not given.
+        - Requirement PGRT-T2.1.
+        type: str
       boot_order:
         description:
         - Place in the boot order of devices, from 1.

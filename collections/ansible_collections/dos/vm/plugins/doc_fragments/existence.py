@@ -49,6 +49,13 @@ options:
           write, and SSDs, may keep the old blocks all the same.
         type: bool
         default: false
+      uplink:
+        description:
+        - Interfaces that a bridge may take though they carry addresses of the host, which move to the bridge.
+        - For example V(["eth0"]).
+        - Requirement NET-12.
+        type: list
+        elements: str
   adopt:
     description:
     - Take over an object of that name that is not marked as ours.

@@ -9,9 +9,9 @@ class ModuleDocFragment:
 options:
   slice:
     description:
-    - 'What the host should hold: lists named C(secrets), C(pools), C(volumes), C(nwfilters), C(networks) and C(domains),
-      with entries as the modules of those kinds take them, and the name of the C(site). When not given the host
-      is only looked at, and the answer is that of M(dos.vm.host_info).'
+    - 'What the host should hold: lists named C(secrets), C(pools), C(volumes), C(nwfilters), C(bridges), C(gateways),
+      C(networks) and C(domains), with entries as the modules of those kinds take them, and the name of the C(site).
+      When not given the host is only looked at, and the answer is that of M(dos.vm.host_info).'
     - Requirement IAC-01.
     type: dict
   site:
@@ -57,6 +57,13 @@ options:
           write, and SSDs, may keep the old blocks all the same.
         type: bool
         default: false
+      uplink:
+        description:
+        - Interfaces that a bridge may take though they carry addresses of the host, which move to the bridge.
+        - For example V(["eth0"]).
+        - Requirement NET-12.
+        type: list
+        elements: str
   prune:
     description:
     - Remove objects of the site that are no longer declared.

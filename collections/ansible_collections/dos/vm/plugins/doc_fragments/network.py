@@ -19,7 +19,8 @@ options:
     type: str
   forward:
     description:
-    - 'How guests reach the outside: not at all, translated, routed, by rules of your own, or through a bridge.'
+    - 'How guests reach the outside: not at all, translated, routed, by rules of your own, or through a bridge.
+      A bridge is one the host has, or with O(devices) macvtap, which the last three are modes of.'
     - Requirement NET-01.
     type: str
     choices:
@@ -28,12 +29,64 @@ options:
     - route
     - open
     - bridge
+    - vepa
+    - private
+    - passthrough
     default: nat
   device:
     description:
     - Interface that traffic leaves by; any when not given.
     - Requirement NET-14.
     type: str
+  devices:
+    description:
+    - Interfaces that macvtap devices are made on; they share the load.
+    - Requirement NET-13.
+    type: list
+    elements: str
+  virtual_port:
+    description:
+    - What kind of switch the bridge is, if not the kernel's own.
+    - Requirement NET-T1.5.
+    type: str
+    choices:
+    - openvswitch
+  vlan:
+    description:
+    - VLANs of interfaces that name none, on Open vSwitch.
+    - Requirement PGRT-05.
+    type: dict
+    suboptions:
+      tags:
+        description:
+        - Its VLANs.
+        - 'Entries: 1 or more.'
+        - Requirement PGRT-T2.3.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          id:
+            description:
+            - Number of the VLAN.
+            - 'Range: 0 to 4095.'
+            - Requirement PGRT-T2.3.
+            type: int
+            required: true
+          native_mode:
+            description:
+            - 'Makes it the native VLAN of a trunk: what comes untagged belongs to it, and leaves tagged or untagged.'
+            - Requirement PGRT-T2.4.
+            type: str
+            choices:
+            - tagged
+            - untagged
+      trunk:
+        description:
+        - Whether the port carries them tagged.
+        - Requirement PGRT-T2.2.
+        type: bool
+        default: false
   nat:
     description:
     - Ranges used for translation.
@@ -469,6 +522,43 @@ options:
                 - 'Range: 1 or more.'
                 - Requirement NET-20.
                 type: int
+      vlan:
+        description:
+        - VLANs of its interfaces, on Open vSwitch.
+        - Requirement PGRT-T1.4.
+        type: dict
+        suboptions:
+          tags:
+            description:
+            - Its VLANs.
+            - 'Entries: 1 or more.'
+            - Requirement PGRT-T2.3.
+            type: list
+            elements: dict
+            required: true
+            suboptions:
+              id:
+                description:
+                - Number of the VLAN.
+                - 'Range: 0 to 4095.'
+                - Requirement PGRT-T2.3.
+                type: int
+                required: true
+              native_mode:
+                description:
+                - 'Makes it the native VLAN of a trunk: what comes untagged belongs to it, and leaves tagged or
+                  untagged.'
+                - Requirement PGRT-T2.4.
+                type: str
+                choices:
+                - tagged
+                - untagged
+          trunk:
+            description:
+            - Whether the port carries them tagged.
+            - Requirement PGRT-T2.2.
+            type: bool
+            default: false
   active:
     description:
     - Whether the network is started.

@@ -205,6 +205,8 @@ def _slice(data: object) -> Slice:
     held = decode(Slice, data, path="slice")
     return replace(
         held,
+        bridges=tuple(_marked(bridge, held.site) for bridge in held.bridges),
+        gateways=tuple(_marked(gateway, held.site) for gateway in held.gateways),
         networks=tuple(_marked(network, held.site) for network in held.networks),
         domains=tuple(_marked(domain, held.site) for domain in held.domains),
     )
@@ -265,6 +267,7 @@ def _look_at_host(module: Module) -> Result:
         "networks": [
             {**brief(network), "leases": handed_out.get(network.address.name, [])} for network in _of(found, "network")
         ],
+        "gateways": [brief(gateway) for gateway in _of(found, "gateway")],
         "volumes": [{**brief(volume), **volume.info} for volume in _of(found, "volume")],
         "nwfilters": [brief(nwfilter) for nwfilter in _of(found, "nwfilter")],
         "secrets": [brief(secret) for secret in _of(found, "secret")],

@@ -9,6 +9,7 @@ from typing import Any
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError
 
 WORDS = ("restart", "recreate", "migrate", "wipe")
+BY_NAME = {"data_loss": "volume POOL/NAME", "uplink": "INTERFACE"}
 PATH = "dos_allow"
 
 
@@ -27,9 +28,11 @@ def allowed(written: Any) -> dict[str, Any]:
             found.update(entry)
         elif entry in WORDS:
             found[str(entry)] = True
-        elif entry == "data_loss":
-            raise DeclarationError.at(PATH, "data_loss goes by name, write {data_loss: [volume POOL/NAME]}")
+        elif entry in BY_NAME:
+            raise DeclarationError.at(PATH, f"{entry} goes by name, write {{{entry}: [{BY_NAME[entry]}]}}")
         else:
             listed = ", ".join(WORDS)
-            raise DeclarationError.at(PATH, f"{entry!r} allows nothing, write some of {listed}, {{data_loss: [...]}}")
+            raise DeclarationError.at(
+                PATH, f"{entry!r} allows nothing, write some of {listed}, {{data_loss: [...]}}, {{uplink: [...]}}"
+            )
     return found

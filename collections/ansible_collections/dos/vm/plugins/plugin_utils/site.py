@@ -35,7 +35,15 @@ class SiteReader:
         `used` is what projects used of their quotas before.
         """
         declared = self.declared()
-        return load(declared, hosts=self.hosts(), groups=self.groups(), where=where, check=check, used=used)
+        return load(
+            declared,
+            hosts=self.hosts(),
+            groups=self.groups(),
+            where=where,
+            check=check,
+            used=used,
+            address_of=self._address_of,
+        )
 
     def declared(self) -> dict[str, Any]:
         """Our variables, their templates done. Raises `DeclarationError` for those that nobody can have meant."""
@@ -52,6 +60,11 @@ class SiteReader:
         """The inventory's groups with their hosts."""
         held: dict[str, list[str]] = self._variables.get("groups", {})
         return held
+
+    def _address_of(self, host: str) -> object:
+        """Where tunnels to a host end: what the inventory says, or where Ansible reaches it."""
+        held = self._variables["hostvars"].get(host, {})
+        return held.get("dos_address") or held.get("ansible_host")
 
     def secret_values(self, names: Iterable[str]) -> dict[str, str]:
         """The values of the secrets that are declared under these names; a name without a value is left out."""
@@ -81,6 +94,7 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                     for held in told["domains"]
                     if held["active"]
                 },
+                gateways={held["name"]: bool(held["active"]) for held in told.get("gateways", ()) if held["ours"]},
                 volumes=frozenset(held["name"] for held in told["volumes"]),
                 pools={held["name"]: int(held["capacity"]) for held in told["pools"] if held.get("capacity")},
                 orders=tuple(_orders(told)),

@@ -86,7 +86,7 @@ def _source(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> di
 
 def _card(site: Site, machine: Machine, place: int) -> Interface:
     card = machine.instance.interfaces[place]
-    same = ("port_group", "tap", "model", "link", "mtu", "bandwidth", "boot_order", "boot_rom")
+    same = ("port_group", "tap", "model", "link", "mtu", "bandwidth", "vlan", "boot_order", "boot_rom")
     return Interface(
         mac=machine.addresses[place],
         **_plug(site, card),

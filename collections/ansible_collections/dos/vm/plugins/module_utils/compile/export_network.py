@@ -24,8 +24,8 @@ from .network import FORWARD, compile_network
 from .nwfilter import compile_nwfilter
 from .register import Register
 
-TYPES = {forward: kind for kind, forward in FORWARD.items()}
-SAME = ("bridge", "stp", "mtu", "ipv6", "bandwidth", "routes", "port_groups", "nat")
+TYPES = {forward: kind for kind, forward in FORWARD.items() if kind != "ovs"}
+SAME = ("bridge", "stp", "mtu", "vlan", "ipv6", "bandwidth", "routes", "port_groups", "nat")
 ISOLATED = {"type": "isolated"}
 
 
@@ -69,7 +69,7 @@ def _network(host: str, name: Name, read: Any, observed: Observed, has_subnet: b
     mark = mark_of(observed.xml) or {}
     forward = read.get("forward", "none")
     return {
-        "type": TYPES.get(forward, "isolated"),
+        **_kind(read, forward),
         "host": host,
         "autostart": observed.autostart,
         **({"subnet": name} if has_subnet else {}),
@@ -78,6 +78,12 @@ def _network(host: str, name: Name, read: Any, observed: Observed, has_subnet: b
         **({"project": mark["project"]} if mark.get("project") else {}),
         **{field: read[field] for field in SAME if field in read},
     }
+
+
+def _kind(read: Any, forward: str) -> dict[str, Any]:
+    if read.get("devices"):
+        return {"type": "macvtap", "forward_interfaces": read["devices"], "macvtap_mode": forward}
+    return {"type": "ovs" if read.get("virtual_port") else TYPES.get(forward, "isolated")}
 
 
 def _subnet(read: Any) -> Subnet | None:

@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 from ..model.address import Mark
-from ..model.network import Dhcp, DhcpHost, DhcpRange, Dns, Network
+from ..model.network import Dhcp, DhcpHost, DhcpRange, Dns, Network, PortGroup
 from ..model.network import Subnet as HostSubnet
 from ..model.types import Cidr, Name
+from ..site.network import SERVED
 from ..site.network import Network as SiteNetwork
 from ..site.site import Site
 from ..site.subnet import Subnet
 from .machine import Machine
 
-FORWARD = {"isolated": "none", "nat": "nat", "route": "route", "bridge": "bridge"}
+FORWARD = {"isolated": "none", "nat": "nat", "route": "route", "bridge": "bridge", "ovs": "bridge"}
 # What a network says in the words of both levels.
-SAME = ("bridge", "mac", "stp", "mtu", "ipv6", "bandwidth", "routes", "port_groups", "nat", "autostart", "xml")
+SAME = ("bridge", "mac", "ipv6", "bandwidth", "routes", "vlan", "nat", "autostart", "xml")
 
 
 def compile_network(site: Site, name: Name, network: SiteNetwork, here: Iterable[Machine]) -> Network:
@@ -25,21 +28,43 @@ def compile_network(site: Site, name: Name, network: SiteNetwork, here: Iterable
     dns = subnet.dns if subnet else None
     return Network(
         name=name,
-        forward=FORWARD[network.type],  # type: ignore[arg-type]  # the table has libvirt's words only
-        device=network.forward_interface,
-        delay=round(network.delay_ms / 1000) if network.delay_ms else 0,  # libvirt counts in seconds (AMB-25)
-        domain=dns.domain if dns else None,
-        subnets=_subnets(name, subnet, here) if subnet and network.type != "bridge" else (),
-        dns=_dns(subnet) if subnet and network.type != "bridge" else None,
+        forward=network.macvtap_mode or FORWARD.get(network.type, "bridge"),  # type: ignore[arg-type]  # libvirt's words
+        devices=network.forward_interfaces,
+        virtual_port="openvswitch" if network.type == "ovs" else None,
+        port_groups=_port_groups(network),
+        **(_own_bridge(network) if network.type in SERVED else {}),
+        domain=dns.domain if dns and network.type in SERVED else None,
+        subnets=compile_subnets(site, name, network, here) if network.type in SERVED else (),
+        dns=compile_dns(subnet) if subnet and network.type in SERVED else None,
         mark=Mark(site=site.name, project=network.project, origin=f"dos_networks.{name}"),
         **{field: getattr(network, field) for field in SAME},
     )
 
 
-def _subnets(network: Name, subnet: Subnet, here: Iterable[Machine]) -> tuple[HostSubnet, ...]:
-    if subnet.gateway is None:
-        return ()  # an isolated network whose addresses are the machines' own affair
-    return (_subnet(network, subnet, here, Cidr(f"{subnet.gateway}/{subnet.address.prefix}")),)
+def _own_bridge(network: SiteNetwork) -> dict[str, Any]:
+    """What libvirt is told of a bridge that it makes; of others only the name."""
+    return {
+        "device": network.forward_interface,
+        "stp": network.stp,
+        "delay": round(network.delay_ms / 1000) if network.delay_ms else 0,  # libvirt counts in seconds (AMB-25)
+        "mtu": network.mtu,
+    }
+
+
+def _port_groups(network: SiteNetwork) -> tuple[PortGroup, ...]:
+    """PGRT-02: who names no group gets the first, unless another is the default."""
+    groups = network.port_groups
+    if not groups or any(group.default for group in groups):
+        return groups
+    return (replace(groups[0], default=True), *groups[1:])
+
+
+def compile_subnets(site: Site, name: Name, network: SiteNetwork, here: Iterable[Machine]) -> tuple[HostSubnet, ...]:
+    """What the host that is the gateway has of the subnet; nothing where addresses are the machines' own affair."""
+    subnet = site.subnets[network.subnet] if network.subnet else None
+    if subnet is None or subnet.gateway is None:
+        return ()
+    return (_subnet(name, subnet, here, Cidr(f"{subnet.gateway}/{subnet.address.prefix}")),)
 
 
 def _subnet(network: Name, subnet: Subnet, here: Iterable[Machine], address: Cidr) -> HostSubnet:
@@ -67,7 +92,8 @@ def _reservations(network: Name, here: Iterable[Machine]) -> Iterable[DhcpHost]:
                 yield DhcpHost(mac=machine.addresses[place], ip=address, name=machine.name)
 
 
-def _dns(subnet: Subnet) -> Dns | None:
+def compile_dns(subnet: Subnet) -> Dns | None:
+    """The name service of whoever is the gateway."""
     held = subnet.dns
     if held is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from ..errors import DeclarationError
@@ -36,6 +36,7 @@ class Situation:
     decisions: Mapping[str, Decision]
     waiting: frozenset[str]  # for hosts that do not answer
     recall: Recall
+    states: Mapping[str, HostState] = field(default_factory=dict)
 
     def starts(self, vm: str) -> bool:
         """Whether it is to be on where it is decided to be: not when it has to go elsewhere first, and does not run yet."""
@@ -113,6 +114,7 @@ def situation(
         decisions={**waiting, **placed},
         waiting=frozenset(waiting),
         recall=recall,
+        states=states,
     )
 
 

@@ -18,12 +18,14 @@ from ..model.volume import Volume as HostVolume
 from ..placement.policy import Policy
 from ..placement.request import Decision
 from ..site.filter import CALL
-from ..site.network import Network
+from ..site.network import BRIDGED, Network
 from ..site.pool import Pool
 from ..site.site import Site
 from ..site.volume import Volume
+from .bridge import compile_bridge
 from .by_host import ByHost
 from .domain import compile_domain
+from .gateway import Carrier, carriers, compile_gateway
 from .identity import allocate
 from .machine import Machine
 from .memory import NOTHING, Memory, Placement
@@ -51,6 +53,7 @@ class Compiled:
     untold: tuple[str, ...] = ()  # assertions that only a real packet can answer
     placements: tuple[Placement, ...] = ()
     findings: tuple[str, ...] = ()
+    gateways: Mapping[Name, Carrier] = field(default_factory=dict)
 
 
 def compile_site(
@@ -75,8 +78,10 @@ def compile_site(
     return compile_situation(situation(site, states, now=now, orders=orders, how=how, failed=failed, memory=memory))
 
 
-def compile_situation(held: Situation) -> Compiled:
-    """The slices of a site whose machines have been placed."""
+def compile_situation(
+    held: Situation, *, moves: Mapping[str, str] | None = None, dead: frozenset[str] = frozenset()
+) -> Compiled:
+    """The slices of a site whose machines have been placed. `moves` and `dead` are those of `gateway.carriers`."""
     site, found, decisions = held.site, held.machines, held.decisions
     refuse_homeless(held)
     macs = allocate(
@@ -93,8 +98,20 @@ def compile_situation(held: Situation) -> Compiled:
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
     members = Members.of(site, found)
+    plugged: dict[str, Mapping[Name, list[Machine]]] = {host: _plugged(by_host[host]) for host in site.hosts}
+    gateways = carriers(site, held.states, plugged, moves=moves or {}, dead=dead)
+    on_host: dict[str, list[tuple[Name, Network]]] = {
+        host: list(_needed(networks.on(host), {*plugged[host], *_carried(gateways, host)})) for host in site.hosts
+    }
+    ends = _ends(on_host)
     slices: dict[str, Slice] = {
-        host: _slice(site, by_host[host], members, pools.on(host), volumes.on(host), networks.on(host))
+        host: replace(
+            _slice(site, by_host[host], members, pools.on(host), volumes.on(host), on_host[host], host, ends),
+            gateways=tuple(
+                compile_gateway(site, name, site.networks[name], _on(name, by_host))
+                for name in _carried(gateways, host)
+            ),
+        )
         for host in site.hosts
     }
     untold = refuse_untrue(site, by_host, slices)
@@ -110,6 +127,7 @@ def compile_situation(held: Situation) -> Compiled:
         untold=untold,
         placements=tuple(changes.values()),
         findings=tuple(held.recall.findings()),
+        gateways=gateways,
     )
 
 
@@ -137,6 +155,8 @@ def _slice(
     pools: Iterable[tuple[Name, Pool]],
     volumes: Iterable[tuple[Name, Volume]],
     networks: Iterable[tuple[Name, Network]],
+    host: str,
+    ends: Mapping[Name, list[str]],
 ) -> Slice:
     """What one host holds: the machines `here`, and of the rest what is bound to it."""
     domains = _domains(site, here)
@@ -154,9 +174,42 @@ def _slice(
             *(compile_nwfilter(name, site.filters[name]) for name in filters),
             *group_filters(site, here, members),
         ),
+        bridges=tuple(
+            compile_bridge(site, name, network, host, ends[name]) for name, network in networks if network.builds
+        ),
         networks=tuple(compile_network(site, name, network, plugged[name]) for name, network in networks),
         domains=domains,
     )
+
+
+def _needed(networks: Iterable[tuple[Name, Network]], used: set[Name]) -> Iterable[tuple[Name, Network]]:
+    """NET-09: a network that leaves its host, and is bound to none, is on those that have a machine on it, or its gateway."""
+    for name, network in networks:
+        if network.type not in BRIDGED or name in used or network.host or network.hosts:
+            yield name, network
+
+
+def _carried(gateways: Mapping[Name, Carrier], host: str) -> list[Name]:
+    return [name for name, carrier in gateways.items() if carrier.host == host]
+
+
+def _on(network: Name, by_host: Mapping[str, list[Machine]]) -> list[Machine]:
+    """The machines on a network, wherever they run."""
+    return [
+        machine
+        for machines in by_host.values()
+        for machine in machines
+        if any(card.network == network for card in machine.instance.interfaces)
+    ]
+
+
+def _ends(on_host: Mapping[str, Iterable[tuple[Name, Network]]]) -> defaultdict[Name, list[str]]:
+    """The hosts of each network."""
+    found: defaultdict[Name, list[str]] = defaultdict(list)
+    for host, networks in on_host.items():
+        for name, _ in networks:
+            found[name].append(host)
+    return found
 
 
 def _domains(site: Site, here: Iterable[Machine]) -> tuple[Domain, ...]:

@@ -18,7 +18,8 @@ class HostState:
     """What a host told of itself.
 
     `domains` maps the names it has to whether they are ours; `active` those that run to their virtual CPUs and bytes, `None`
-    when it was not told; `volumes` are `pool/name`; `pools` have the bytes that fit into each. `orders` are those
+    when it was not told; `volumes` are `pool/name`, `gateways`
+    maps ours to whether they are up; `pools` have the bytes that fit into each. `orders` are those
     that its machines carry, and `epochs` those that our domains were defined under.
     """
 
@@ -26,6 +27,7 @@ class HostState:
     domains: Mapping[str, bool] = field(default_factory=dict)
     active: Mapping[str, tuple[int, int]] | None = None
     volumes: frozenset[str] = frozenset()
+    gateways: Mapping[str, bool] = field(default_factory=dict)
     pools: Mapping[str, int] = field(default_factory=dict)
     orders: tuple[Order, ...] = ()
     epochs: Mapping[str, int] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from ..plan.action import (
     Find,
     Replug,
     ResizeVolume,
+    Restart,
     SetAutostart,
     SetMemory,
     SetSecretValue,
@@ -48,6 +49,7 @@ from ..plan.plan import Observed
 from ..xml.common import mark_of
 from ..xml.identity import device_identity
 from . import fake_definitions as definitions
+from . import fake_kept
 from .libvirt import VERBS, value_of, with_secrets
 from .seeds import resolved, seed_of
 
@@ -128,6 +130,7 @@ class FakeHypervisor:
         self.files: dict[str, Element] = {}
         for path, capacity in (files or {}).items():
             self._lay(path, capacity)
+        self.kept = fake_kept.FakeKept()
         self._values: dict[str, bytes] = {}  # of secrets, by UUID: no method hands them out
         self._chance = definitions.Chance(seed)
         self._numbers = count(1)
@@ -149,6 +152,7 @@ class FakeHypervisor:
             hypervisor=7002022,
             emulators=dict(definitions.EMULATORS),
             machines=dict(definitions.MACHINES),
+            links=dict(fake_kept.LINKS),
         )
 
     @contextmanager
@@ -169,7 +173,7 @@ class FakeHypervisor:
         self.reads += 1
         seen = [self._seen(address, held, site) for address, held in self.objects.items()]
         seen += [volume for pool in seen if pool.address.kind == "pool" for volume in self._seen_volumes(pool)]
-        return {held.address: held for held in seen}
+        return {held.address: held for held in [*seen, *self.kept.observe(site)]}
 
     def _seen(self, address: Address, held: Held, site: str) -> Observed:
         info = {}
@@ -217,7 +221,10 @@ class FakeHypervisor:
             raise HypervisorError(
                 f"{VERBS[type(action)]} {action.address}", "the host failed, as it was told to", SYSTEM
             )
-        self._perform(action, secrets)
+        if action.address.kind in fake_kept.KINDS:
+            self.kept.perform(action)
+        else:
+            self._perform(action, secrets)
         self.performed.append(action)
         if self.kill_after is not None and self.writes == self.kill_after:
             raise Killed(f"after {action}")
@@ -253,8 +260,8 @@ class FakeHypervisor:
                 return definitions.nwfilter(xml, self._chance)
             case "secret":
                 return definitions.secret(xml, self._chance)
-            case "volume":
-                raise InternalError("volumes are created and never defined")
+            case _:
+                raise InternalError(f"a {kind} is created and never defined")
 
     def _free_bridge(self) -> str:
         taken = {held.get("name") for _, xml in self._definitions("network") for held in xml.iterfind("bridge")}
@@ -349,6 +356,17 @@ class FakeHypervisor:
                 held.live = definitions.running_domain(held.xml, next(self._numbers))
         held.active = True
 
+    @_perform.register
+    def _restart(self, action: Restart, secrets: Mapping[str, bytes]) -> None:
+        held = self._held(action, action.address)
+        held.live, held.active = None, True
+        try:
+            self._start_network(action, held)
+        except HypervisorError:
+            held.xml = definitions.parse(action.before)
+            self._start_network(action, held)
+            raise
+
     def _start_pool(self, action: Start, held: Held) -> None:
         path, kind = held.xml.findtext("target/path"), held.xml.get("type")
         usage = held.xml.find("source/auth/secret")
@@ -370,7 +388,7 @@ class FakeHypervisor:
         uuids = [xml.findtext("uuid") for _, xml in self._definitions("secret") if usage in xml.xpath("usage/*/text()")]
         return any(uuid in self._values for uuid in uuids)
 
-    def _start_network(self, action: Start, held: Held) -> None:
+    def _start_network(self, action: Action, held: Held) -> None:
         mine = list(_spans(held.xml))
         for other in self.objects.values():
             if other.live is not None and other.live.tag == "network" and other is not held:

@@ -31,6 +31,7 @@ from ..plan.action import (
     Find,
     Replug,
     ResizeVolume,
+    Restart,
     SetAutostart,
     SetMemory,
     SetSecretValue,
@@ -49,7 +50,8 @@ from ..xml.build import parse, to_text
 from ..xml.common import mark_of
 from ..xml.secret import read_description
 from . import devices as block
-from . import live, seeds
+from . import kept, live, seeds
+from .bridges import BRIDGES
 from .capabilities import (
     boards,
     cpu_models,
@@ -64,7 +66,9 @@ from .capabilities import (
     offers_kvm,
 )
 from .connection import allowing, constant, open_connection, saying
+from .gateways import GATEWAYS
 from .identity import boot, hardware, identity
+from .links import links
 from .lock import lock_file, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
 from .storage import create_volume, unseen, wipe
@@ -92,6 +96,7 @@ VERBS: dict[type[Action], str] = {
     Build: "build",
     Find: "find",
     Start: "start",
+    Restart: "restart",
     Stop: "stop",
     SetAutostart: "set the autostart of",
     CreateVolume: "create",
@@ -110,6 +115,7 @@ VERBS: dict[type[Action], str] = {
 # These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
 FORMATTED_POOLS = ("disk", "fs", "logical")
 TRAY_ATTEMPTS = 5  # to take a medium out of a drive that is being read
+KEEPERS: Mapping[str, kept.Keeper] = {keeper.kind: keeper for keeper in (BRIDGES, GATEWAYS)}
 REFERENCE = "secret:"  # what a console's password is in a definition, before its name
 
 
@@ -123,6 +129,7 @@ class LibvirtHypervisor:
 
     def __init__(self, uri: str = "qemu:///system") -> None:
         self.uri = uri
+        self._here = uri.startswith("qemu:///")  # what is beside libvirt is seen on this machine only
         self._connection = open_connection(uri)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
         self._bridges: dict[str, str] = {}
@@ -170,6 +177,7 @@ class LibvirtHypervisor:
                 devices=devices(self._connection),
                 load=load(cpus),
                 maintenance=maintenance(),
+                links=links() if self._here else None,
             )
 
     @contextmanager
@@ -193,6 +201,8 @@ class LibvirtHypervisor:
         yield from self._look_at_secrets(site)
         yield from self._look_at_pools(site)
         yield from self._look_at_nwfilters(site)
+        for keeper in KEEPERS.values() if self._here else ():
+            yield from kept.observe(keeper, site)
         self._bridges = {}  # of the active networks, which the domains are plugged into
         yield from self._look_at_networks(site)
         domains = list(self._look_at_domains(site))
@@ -317,6 +327,9 @@ class LibvirtHypervisor:
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         """Do one thing and return when it is done. A value that is missing from `secrets` is a `DeclarationError`."""
+        if (keeper := KEEPERS.get(action.address.kind)) is not None:
+            kept.perform(keeper, action)
+            return
         with saying(f"{VERBS[type(action)]} {action.address}", secrets.values()):
             self._perform(action, secrets)
 
@@ -341,7 +354,7 @@ class LibvirtHypervisor:
                 # Not validated: libvirt's schema wants a path for the usage of a volume, libvirt itself any text.
                 secret = held.secretDefineXML(action.xml)
                 self._secret_uuids[action.address.name] = secret.UUIDString()
-            case "volume":
+            case _:
                 raise InternalError(f"{action.address} is created and never defined")
 
     @_perform.register
@@ -386,6 +399,20 @@ class LibvirtHypervisor:
         self._find(action.address).create()
         if action.address.kind == "network":
             self._plug_in(action.address.name)
+
+    @_perform.register
+    def _restart(self, action: Restart, secrets: Mapping[str, bytes]) -> None:
+        network = self._find(action.address)
+        with allowing("VIR_ERR_OPERATION_INVALID"):  # it went down by itself
+            network.destroy()
+        try:
+            network.create()
+        except libvirt.libvirtError as refused:
+            self._connection.networkDefineXML(action.before).create()
+            self._plug_in(action.address.name)
+            text = f"{refused}; it runs as it did before, and everybody is plugged in again"
+            raise HypervisorError(f"restart {action.address}", text) from None
+        self._plug_in(action.address.name)
 
     def _plug_in(self, network: str) -> None:
         """Plug in again who was plugged in when the network stopped."""
@@ -529,6 +556,8 @@ class LibvirtHypervisor:
                 return held.storagePoolLookupByName(pool).storageVolLookupByName(name)
             case "secret":
                 return self._find_secret(address.name)
+            case _:
+                raise InternalError(f"{address} is none of libvirt's")
 
     def _find_secret(self, name: str) -> Any:
         if name not in self._secret_uuids:

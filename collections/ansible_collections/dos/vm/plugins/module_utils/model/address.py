@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from .declaration import declaration, option
 from .types import Name, Uuid
 
-KindName = Literal["secret", "pool", "volume", "nwfilter", "network", "domain"]
+KindName = Literal["secret", "pool", "volume", "nwfilter", "bridge", "gateway", "network", "domain"]
 
 NAMESPACE = "urn:dos:vm:1"  # of the mark in <metadata>
 _UUIDS = uuid.UUID("6f6d1d4c-9d0f-5c2f-8a1e-0d05d05d05d0")

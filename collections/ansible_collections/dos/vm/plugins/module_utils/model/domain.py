@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .address import Mark
 from .declaration import declaration, option
-from .network import Bandwidth
+from .network import Bandwidth, Vlan
 from .seed import Seed
 from .types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid, VolumeName
 from .volume import Encryption, Format
@@ -141,6 +141,12 @@ class Interface:
     link: Literal["up", "down"] = option("Whether the cable is plugged.", spec="NIC-T1.7", default="up")
     mtu: int | None = option("MTU.", default=None, low=68, high=65535)
     bandwidth: Bandwidth | None = option("Limits of this card.", spec="PGRT-01", default=None)
+    vlan: Vlan | None = option(
+        "VLANs of this card, over those of its port group and network, on Open vSwitch.", spec="PGRT-04", default=None
+    )
+    port_id: Uuid | None = option(
+        "Identity of its port on Open vSwitch; made anew at each start when not given.", spec="PGRT-T2.1", default=None
+    )
     boot_order: int | None = option(
         "Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1
     )

@@ -26,6 +26,12 @@ class Allow:
         "SSDs, may keep the old blocks all the same.",
         default=False,
     )
+    uplink: tuple[str, ...] = option(
+        "Interfaces that a bridge may take though they carry addresses of the host, which move to the bridge.",
+        spec="NET-12",
+        default=(),
+        example=["eth0"],
+    )
 
 
 @declaration
@@ -78,7 +84,7 @@ class HostRun:
     """What the `host` module takes: everything one host should hold, in one call."""
 
     slice: dict[str, object] | None = option(
-        "What the host should hold: lists named C(secrets), C(pools), C(volumes), C(nwfilters), C(networks) and "
+        "What the host should hold: lists named C(secrets), C(pools), C(volumes), C(nwfilters), C(bridges), C(gateways), C(networks) and "
         "C(domains), with entries as the modules of those kinds take them, and the name of the C(site). When not given "
         "the host is only looked at, and the answer is that of M(dos.vm.host_info).",
         spec="IAC-01",

@@ -4,7 +4,16 @@
 from __future__ import annotations
 
 from .declaration import declaration, option
-from .types import ByteSize
+from .types import Address, ByteSize
+
+
+@declaration
+class Link:
+    """A network interface, as far as it matters to who wants to build on it."""
+
+    bridge: bool = option("Whether it is a bridge of the kernel.", default=False)
+    master: str | None = option("What it is a port of.", default=None)
+    addresses: tuple[Address, ...] = option("Addresses it carries, those of the link alone left out.", default=())
 
 
 @declaration
@@ -42,6 +51,9 @@ class HostFacts:
     libvirt: int = option("Version of libvirt, 9000000 for 9.0.0.", spec="DEP-14")
     hypervisor: int = option("Version of QEMU, 7002022 for 7.2.22.", spec="DEP-14")
     emulators: dict[str, str] | None = option("Path of the emulator by architecture.", spec="INST-13", default=None)
+    links: dict[str, Link] | None = option(
+        "Network interfaces by name; nothing when the host is not the machine that asks.", spec="DEP-02", default=None
+    )
     machines: dict[str, str] | None = option(
         "Board aliases and what they stand for, x86_64.", spec="INST-13", default=None
     )

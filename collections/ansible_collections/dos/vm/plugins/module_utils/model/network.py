@@ -172,12 +172,54 @@ class Nat:
 
 
 @declaration
+class VlanTag:
+    """One VLAN of a port."""
+
+    id: int = option("Number of the VLAN.", spec="PGRT-T2.3", low=0, high=4095)
+    native_mode: Literal["tagged", "untagged"] | None = option(
+        "Makes it the native VLAN of a trunk: what comes untagged belongs to it, and leaves tagged or untagged.",
+        spec="PGRT-T2.4",
+        default=None,
+    )
+
+
+@declaration
+class Vlan:
+    """The VLANs of a port of Open vSwitch: one for an access port, several for a trunk (PGRT-T2)."""
+
+    tags: tuple[VlanTag, ...] = option("Its VLANs.", spec="PGRT-T2.3", low=1)
+    trunk: bool = option("Whether the port carries them tagged.", spec="PGRT-T2.2", default=False)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """PGRT-06."""
+        if len(self.tags) > 1 and not self.trunk:
+            yield "trunk", f"{len(self.tags)} VLANs need a trunk, write trunk: true (PGRT-06)"
+        natives = [at for at, tag in enumerate(self.tags) if tag.native_mode]
+        if natives and not self.trunk:
+            yield f"tags[{natives[0]}].native_mode", "is for a trunk, write trunk: true or leave it out (PGRT-06)"
+        for at in natives[1:]:
+            yield (
+                f"tags[{at}].native_mode",
+                f"tags[{natives[0]}] is the native VLAN already, one port has one (PGRT-06)",
+            )
+        seen: dict[int, int] = {}
+        for at, tag in enumerate(self.tags):
+            if seen.setdefault(tag.id, at) != at:
+                yield f"tags[{at}].id", f"{tag.id} is at tags[{seen[tag.id]}] already"
+
+
+@declaration
 class PortGroup:
     """A named set of limits for interfaces."""
 
     name: Name = option("Name, unique in the network.", spec="PGRT-T1.1")
     default: bool = option("Whether interfaces that name no group get this one.", spec="PGRT-02", default=False)
     bandwidth: Bandwidth | None = option("Limits of one interface.", spec="PGRT-T1.2", default=None)
+    vlan: Vlan | None = option("VLANs of its interfaces, on Open vSwitch.", spec="PGRT-T1.4", default=None)
+
+
+MACVTAP = ("vepa", "private", "passthrough")  # the modes that only macvtap has
+BRIDGED = ("bridge", *MACVTAP)
 
 
 @declaration
@@ -186,14 +228,22 @@ class Network:
 
     name: Name = option("Name, unique in the system.", spec="NET-06")
     uuid: Uuid | None = option("libvirt's own when not given.", default=None)
-    forward: Literal["none", "nat", "route", "open", "bridge"] = option(
-        "How guests reach the outside: not at all, translated, routed, by rules of your own, or through a bridge.",
+    forward: Literal["none", "nat", "route", "open", "bridge", "vepa", "private", "passthrough"] = option(
+        "How guests reach the outside: not at all, translated, routed, by rules of your own, or through a bridge. A bridge "
+        "is one the host has, or with O(devices) macvtap, which the last three are modes of.",
         spec="NET-01",
         default="nat",
     )
     device: DeviceName | None = option(
         "Interface that traffic leaves by; any when not given.", spec="NET-14", default=None
     )
+    devices: tuple[DeviceName, ...] = option(
+        "Interfaces that macvtap devices are made on; they share the load.", spec="NET-13", default=()
+    )
+    virtual_port: Literal["openvswitch"] | None = option(
+        "What kind of switch the bridge is, if not the kernel's own.", spec="NET-T1.5", default=None
+    )
+    vlan: Vlan | None = option("VLANs of interfaces that name none, on Open vSwitch.", spec="PGRT-05", default=None)
     nat: Nat | None = option("Ranges used for translation.", spec="NET-26", default=None)
     ipv6: bool = option(
         "Whether guests may speak IPv6 among themselves on a network without an IPv6 subnet.",
@@ -224,16 +274,40 @@ class Network:
     def check(self) -> Iterator[tuple[str, str]]:
         if self.nat and self.forward != "nat":
             yield "nat", f"ranges are for forward: nat, and this is {self.forward} (NET-T2.6)"
-        if self.device and self.forward in ("none", "bridge"):
+        if self.device and self.forward not in ("nat", "route", "open"):
             yield "device", f"means nothing with forward: {self.forward}"
-        if self.forward == "bridge":
-            if self.bridge is None:
-                yield "bridge", "is required with forward: bridge, name the host's bridge"
-            for name in ("subnets", "routes", "bandwidth", "domain", "dns", "mac"):
-                if getattr(self, name):
-                    yield name, "belongs to networks that libvirt serves itself, not to forward: bridge (NET-T2)"
+        if self.forward in BRIDGED:
+            yield from self._check_bridged()
+        elif self.devices:
+            yield "devices", f"are for macvtap, write forward: bridge or another of its modes, not {self.forward}"
         if self.forward in ("nat", "route") and not self.subnets:
             yield "subnets", f"forward: {self.forward} needs one, the host is the gateway (NET-T3.8)"
+        yield from self._check_port_groups()
+        yield from self._check_switch()
+
+    def _check_bridged(self) -> Iterator[tuple[str, str]]:
+        for name in ("subnets", "routes", "bandwidth", "domain", "dns", "mac"):
+            if getattr(self, name):
+                yield name, f"belongs to networks that libvirt serves itself, not to forward: {self.forward} (NET-T2)"
+        if self.forward in MACVTAP and not self.devices:
+            yield "devices", f"are required with forward: {self.forward}, name interfaces of the host"
+        if self.forward == "bridge" and (self.bridge is None) == (not self.devices):
+            yield "bridge", "write either the host's bridge, or for macvtap the devices"
+        if self.devices and self.port_groups:
+            yield "port_groups", "are not for macvtap (AMB-01)"
+
+    def _check_switch(self) -> Iterator[tuple[str, str]]:
+        """PGRT-07: only Open vSwitch has VLANs."""
+        if self.virtual_port:
+            if self.forward != "bridge" or self.devices:
+                yield "virtual_port", "is for forward: bridge and a bridge of Open vSwitch"
+            return
+        tagged = ["vlan"] if self.vlan else []
+        tagged += [f"port_groups[{at}].vlan" for at, group in enumerate(self.port_groups) if group.vlan]
+        for place in tagged:
+            yield place, "is for Open vSwitch, write virtual_port: openvswitch and its bridge (PGRT-07)"
+
+    def _check_port_groups(self) -> Iterator[tuple[str, str]]:
         names = [group.name for group in self.port_groups]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield "port_groups", f"{name} is there twice (AMB-11)"

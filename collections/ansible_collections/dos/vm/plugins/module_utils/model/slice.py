@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from .bridge import Bridge
 from .declaration import declaration, option
 from .domain import Domain
+from .gateway import Gateway
 from .network import Network
 from .nwfilter import Nwfilter
 from .pool import Pool
@@ -12,7 +14,7 @@ from .secret import Secret
 from .types import Name
 from .volume import Volume
 
-Declared = Secret | Pool | Volume | Nwfilter | Network | Domain
+Declared = Secret | Pool | Volume | Nwfilter | Bridge | Gateway | Network | Domain
 
 
 @declaration
@@ -24,6 +26,8 @@ class Slice:
     pools: tuple[Pool, ...] = option("Storage pools.", default=())
     volumes: tuple[Volume, ...] = option("Volumes.", default=())
     nwfilters: tuple[Nwfilter, ...] = option("Network filters.", default=())
+    bridges: tuple[Bridge, ...] = option("Bridges of the host.", default=())
+    gateways: tuple[Gateway, ...] = option("Gateways that are here.", default=())
     networks: tuple[Network, ...] = option("Virtual networks.", default=())
     domains: tuple[Domain, ...] = option("Virtual machines.", default=())
     elsewhere: tuple[str, ...] = option(
@@ -40,5 +44,10 @@ class Permission:
     migrate: bool = option("Machines may move.", default=False)
     data_loss: tuple[str, ...] = option("Objects, by name, whose data may go: `volume default/web-1`.", default=())
     wipe: bool = option("What is deleted with data_loss is written over with zeros first.", default=False)
+    uplink: tuple[str, ...] = option(
+        "Interfaces, by name, that a bridge may take though they carry addresses of the host.",
+        spec="NET-12",
+        default=(),
+    )
     prune: bool = option("Objects of ours that are no longer declared are removed.", default=False)
     adopt: bool = option("Objects that are not ours and differ are taken over.", default=False)

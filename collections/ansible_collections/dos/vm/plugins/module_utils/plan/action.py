@@ -85,6 +85,24 @@ class Stop(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restart(Action):
+    """Stop and start a network, and plug in again who was plugged in. `before` is what it runs from until then: where the
+    network cannot start as it is declared now, that is defined and started again, and the action fails.
+    """
+
+    before: str
+    cards: int = 0
+    disruption: Disruption = Disruption.RESTART
+
+    @property
+    def words(self) -> str:
+        if not self.cards:
+            return "restarted, with nobody plugged in"
+        cut = "1 interface" if self.cards == 1 else f"{self.cards} interfaces"
+        return f"restarted, which cuts {cut} off until plugged in again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetAutostart(Action):
     """Whether libvirt starts it by itself."""
 

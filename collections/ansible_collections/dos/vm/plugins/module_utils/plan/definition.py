@@ -152,7 +152,7 @@ def removal(observed: Observed, context: Context) -> Plan:
     """What becomes of an object of ours that is no longer declared."""
     address = observed.address
     actions: list[Action] = []
-    if observed.active and address.kind in ("pool", "network", "domain"):
+    if observed.active and address.kind in ("pool", "bridge", "gateway", "network", "domain"):
         actions.append(Stop(address=address, timeout=_grace(observed), disruption=Disruption.RESTART))
     actions.append(Undefine(address=address))
     if not context.permission.prune:

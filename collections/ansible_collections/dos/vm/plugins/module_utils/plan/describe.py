@@ -10,7 +10,7 @@ from ..errors import DeclarationError
 from ..model.address import Address, KindName
 from ..model.argument_spec import fields_of
 from ..model.decode import decode, encode
-from ..xml import domain, network, nwfilter, pool, secret, volume
+from ..xml import bridge, domain, gateway, network, nwfilter, pool, secret, volume
 from ..xml.build import to_text
 from ..xml.mask import masked
 from ..xml.normalize import normalize
@@ -35,6 +35,8 @@ READERS: Mapping[KindName, Reader] = {
     "pool": Reader(pool.SHAPE, lambda element, address: pool.parse(element)),
     "volume": Reader(volume.SHAPE, lambda element, address: volume.parse(element, address.name.partition("/")[0])),
     "nwfilter": Reader(nwfilter.SHAPE, lambda element, address: nwfilter.parse(element)),
+    "bridge": Reader(bridge.SHAPE, lambda element, address: bridge.parse(element)),
+    "gateway": Reader(gateway.SHAPE, lambda element, address: gateway.parse(element)),
     "network": Reader(network.SHAPE, lambda element, address: network.parse(element)),
     "domain": Reader(domain.SHAPE, lambda element, address: domain.parse(element)),
 }

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model.address import Address, KindName
+from ..model.bridge import Bridge
 from ..model.domain import Domain
+from ..model.gateway import Gateway
 from ..model.network import Network
 from ..model.nwfilter import Nwfilter
 from ..model.pool import Pool
 from ..model.secret import Secret
 from ..model.slice import Declared, Slice
 from ..model.volume import Volume
-from . import domain, network, nwfilter, pool, secret, volume
+from . import bridge, domain, gateway, network, nwfilter, pool, secret, volume
 from .definition import removal
 from .plan import Context, Observed, Plan
 
@@ -40,6 +42,8 @@ KINDS: Mapping[KindName, Kind] = {
         Kind("pool", Pool, "pools", pool.plan, pool.needs, pool.leave),
         Kind("volume", Volume, "volumes", volume.plan, volume.needs, volume.leave),
         Kind("nwfilter", Nwfilter, "nwfilters", nwfilter.plan, nwfilter.needs),
+        Kind("bridge", Bridge, "bridges", bridge.plan, bridge.needs),
+        Kind("gateway", Gateway, "gateways", gateway.plan, gateway.needs, gateway.leave),
         Kind("network", Network, "networks", network.plan, network.needs),
         Kind("domain", Domain, "domains", domain.plan, domain.needs),
     )

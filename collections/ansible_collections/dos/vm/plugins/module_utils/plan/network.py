@@ -8,16 +8,18 @@ operator.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..model.address import Address
 from ..model.network import Network
-from ..xml.build import compact
+from ..xml.build import compact, to_text
 from ..xml.compare import Change
 from ..xml.network import SHAPE, render
-from .action import Action, Start, Stop, UpdateNetwork
+from .action import Action, Restart, UpdateNetwork
 from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
 from .disruption import Disruption
 from .plan import Context, Observed, Plan, PlannedChange
@@ -25,6 +27,7 @@ from .plan import Context, Observed, Plan, PlannedChange
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
+Span = ipaddress.IPv4Network | ipaddress.IPv6Network
 Section = Literal["ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv", "portgroup", "forward-interface"]
 
 
@@ -43,9 +46,10 @@ LIVE: Mapping[str, Live] = {
     "network/dns/txt": Live("dns-txt"),
     "network/dns/srv": Live("dns-srv"),
     "network/portgroup": Live("portgroup", modify=True),
+    "network/forward/interface": Live("forward-interface"),
 }
 # What the running network does not have, or tells only of itself.
-NOT_LIVE = ("network/metadata", "network/@connections", "network/forward/interface", "network/uuid")
+NOT_LIVE = ("network/metadata", "network/@connections", "network/uuid")
 
 DISRUPTION = {**dict.fromkeys(LIVE, Disruption.LIVE), "network/metadata": Disruption.NONE}
 
@@ -68,8 +72,47 @@ def plan(network: Network, observed: Observed | None, context: Context) -> Plan:
             address, difference, [*define, *power], changes=classified(difference.changes, {}, Disruption.NONE)
         )
     running = differ(render(replace(network, mark=None)), observed.live, SHAPE, ignore=NOT_LIVE)
-    updates = list(_updates(address, running))
-    return _running(address, difference, running, [*define, *updates, *power], context)
+    held = _held_back(running)
+    updates = list(_updates(address, running, held))
+    restart = Restart(address=address, before=_as_it_runs(observed), cards=_connections(observed))
+    return _running(difference, running, held, [*define, *updates, *power], restart, context)
+
+
+def _connections(observed: Observed) -> int:
+    """How many interfaces of running machines are plugged in."""
+    return int((observed.live.get("connections") if observed.live is not None else None) or 0)
+
+
+def _as_it_runs(observed: Observed) -> str:
+    """What the running network could be defined from: without the facts of the moment."""
+    held = deepcopy(observed.live if observed.live is not None else observed.xml)
+    for element in held.iter("network", "interface"):
+        element.attrib.pop("connections", None)
+    return to_text(held)
+
+
+def _held_back(running: Difference) -> frozenset[tuple[str, tuple[str, ...]]]:
+    """The entries that belong to a subnet which comes or goes: now they would point where nobody is, or take away what
+    still is there. They wait with it.
+    """
+    moving = _spans(running.observed) ^ _spans(running.desired)
+    return frozenset(
+        (row, key)
+        for row, key in _touched(running)
+        if any(
+            _is_in(found, moving) for side in (running.observed, running.desired) if (found := _find(side, row, key))
+        )
+    )
+
+
+def _spans(root: Element | None) -> set[Span]:
+    ips = [] if root is None else root.iterfind("ip[@address]")
+    return {ipaddress.ip_network(f"{ip.get('address')}/{ip.get('prefix')}", strict=False) for ip in ips}
+
+
+def _is_in(found: Found, spans: Iterable[Span]) -> bool:
+    told = [value for name in ("ip", "start") if (value := found.element.get(name))]
+    return any(ipaddress.ip_address(value) in span for value in told for span in spans)
 
 
 def _made(address: Address, network: Network, difference: Difference) -> list[Action]:
@@ -78,33 +121,50 @@ def _made(address: Address, network: Network, difference: Difference) -> list[Ac
 
 
 def _running(
-    address: Address, difference: Difference, running: Difference, actions: list[Action], context: Context
+    difference: Difference,
+    running: Difference,
+    held: frozenset[tuple[str, tuple[str, ...]]],
+    actions: list[Action],
+    restart: Restart,
+    context: Context,
 ) -> Plan:
     changes = _classified({held.xpath + held.path: held for held in (*difference.changes, *running.changes)}.values())
-    waiting = tuple(held for held in _classified(running.changes) if held.disruption is Disruption.RESTART)
-    restart: list[Action] = [Stop(address=address, disruption=Disruption.RESTART), Start(address=address)]
+    address = restart.address
+    waiting = tuple(
+        planned
+        for planned in _classified(running.changes)
+        if planned.disruption is Disruption.RESTART or _entry_of(planned.change) in held
+    )
     if not waiting:
         return change(address, difference, actions, changes=changes)
     if context.permission.restart:
         kept = [action for action in actions if not isinstance(action, UpdateNetwork)]
-        return change(address, difference, [*kept, *restart], changes=changes)
-    held = [planned for planned in changes if planned not in waiting] if actions else []
-    return change(
-        address, difference, actions, changes=tuple(held), pending=waiting, withheld=tuple(restart), needs="restart"
-    )
+        return change(address, difference, [*kept, restart], changes=changes)
+    shown = tuple(planned for planned in changes if planned not in waiting) if actions else ()
+    return change(address, difference, actions, changes=shown, pending=waiting, withheld=(restart,), needs="restart")
 
 
 def _classified(changes: Iterable[Change]) -> tuple[PlannedChange, ...]:
     return classified(changes, DISRUPTION, Disruption.RESTART)
 
 
-def _updates(address: Address, running: Difference) -> Iterator[UpdateNetwork]:
+def _updates(
+    address: Address, running: Difference, held: frozenset[tuple[str, tuple[str, ...]]]
+) -> Iterator[UpdateNetwork]:
     """The live updates, removals first so that a moved address is free before it is given again."""
-    touched = dict.fromkeys(
-        (row, held.key(row.rpartition("/")[2])) for held in running.changes if (row := _live_row(held.xpath))
-    )
+    touched = [entry for entry in _touched(running) if entry not in held]
     found = [update for row, key in touched for update in _update(address, running, row, key)]
     yield from sorted(found, key=lambda update: update.command != "delete")
+
+
+def _touched(running: Difference) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """The entries that can change live and do: their row, and their identity there."""
+    return dict.fromkeys(entry for held in running.changes if (entry := _entry_of(held)) is not None)
+
+
+def _entry_of(held: Change) -> tuple[str, tuple[str, ...]] | None:
+    row = _live_row(held.xpath)
+    return (row, held.key(row.rpartition("/")[2])) if row else None
 
 
 def _live_row(xpath: str) -> str | None:
@@ -162,5 +222,6 @@ def _ip_index(root: Element, entry: Element) -> int:
 
 
 def needs(network: Network) -> Iterator[Address]:
-    """A network stands on nothing that we make."""
-    yield from ()
+    """A network stands on its bridge, where that is not libvirt's own."""
+    if network.forward == "bridge" and network.bridge:
+        yield Address("bridge", network.bridge)

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ..model.address import Address
+from ..model.address import Address, KindName
 from ..model.pool import KINDS as POOLS
 from ..model.slice import Declared
-from .action import DeleteVolume, Stop
+from .action import DeleteVolume, Restart, Stop
 from .kinds import KINDS
 from .plan import Context, Observed, Plan
 from .volume import users as openers
 
 # The devices by which a running machine holds an object of that kind.
-DEVICES = {"nwfilter": "interface", "volume": "disk"}
+DEVICES = {"nwfilter": "interface", "volume": "disk", "network": "interface", "bridge": "interface"}
+# How a card says what it is plugged into, or filtered by.
+HOLDS = {"nwfilter": "filterref[@filter='{}']", "network": "source[@network='{}']", "bridge": "source[@bridge='{}']"}
 
 
 def arranged(gone: list[Plan], plans: list[Plan], declared: Mapping[Address, Declared], context: Context) -> list[Plan]:
@@ -77,8 +79,10 @@ def _holds(
     actions, pending = fate[user].actions, fate[user].pending
     if user.kind == "volume":
         return not any(isinstance(action, DeleteVolume) for action in actions)
-    if user.kind == "nwfilter" or any(isinstance(action, Stop) for action in actions):
+    if user.kind == "nwfilter" or any(isinstance(action, (Stop, Restart)) for action in actions):
         return False
+    if user.kind in ("network", "gateway"):
+        return bool(pending)
     tag, places = DEVICES[plan.address.kind], set(_places(user, plan.address, context))
     return any(waiting.change.key(tag) in places for waiting in pending)
 
@@ -89,7 +93,8 @@ def _places(user: Address, address: Address, context: Context) -> Iterator[tuple
         yield from ((target,) for opener, target in openers(context.observed[address], context) if opener == user)
         return
     live = context.observed[user].live
-    for card in [] if live is None else live.iterfind(f"devices/interface/filterref[@filter='{address.name}']/.."):
+    held = HOLDS[address.kind].format(address.name)
+    for card in [] if live is None else live.iterfind(f"devices/interface/{held}/.."):
         mac = card.find("mac")
         yield ("" if mac is None else mac.get("address", "").lower(),)
 
@@ -105,6 +110,12 @@ def users(address: Address, context: Context) -> Iterator[Address]:
             yield from _callers(address, context)
         case "pool" if not _networked(observed):
             yield from (held for held in context.observed if held.kind == "volume" and _pool(held) == address.name)
+        case "network":
+            yield from _plugged(f".//interface/source[@network='{address.name}']", "domain", context)
+        case "bridge":
+            yield from _plugged(f"bridge[@name='{address.name}']", "network", context)
+            yield from _plugged(f"bridge[@name='{address.name}']", "gateway", context)
+            yield from _plugged(f".//interface/source[@bridge='{address.name}']", "domain", context)
         case _:
             return
 
@@ -113,6 +124,14 @@ def _networked(pool: Observed) -> bool:
     """Whether what a pool holds is on a server, and stays there when the host lets go of it."""
     kind = pool.xml.get("type")
     return kind in POOLS and POOLS[kind].networked
+
+
+def _plugged(path: str, kind: KindName, context: Context) -> Iterator[Address]:
+    """NET-08: who is plugged in, or would be at the next start."""
+    for user, held in context.observed.items():
+        trees = (held.xml, held.live) if user.kind == kind else ()
+        if any(tree is not None and tree.find(path) is not None for tree in trees):
+            yield user
 
 
 def _layered(observed: Observed, context: Context) -> Iterator[Address]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..model.declaration import declaration, option
 from ..model.domain import Cache, Cpu, Graphics, maxima
-from ..model.network import Bandwidth
+from ..model.network import Bandwidth, Vlan
 from ..model.types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name
 from ..model.volume import ENCRYPTED, LAYERED, RETIRED, Format
 from .bound import Hosts, check_bound
@@ -135,6 +135,9 @@ class InstanceInterface:
     link: Literal["up", "down"] = option("Whether the cable is plugged.", spec="NIC-T1.7", default="up")
     mtu: int | None = option("MTU.", default=None, low=68, high=65535)
     bandwidth: Bandwidth | None = option("Limits of this card.", spec="PGRT-01", default=None)
+    vlan: Vlan | None = option(
+        "VLANs of this card, over those of its port group and network, on Open vSwitch.", spec="PGRT-04", default=None
+    )
     boot_order: int | None = option(
         "Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1
     )

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from ..errors import DeclarationError, Origin, Problem, spell
 from ..model.decode import decode
-from ..model.types import Name
+from ..model.types import Address, Name
 from .index import Finding, Place
 from .merge import Raw, Where, guard, merge, no_origin
 from .site import DEFAULT_NAME, KINDS, SINGLES, Site
@@ -28,12 +29,14 @@ def load(
     where: Where = no_origin,
     check: bool = True,
     used: Mapping[tuple[str, str], int] | None = None,
+    address_of: Callable[[str], object] = no_origin,
 ) -> Site:
     """The site that the variables declare for these hosts; `groups` are the inventory's, with the names of their hosts.
 
     Raises `DeclarationError` with everything that is wrong, sorted by place. An object that cannot be read is still known by
     its name, so that the others' references to it are not reported as well. `check=False` leaves the rules out. `used` is what projects used
     of their quotas before, by project and quota, which they keep though a limit was lowered.
+    `address_of` tells what the inventory has for the address of a host; it is asked only where something needs one.
     """
     guard(variables, where)
     raw, problems = merge(variables, where)
@@ -42,6 +45,8 @@ def load(
     known = tuple(_hosts(hosts, problems))
     read["host_groups"] = _with_members(read["host_groups"], groups or {}, known)
     site = Site(name=_site_name(variables, problems, where), hosts=known, **read, **singles)
+    if any(network.vxlan for network in site.networks.values()):
+        site = replace(site, addresses=dict(_addresses(site.hosts, address_of)))
     if check:
         raw |= {single: variables.get(f"dos_{single}") or {} for single in SINGLES}
         origins = _Origins(raw, where)
@@ -140,6 +145,13 @@ def _hosts(hosts: Iterable[str], problems: list[Problem]) -> Iterator[Name]:
             yield Name(str(host))
         except ValueError as refused:
             problems.append(Problem("", f"the inventory's host {refused}"))
+
+
+def _addresses(hosts: Iterable[Name], address_of: Callable[[str], object]) -> Iterator[tuple[Name, Address]]:
+    """The addresses that are addresses; a host may be known by a name only, which is no end for a tunnel."""
+    for host in hosts:
+        with suppress(ValueError):
+            yield host, Address(str(address_of(host)))
 
 
 class _Origins:

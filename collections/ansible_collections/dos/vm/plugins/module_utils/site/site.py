@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..model.types import Name
+from ..model.types import Address, Name
 from .assertion import Assertion
 from .bound import Bound
 from .filter import Filter
@@ -59,6 +59,7 @@ class Site:
     host_settings: Mapping[Name, HostSettings] = field(default_factory=dict)
     host_groups: Mapping[Name, HostGroup] = field(default_factory=dict)
     project_groups: Mapping[Name, ProjectGroup] = field(default_factory=dict)
+    addresses: Mapping[Name, Address] = field(default_factory=dict)  # of hosts, where something needs to know them
     projects: Mapping[Name, Project] = field(default_factory=dict)
     users: Mapping[Name, User] = field(default_factory=dict)
     pools: Mapping[Name, Pool] = field(default_factory=dict)

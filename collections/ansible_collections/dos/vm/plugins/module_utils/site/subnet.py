@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.network import DhcpHost, DhcpRange, DnsHost, DnsSrv, DnsTxt
-from ..model.types import AbsolutePath, Address, Name, Prefix
+from ..model.gateway import PortForward
+from ..model.network import DhcpHost, DhcpRange, DnsHost, DnsSrv, DnsTxt, Nat
+from ..model.types import AbsolutePath, Address, DeviceName, Name, Prefix
 
 Sentences = Iterator[tuple[str, str]]
 
@@ -49,6 +51,39 @@ class SubnetDns:
 
 
 @declaration
+class AutomaticGateway:
+    """The gateway of a subnet whose network is bridged, on one of the hosts."""
+
+    host: Name | None = option(
+        "Host it is on; chosen when not given, and then it may move.", spec="SUBN-T1.7", default=None
+    )
+    forward: Literal["none", "nat", "route"] = option(
+        "What becomes of what machines send further: nothing, translated by the host, or routed.",
+        spec="GW-04",
+        default="nat",
+    )
+    interface: DeviceName | None = option(
+        "Interface of the host that it leaves by; any when not given.", spec="GW-04", default=None
+    )
+    nat: Nat | None = option("Ranges used for translation.", spec="NET-26", default=None)
+    forwards: tuple[PortForward, ...] = option("Services that are machines of the subnet.", spec="DEP-16", default=())
+    start: str | None = option("Shell script that is run where it starts.", spec="SUBN-T1.13", default=None)
+    stop: str | None = option("Shell script that is run where it stops.", spec="SUBN-T1.14", default=None)
+
+    def check(self) -> Sentences:
+        if self.nat and self.forward != "nat":
+            yield "nat", f"is for forward: nat, and this is {self.forward}"
+        for at, held in enumerate(self.forwards):
+            if held.address and self.interface is None:
+                yield (
+                    f"forwards[{at}].address",
+                    "needs the interface that the address is put on, write it beside (DEP-16)",
+                )
+            if self.forward == "none":
+                yield f"forwards[{at}]", "cannot come in with forward: none (DEP-16)"
+
+
+@declaration
 class Subnet:
     """A range of addresses with one gateway."""
 
@@ -59,6 +94,9 @@ class Subnet:
     )
     dhcp: SubnetDhcp | None = option("DHCP; none when not given.", spec="SUBN-T1.9", default=None)
     dns: SubnetDns | None = option("Name service beyond libvirt's defaults.", spec="SUBN-T1.10", default=None)
+    automatic_gateway: AutomaticGateway | None = option(
+        "One of the hosts is the gateway, with the services; for bridged networks.", spec="SUBN-T1.12", default=None
+    )
     tftp: AbsolutePath | None = option("Directory served by TFTP.", spec="SUBN-T1.11", default=None)
     projects: tuple[Name, ...] = option(
         "Projects that may use it; every project when nobody is granted it.", spec="SUBN-09", default=()
@@ -82,6 +120,19 @@ class Subnet:
         yield from self._check_pool()
         yield from self._check_reservations()
         yield from self._check_boot()
+        yield from self._check_automatic()
+
+    def _check_automatic(self) -> Sentences:
+        """GW-01, DEP-16."""
+        held = self.automatic_gateway
+        if held is None:
+            return
+        if self.gateway is None:
+            yield "gateway", "is required with automatic_gateway, it is the address that the host gets (GW-01)"
+        for at, one in enumerate(held.forwards):
+            refusal = self.refusal(one.to)
+            if refusal:
+                yield f"automatic_gateway.forwards[{at}].to", refusal
 
     def _check_gateway(self) -> Sentences:
         """SUBN-02, AMB-07, AMB-08."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ..errors import spell
 from . import validate_addresses as addresses
+from . import validate_bridges as bridges
 from . import validate_filters as filters
 from . import validate_hosts as hosts
 from . import validate_machines as machines
@@ -30,9 +31,14 @@ RULES: tuple[Rule, ...] = (
     references.port_groups_exist,
     references.addresses_are_of_own_cards,
     networks.gateways,
+    networks.automatic_gateways_are_of_bridged_networks,
     networks.subnets_do_not_overlap,
     networks.subnets_are_shared_as_allowed,
-    networks.bridges_are_unique,
+    bridges.bridges_are_unique,
+    bridges.interfaces_are_used_once,
+    bridges.tunnels_are_unique,
+    bridges.tunnels_have_ends,
+    bridges.cards_have_vlans_where_they_can,
     addresses.macs_are_unique,
     addresses.fixed_macs_run_once,
     addresses.addresses_fit_their_subnet,
@@ -91,6 +97,8 @@ ADVICE: tuple[Rule, ...] = (
     machines.machines_that_cannot_run,
     networks.delays_are_whole_seconds,
     networks.outbound_peaks_mean_nothing,
+    bridges.macvtap_keeps_apart,
+    networks.services_run_somewhere,
     addresses.addresses_without_dhcp,
 )
 

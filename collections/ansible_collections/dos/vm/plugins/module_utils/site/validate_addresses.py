@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..model.types import Address, Mac, Name
 from .index import Finding, Index, Machine, Place
+from .network import SERVED
 
 
 class Card(NamedTuple):
@@ -137,5 +138,5 @@ def addresses_without_dhcp(index: Index) -> Iterator[Finding]:
     for _, card in _addressed(index):
         network = index.site.networks.get(card.network)
         subnet = index.site.subnets.get(network.subnet) if network and network.subnet else None
-        if subnet and (network and network.type != "bridge") and not (subnet.dhcp and subnet.dhcp.enabled):
+        if subnet and (network and network.type in SERVED) and not (subnet.dhcp and subnet.dhcp.enabled):
             yield Finding(card.at, f"no DHCP runs on {card.network}, so the guest must set this address itself")

@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..model.types import Name
-from .index import Finding, Index
-from .network import Network
+from .index import Finding, Index, Place
+from .network import SERVED, SWITCHED, Network
 from .subnet import Subnet
 
-SERVED = ("isolated", "nat", "route")  # the host has an address on them
-EXCLUSIVE = ("route", "bridge")  # nobody else may have their subnet (SUBN-11, AMB-09)
+EXCLUSIVE = ("route", *SWITCHED)  # nobody else may have their subnet (SUBN-11, AMB-09)
 
 
 def gateways(index: Index) -> Iterator[Finding]:
@@ -24,6 +23,36 @@ def gateways(index: Index) -> Iterator[Finding]:
                 f"subnet {network.subnet} has no gateway, which is the host's own address there: write one (NET-T3.8)"
             )
             yield Finding(("dos_networks", name, "subnet"), text, ("dos_subnets", str(network.subnet)))
+
+
+def automatic_gateways_are_of_bridged_networks(index: Index) -> Iterator[Finding]:
+    """NET-18, SUBN-11, GW-01: a host that makes the network is its gateway already; one that cannot have it cannot be."""
+    for name, network in index.site.networks.items():
+        subnet = index.site.subnets.get(network.subnet) if network.subnet else None
+        held = subnet.automatic_gateway if subnet else None
+        if held is None:
+            continue
+        at: Place = ("dos_subnets", str(network.subnet), "automatic_gateway")
+        if network.type in SERVED:
+            text = f"is for bridged networks, and {name} is {network.type}, where the host is the gateway: leave it out (NET-18)"
+            yield Finding(at, text, ("dos_networks", name, "type"))
+        allowed = index.hosts_of(network)
+        if held.host and allowed is not None and held.host not in allowed and held.host in index.hosts:
+            text = f"host {held.host} has no network {name}, write one of {', '.join(sorted(allowed))} (GW-01)"
+            yield Finding((*at, "host"), text, ("dos_networks", name))
+
+
+def services_run_somewhere(index: Index) -> Iterator[Finding]:
+    """GW-06: on a bridged network nobody serves unless a host is its gateway."""
+    for name, network in index.site.networks.items():
+        subnet = index.site.subnets.get(network.subnet) if network.subnet else None
+        if subnet is None or network.type not in SWITCHED or subnet.automatic_gateway:
+            continue
+        served = [word for word, held in (("dhcp", subnet.dhcp), ("dns", subnet.dns)) if held and held.enabled]
+        served += ["tftp"] if subnet.tftp else []
+        if served:
+            text = f"{' and '.join(served)} run nowhere, for {name} is bridged: write automatic_gateway, or leave them to a router outside (GW-06)"
+            yield Finding(("dos_subnets", str(network.subnet)), text, ("dos_networks", name))
 
 
 def subnets_do_not_overlap(index: Index) -> Iterator[Finding]:
@@ -64,30 +93,7 @@ def subnets_are_shared_as_allowed(index: Index) -> Iterator[Finding]:
 
 
 def _type(network: Network) -> str:
-    return {"route": "routed", "bridge": "bridged"}.get(network.type, network.type)
-
-
-def bridges_are_unique(index: Index) -> Iterator[Finding]:
-    """NET-T3.1: on a host no two networks make the same bridge, or make one that a third takes as given."""
-    by_bridge: defaultdict[str, list[tuple[Name, Network]]] = defaultdict(list)
-    for name, network in index.site.networks.items():
-        if network.bridge:
-            by_bridge[network.bridge].append((name, network))
-    for bridge, networks in by_bridge.items():
-        if len(networks) > 1 and any(network.type != "bridge" for _, network in networks):
-            yield from _clashes(index, bridge, networks)
-
-
-def _clashes(index: Index, bridge: str, networks: list[tuple[Name, Network]]) -> Iterator[Finding]:
-    owners: dict[str, tuple[Name, Network]] = {}
-    for name, network in networks:
-        hosts = sorted(index.hosts_of(network) or index.hosts) or [Name("all")]
-        taken = next((host for host in hosts if host in owners), None)
-        if taken is not None and (network.type != "bridge" or owners[taken][1].type != "bridge"):
-            text = f"bridge {bridge} of host {taken} is network {owners[taken][0]}'s already, write another name (NET-T3.1)"
-            yield Finding(("dos_networks", name, "bridge"), text, ("dos_networks", owners[taken][0], "bridge"))
-        for host in hosts:
-            owners.setdefault(host, (name, network))
+    return {"route": "routed", "bridge": "bridged", "ovs": "bridged"}.get(network.type, network.type)
 
 
 def delays_are_whole_seconds(index: Index) -> Iterator[Finding]:

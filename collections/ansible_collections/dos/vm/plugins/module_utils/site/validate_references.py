@@ -66,6 +66,11 @@ def _fence(held: Any) -> Iterator[tuple[Place, str | None]]:
         yield ("fence", "password"), held.fence.password
 
 
+def _gateway_host(held: Any) -> Iterator[tuple[Place, str | None]]:
+    if held.automatic_gateway is not None:
+        yield ("automatic_gateway", "host"), held.automatic_gateway.host
+
+
 REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("host_groups", "hosts", _members),
     ("host_groups", "projects", _list("projects")),
@@ -89,6 +94,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("volumes", "secrets", _field("encryption")),
     ("volumes", "hosts", _field("host")),
     ("subnets", "projects", _list("projects")),
+    ("subnets", "hosts", _gateway_host),
     ("networks", "hosts", _hosts),
     ("networks", "subnets", _field("subnet")),
     ("networks", "projects", _field("project")),

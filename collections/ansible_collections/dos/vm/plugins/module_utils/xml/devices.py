@@ -6,12 +6,13 @@ Names and buses that a declaration leaves open are settled before anything is wr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..model.domain import Disk, Domain, Graphics, Interface
 from .build import E, maybe, on_off
 from .common import absent, flag, lower, pruned
-from .network import BANDWIDTH, bandwidth, read_bandwidth
+from .network import BANDWIDTH, VLAN, bandwidth, read_bandwidth, read_vlan, vlan
 from .shape import INDEX, Attr, Shape, shape
 from .volume import encryption, read_encryption
 
@@ -92,6 +93,8 @@ def interface(card: Interface) -> Element:
         "interface",
         card.mac and E("mac", address=card.mac),
         E("source", network=card.network, bridge=card.bridge, portgroup=card.port_group),
+        vlan(card.vlan),
+        card.port_id and E("virtualport", E("parameters", interfaceid=card.port_id), type="openvswitch"),
         bandwidth(card.bandwidth) if card.bandwidth else None,
         maybe("target", dev=card.tap),
         E("model", type=card.model),
@@ -258,6 +261,15 @@ def _see_through_overlay(disk: Element, source: Element, driver: Element) -> Non
     disk.remove(backing)
 
 
+def _tidy_interface(interface: Element) -> None:
+    """While it runs, a card on a bridged network has the type of what it is plugged into, and says where."""
+    source = interface.find("source")
+    if source is not None and source.get("network") is not None:
+        interface.set("type", "network")
+        for name in ("dev", "mode"):
+            source.attrib.pop(name, None)
+
+
 def _tidy_graphics(graphics: Element) -> None:
     if graphics.get("autoport") == "yes" or graphics.get("port") == "-1":
         for name in ("port", "tlsPort"):
@@ -335,6 +347,15 @@ INTERFACE = shape(
         Attr("portid", computed=True),
         field=".",
     ),
+    # While it runs, what its port group and network said for it.
+    replace(VLAN, computed=_live),
+    shape(
+        "virtualport",
+        Attr("type"),
+        shape("parameters", Attr("interfaceid", field="port_id", canon=lower), computed=_live, field="."),
+        computed=_live,
+        field=".",
+    ),
     BANDWIDTH,
     # libvirt names the tap device while the machine runs, vnetN.
     shape("target", Attr("dev", field="tap"), computed=_live, field="."),
@@ -353,6 +374,7 @@ INTERFACE = shape(
     key="mac/@address",
     alike=("source/@network|source/@bridge",),
     field="interfaces",
+    tidy=_tidy_interface,
 )
 
 PORT = (
@@ -509,6 +531,8 @@ def _read_interface(card: Element) -> dict[str, Any]:
         link=absent(card.find("link"), "state"),
         mtu=_number(card.find("mtu"), "size"),
         bandwidth=read_bandwidth(card.find("bandwidth")),
+        vlan=read_vlan(card.find("vlan")),
+        port_id=absent(card.find("virtualport/parameters"), "interfaceid"),
         boot_order=_number(card.find("boot"), "order"),
         boot_rom=flag(absent(card.find("rom"), "enabled")),
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..model.network import (
@@ -18,6 +19,7 @@ from ..model.network import (
     Rate,
     Route,
     Subnet,
+    Vlan,
 )
 from .build import E, maybe, on_off
 from .common import METADATA, absent, flag, lower, mark_element, mark_of, pruned
@@ -36,13 +38,13 @@ def render(network: Network) -> Element:
         E("name", network.name),
         network.uuid and E("uuid", network.uuid),
         mark_element(network.mark),
-        forward and E("forward", _nat(network.nat), mode=forward, dev=network.device),
-        _bridge(network),
+        forward and _forward(network),
+        None if network.devices else _bridge(network),
+        network.virtual_port and E("virtualport", type=network.virtual_port),
+        vlan(network.vlan),
         network.mac and E("mac", address=network.mac),
         network.mtu and E("mtu", size=network.mtu),
-        network.domain and E("domain", name=network.domain, localOnly=network.domain_local or None),
-        _dns(network.dns) if network.dns else None,
-        (_ip(subnet) for subnet in network.subnets),
+        services(network.domain, network.domain_local, network.dns, network.subnets),
         (_route(route) for route in network.routes),
         bandwidth(network.bandwidth) if network.bandwidth else None,
         (_port_group(group) for group in network.port_groups),
@@ -51,20 +53,44 @@ def render(network: Network) -> Element:
     return laid_over(element, network.xml, SHAPE)
 
 
+def _forward(network: Network) -> Element:
+    pool = (E("interface", dev=device) for device in network.devices)
+    return E("forward", nat(network.nat), pool, mode=network.forward, dev=network.device)
+
+
+def vlan(ports: Vlan | None) -> Element | None:
+    """The VLANs of a network, a port group or an interface."""
+    if ports is None:
+        return None
+    tags = (E("tag", id=tag.id, nativeMode=tag.native_mode) for tag in ports.tags)
+    return E("vlan", tags, trunk=ports.trunk or None)
+
+
 def _bridge(network: Network) -> Element | None:
     if network.forward == "bridge":
         return E("bridge", name=network.bridge)
     return E("bridge", name=network.bridge, stp=on_off(network.stp), delay=network.delay)
 
 
-def _nat(nat: Nat | None) -> Element | None:
-    if nat is None:
+def nat(ranges: Nat | None) -> Element | None:
+    """What a network or a gateway translates to."""
+    if ranges is None:
         return None
+    addresses, ports = ranges.addresses, ranges.ports
     return E(
         "nat",
-        E("address", start=nat.addresses.start, end=nat.addresses.end) if nat.addresses else None,
-        E("port", start=nat.ports.start, end=nat.ports.end) if nat.ports else None,
+        E("address", start=addresses.start, end=addresses.end) if addresses else None,
+        E("port", start=ports.start, end=ports.end) if ports else None,
     )
+
+
+def services(domain: str | None, domain_local: bool, dns: Dns | None, subnets: Iterable[Subnet]) -> Iterator[Element]:
+    """What a host offers on a network: names, addresses, boot images."""
+    if domain:
+        yield E("domain", name=domain, localOnly=domain_local or None)
+    if dns:
+        yield _dns(dns)
+    yield from map(_ip, subnets)
 
 
 def _ip(subnet: Subnet) -> Element:
@@ -137,6 +163,7 @@ def _port_group(group: PortGroup) -> Element:
     return E(
         "portgroup",
         bandwidth(group.bandwidth) if group.bandwidth else None,
+        vlan(group.vlan),
         name=group.name,
         default=group.default or None,
     )
@@ -153,44 +180,26 @@ def _prefix_from_netmask(element: Element) -> None:
         element.set("prefix", "128" if parsed.version == 6 else "8" if first < 128 else "16" if first < 192 else "24")
 
 
+def _chosen_of_pool(forward: Element, declared: Element) -> bool:
+    # Of the interfaces of macvtap, libvirt names the first once more beside the mode.
+    return forward.find("interface") is not None and declared.find("interface") is not None
+
+
+def _echo_of_device(interface: Element, declared: Element) -> bool:
+    # With dev given, libvirt lists the same interface once more.
+    return declared.find("interface") is None
+
+
+VLAN = shape(
+    "vlan",
+    Attr("trunk", default="no"),
+    shape("tag", Attr("id"), Attr("nativeMode", field="native_mode"), key="@id", field="tags"),
+)
 RATE = (Attr("average"), Attr("peak"), Attr("burst"), Attr("floor"))
 BANDWIDTH = shape("bandwidth", shape("inbound", *RATE), shape("outbound", *RATE))
 
-SHAPE = shape(
-    "network",
-    Attr("ipv6", default="no"),
-    Attr("connections", computed=True),  # how many interfaces are plugged in: a fact of the moment
-    Attr("trustGuestRxFilters", default="no"),
-    shape("name"),
-    shape("uuid", computed=True),
-    METADATA,
-    shape(
-        "forward",
-        Attr("mode", field="forward"),
-        Attr("dev", field="device"),
-        shape(
-            "nat",
-            Attr("ipv6", default="no"),
-            shape("address", Attr("start"), Attr("end"), field="addresses"),
-            # libvirt writes the range it would use anyway
-            shape("port", Attr("start", default="1024"), Attr("end", default="65535"), field="ports"),
-        ),
-        # With dev given, libvirt lists the same interface once more.
-        shape("interface", Attr("dev"), Attr("connections", computed=True), key="@dev", computed=True),
-        field=".",
-    ),
-    shape(
-        "bridge",
-        Attr("name", field="bridge", computed=True),
-        Attr("stp", default="on"),
-        Attr("delay", default="0"),
-        Attr("macTableManager", computed=True),
-        Attr("zone", computed=True),
-        computed=True,
-        field=".",
-    ),
-    shape("mac", Attr("address", field="mac", canon=lower, computed=True), computed=True, field="."),
-    shape("mtu", Attr("size", field="mtu"), field="."),
+# What a host offers on a network; a gateway says the same.
+SERVICES = (
     shape("domain", Attr("name", field="domain"), Attr("localOnly", field="domain_local", default="no"), field="."),
     shape(
         "dns",
@@ -230,6 +239,52 @@ SHAPE = shape(
         field="subnets",
         tidy=_prefix_from_netmask,
     ),
+)
+
+SHAPE = shape(
+    "network",
+    Attr("ipv6", default="no"),
+    Attr("connections", computed=True),  # how many interfaces are plugged in: a fact of the moment
+    Attr("trustGuestRxFilters", default="no"),
+    shape("name"),
+    shape("uuid", computed=True),
+    METADATA,
+    shape(
+        "forward",
+        Attr("mode", field="forward"),
+        Attr("dev", field="device", computed=_chosen_of_pool),
+        shape(
+            "nat",
+            Attr("ipv6", default="no"),
+            shape("address", Attr("start"), Attr("end"), field="addresses"),
+            # libvirt writes the range it would use anyway
+            shape("port", Attr("start", default="1024"), Attr("end", default="65535"), field="ports"),
+        ),
+        shape(
+            "interface",
+            Attr("dev"),
+            Attr("connections", computed=True),
+            key="@dev",
+            computed=_echo_of_device,
+            field="devices",
+        ),
+        field=".",
+    ),
+    shape(
+        "bridge",
+        Attr("name", field="bridge", computed=True),
+        Attr("stp", default="on"),
+        Attr("delay", default="0"),
+        Attr("macTableManager", computed=True),
+        Attr("zone", computed=True),
+        computed=True,
+        field=".",
+    ),
+    shape("mac", Attr("address", field="mac", canon=lower, computed=True), computed=True, field="."),
+    shape("mtu", Attr("size", field="mtu"), field="."),
+    shape("virtualport", Attr("type", field="virtual_port"), field="."),
+    VLAN,
+    *SERVICES,
     shape(
         "route",
         Attr("family", default="ipv4"),
@@ -245,6 +300,7 @@ SHAPE = shape(
         Attr("default", default="no"),
         Attr("trustGuestRxFilters", default="no"),
         BANDWIDTH,
+        VLAN,
         key="@name",
         field="port_groups",
     ),
@@ -253,24 +309,25 @@ SHAPE = shape(
 
 def parse(element: Element) -> dict[str, Any]:
     """What a `Network` must declare to render like the normalised `element`; the inverse of `render`."""
-    forward, bridge, domain = element.find("forward"), element.find("bridge"), element.find("domain")
+    forward, bridge = element.find("forward"), element.find("bridge")
+    pool = [] if forward is None or bridge is not None else [held.get("dev") for held in forward.iterfind("interface")]
     return pruned(
         name=element.findtext("name"),
         uuid=element.findtext("uuid"),
         mark=mark_of(element),
         ipv6=flag(element.get("ipv6")),
         forward="none" if forward is None else forward.get("mode", "nat"),
-        device=absent(forward, "dev"),
-        nat=_read_nat(element.find("forward/nat")),
+        device=None if pool else absent(forward, "dev"),
+        devices=pool,
+        virtual_port=absent(element.find("virtualport"), "type"),
+        vlan=read_vlan(element.find("vlan")),
+        nat=read_nat(element.find("forward/nat")),
         bridge=absent(bridge, "name"),
         stp=None if bridge is None else flag(bridge.get("stp")),
         delay=None if bridge is None or bridge.get("delay") is None else int(bridge.get("delay", "0")),
         mac=absent(element.find("mac"), "address"),
         mtu=_number(element.find("mtu"), "size"),
-        domain=absent(domain, "name"),
-        domain_local=None if domain is None else domain.get("localOnly") == "yes",
-        dns=_read_dns(element.find("dns")),
-        subnets=[_read_ip(ip) for ip in element.iterfind("ip")],
+        **read_services(element),
         routes=[_read_route(route) for route in element.iterfind("route")],
         bandwidth=read_bandwidth(element.find("bandwidth")),
         port_groups=[
@@ -278,13 +335,26 @@ def parse(element: Element) -> dict[str, Any]:
                 name=group.get("name"),
                 default=flag(group.get("default")),
                 bandwidth=read_bandwidth(group.find("bandwidth")),
+                vlan=read_vlan(group.find("vlan")),
             )
             for group in element.iterfind("portgroup")
         ],
     )
 
 
-def _read_nat(element: Element | None) -> dict[str, Any] | None:
+def read_services(element: Element) -> dict[str, Any]:
+    """What is offered, as `Network` and `Gateway` take it."""
+    domain = element.find("domain")
+    return pruned(
+        domain=absent(domain, "name"),
+        domain_local=None if domain is None else domain.get("localOnly") == "yes",
+        dns=_read_dns(element.find("dns")),
+        subnets=[_read_ip(ip) for ip in element.iterfind("ip")],
+    )
+
+
+def read_nat(element: Element | None) -> dict[str, Any] | None:
+    """The ranges of a translation, as `Nat` takes them."""
     if element is None:
         return None
     addresses, ports = element.find("address"), element.find("port")
@@ -354,9 +424,20 @@ def read_bandwidth(element: Element | None) -> dict[str, Any] | None:
     )
 
 
+def read_vlan(element: Element | None) -> dict[str, Any] | None:
+    """The VLANs of a network, a port group or an interface, as `Vlan` takes them."""
+    if element is None:
+        return None
+    tags = [pruned(id=_number(tag, "id"), native_mode=tag.get("nativeMode")) for tag in element.iterfind("tag")]
+    return pruned(tags=tags, trunk=flag(element.get("trunk")))
+
+
 def _number(element: Element | None, name: str) -> int | None:
     value = None if element is None else element.get(name)
     return None if value is None else int(value)
 
 
-__all__ = ["SHAPE", "Shape", "bandwidth", "dhcp_host", "parse", "read_bandwidth", "render"]
+__all__ = [
+    "SERVICES", "SHAPE", "Shape", "bandwidth", "dhcp_host", "nat", "parse", "read_bandwidth", "read_nat", "read_services",
+    "read_vlan", "render", "services", "vlan",
+]  # fmt: skip

@@ -97,6 +97,8 @@ def marked(held: Slice) -> Slice:
     mark = Mark(site=Name(held.site))
     return replace(
         held,
+        bridges=tuple(replace(bridge, mark=mark) for bridge in held.bridges),
+        gateways=tuple(replace(gateway, mark=mark) for gateway in held.gateways),
         networks=tuple(replace(network, mark=mark) for network in held.networks),
         domains=tuple(replace(domain, mark=mark) for domain in held.domains),
     )

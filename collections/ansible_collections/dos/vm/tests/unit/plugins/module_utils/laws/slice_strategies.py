@@ -10,6 +10,7 @@ from domain_strategies import domains, flags, maybe, numbers
 from hypothesis import strategies as st
 from law_cases import Case, marked
 
+from dosvm.model.bridge import Bridge, Vxlan
 from dosvm.model.domain import Disk, Domain, Interface
 from dosvm.model.network import (
     Dhcp,
@@ -27,7 +28,7 @@ from dosvm.model.nwfilter import FilterReference, FilterRule, Nwfilter
 from dosvm.model.pool import Pool
 from dosvm.model.secret import Secret
 from dosvm.model.slice import Permission, Slice
-from dosvm.model.types import AbsolutePath, Address, ByteSize, Cidr, Mac, Name
+from dosvm.model.types import AbsolutePath, Address, ByteSize, Cidr, DeviceName, Mac, Name
 from dosvm.model.volume import Backing, Volume
 
 FILES = {"/srv/a.iso": 4096, "/srv/one.raw": 2**20, "/srv/two.raw": 2**20}
@@ -126,6 +127,18 @@ def networks(draw: st.DrawFn, number: int) -> Network:
 
 
 @st.composite
+def bridges(draw: st.DrawFn, number: int) -> Bridge:
+    tunnel = Vxlan(id=100 + number, local=Address("10.9.0.1"), peers=(Address(f"10.9.0.{2 + draw(numbers(0, 1))}"),))
+    return Bridge(
+        name=DeviceName(f"br{number}"),
+        type=draw(st.sampled_from(["linux", "openvswitch"])),  # type: ignore[arg-type]
+        uplink=DeviceName(f"eth{1 + number}") if draw(flags) else None,
+        vxlan=tunnel if draw(flags) else None,
+        stp=draw(flags),
+    )
+
+
+@st.composite
 def settled_domains(draw: st.DrawFn, name: str, held: Slice) -> Domain:
     """A machine of the strategy for lenses, that stands on what the slice has."""
     made = draw(domains(virt_type="qemu"))
@@ -184,6 +197,7 @@ def slices(draw: st.DrawFn) -> Slice:
         pools=tuple(pools_held),
         volumes=tuple(volume for pool in pools_held for volume in draw(volumes(pool.name))),
         nwfilters=tuple(draw(nwfilters())),
+        bridges=tuple(draw(bridges(number)) for number in range(draw(numbers(0, 2)))),
         networks=tuple(draw(networks(number)) for number in range(draw(numbers(1, 2)))),
     )
     machines = tuple(draw(settled_domains(name, held)) for name in ("d0", "d1")[: draw(numbers(0, 2))])

@@ -42,7 +42,7 @@ REFUSED = [
         {**NETWORK, "forward": "route", "nat": {}},
         "nat: ranges are for forward: nat, and this is route (NET-T2.6)",
     ),
-    (Network, {"name": "n", "forward": "bridge"}, "bridge: is required with forward: bridge"),
+    (Network, {"name": "n", "forward": "bridge"}, "bridge: write either the host's bridge"),
     (Domain, {**DOMAIN, "memory": 512}, "memory: 512 has no unit, write 512 MiB, 512 GiB or 512 B"),
     (Domain, {**DOMAIN, "memory": "512 B"}, "memory: 512 B is out of range, write 1 MiB or more"),
     (Domain, {**DOMAIN, "memory": "512"}, "memory: '512' has no unit, write 512 MiB, 512 GiB or 512 B"),

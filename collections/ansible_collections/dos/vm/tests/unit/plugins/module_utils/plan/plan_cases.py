@@ -57,7 +57,11 @@ class Case:
         if not path.exists():
             return None
         declared = decode(KINDS[self.kind].model, yaml.safe_load(path.read_text()))
-        return replace(declared, mark=Mark(site=SITE)) if self.kind in ("network", "domain") else declared
+        return (
+            replace(declared, mark=Mark(site=SITE))
+            if self.kind in ("bridge", "gateway", "network", "domain")
+            else declared
+        )
 
     def _host(self, declared: Any) -> tuple[Observed | None, Context]:
         more = self.context

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which host is the gateway of a bridged network, and what it holds for that.
+
+One host at a time (GW-02): the one that is bound, or the one that somebody moved it to, or the one that has it, or the first
+that has the network. While a host that may have it does not answer, nobody else gets it, unless that host is known to be dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from ..errors import DeclarationError, Problem
+from ..model.address import Mark
+from ..model.gateway import Gateway
+from ..model.types import Name
+from ..site.network import SWITCHED, Network
+from ..site.site import Site
+from ..site.subnet import AutomaticGateway, Subnet
+from .machine import Machine
+from .network import compile_dns, compile_subnets
+from .states import HostState
+
+MOVES = "dos_gateway_hosts"
+
+
+class Carrier(NamedTuple):
+    """The host that has the gateway of a network, `None` while nobody may; and why."""
+
+    host: str | None
+    reason: str
+
+
+def automatic(site: Site, network: Network) -> tuple[Subnet, AutomaticGateway] | None:
+    """The subnet of a network with its automatic gateway, where it has both."""
+    subnet = site.subnets.get(network.subnet) if network.subnet and network.type in SWITCHED else None
+    return (subnet, subnet.automatic_gateway) if subnet and subnet.automatic_gateway else None
+
+
+def carriers(
+    site: Site,
+    states: Mapping[str, HostState],
+    users: Mapping[str, Iterable[Name]],
+    *,
+    moves: Mapping[str, str],
+    dead: frozenset[str] = frozenset(),
+) -> dict[Name, Carrier]:
+    """The carrier of every automatic gateway. `users` are the networks that machines of each host are on.
+
+    `moves` says which host one should be on from now on, `dead` which hosts are proven to carry nothing. Raises
+    `DeclarationError` for a move to where it cannot be.
+    """
+    problems = list(_bad_moves(site, moves))
+    if problems:
+        raise DeclarationError(problems)
+    found: dict[Name, Carrier] = {}
+    for name, network in site.networks.items():
+        held = automatic(site, network)
+        if held is not None:
+            found[name] = _carrier(site, name, network, held[1], states, users, moves.get(name), dead)
+    return found
+
+
+def _carrier(
+    site: Site,
+    name: Name,
+    network: Network,
+    gateway: AutomaticGateway,
+    states: Mapping[str, HostState],
+    users: Mapping[str, Iterable[Name]],
+    move: str | None,
+    dead: frozenset[str],
+) -> Carrier:
+    if gateway.host is not None:
+        return Carrier(gateway.host, "bound")
+    may = sorted(site.hosts_of(network) or site.hosts)
+    if move is not None:
+        return Carrier(move, f"moved by {MOVES}")
+    # One that broke down is put up again where it is; of two, after a failover, the one that is up is it.
+    having = [host for host in may if host in states and name in states[host].gateways]
+    has = next((host for host in having if states[host].gateways[name]), next(iter(having), None))
+    if has is not None:
+        return Carrier(has, "has it")
+    silent = [host for host in may if states and host not in states and host not in dead]
+    if silent:
+        return Carrier(None, f"waits: {', '.join(silent)} may be it, and there is no answer from there")
+    able = [host for host in may if (not states or host in states) and host not in dead]
+    using = [host for host in able if name in users.get(host, ())]
+    host = next(iter(using or able), None)
+    return Carrier(host, "first that has the network" if using else "first that may have the network")
+
+
+def _bad_moves(site: Site, moves: Mapping[str, str]) -> Iterator[Problem]:
+    for name, host in moves.items():
+        network = site.networks.get(Name(name))
+        held = automatic(site, network) if network else None
+        path = f"{MOVES}.{name}"
+        if network is None or held is None:
+            yield Problem(path, "no network of that name has an automatic gateway")
+        elif held[1].host not in (None, host):
+            yield Problem(path, f"its gateway is bound to {held[1].host}, change automatic_gateway.host of its subnet")
+        elif host not in (site.hosts_of(network) or site.hosts):
+            yield Problem(path, f"host {host!r} cannot have the network")
+
+
+def compile_gateway(site: Site, name: Name, network: Network, machines: Iterable[Machine]) -> Gateway:
+    """The gateway of a network; `machines` are all that are on it, wherever they run."""
+    found = automatic(site, network)
+    assert found is not None  # only who has one is asked
+    assert network.bridge is not None  # NET-T3.1, checked with the declaration
+    subnet, held = found
+    dns = subnet.dns
+    return Gateway(
+        name=name,
+        bridge=network.bridge,
+        subnets=compile_subnets(site, name, network, machines),
+        forward=held.forward,
+        device=held.interface,
+        nat=held.nat,
+        forwards=held.forwards,
+        domain=dns.domain if dns else None,
+        dns=compile_dns(subnet),
+        start=held.start,
+        stop=held.stop,
+        autostart=held.host is not None,
+        mark=Mark(site=site.name, project=network.project, origin=f"dos_subnets.{network.subnet}"),
+    )

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The interfaces of this machine: whose port each is, and which addresses it carries. Read from the kernel, nothing is run."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+from collections import defaultdict
+from pathlib import Path
+
+from ..model.host import Link
+from ..model.types import Address
+
+NET = Path("/sys/class/net")
+IPV6 = Path("/proc/net/if_inet6")
+MADE_BY_LIBVIRT = ("vnet", "macvtap", "virbr")  # they come and go with guests and networks
+SIOCGIFCONF = 0x8912  # netdevice(7)
+ENTRY = 40  # bytes of a `struct ifreq`
+GLOBAL = "00"  # the scope of /proc/net/if_inet6 that is not of the link alone
+
+
+def links() -> dict[str, Link]:
+    """Every interface but those that libvirt gives its names to."""
+    addresses = _addresses()
+    return {
+        name: Link(
+            bridge=(NET / name / "bridge").is_dir(),
+            master=_master(name),
+            addresses=tuple(addresses.get(name, ())),
+        )
+        for name in sorted(os.listdir(NET))
+        if not name.startswith(MADE_BY_LIBVIRT) and (NET / name).is_dir()
+    }
+
+
+def _master(name: str) -> str | None:
+    link = NET / name / "master"
+    return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+
+
+def _addresses() -> dict[str, list[Address]]:
+    found: defaultdict[str, list[Address]] = defaultdict(list)
+    for name, address in [*_ipv4(), *_ipv6()]:
+        found[name].append(address)
+    return found
+
+
+def _ipv4() -> list[tuple[str, Address]]:
+    size = 64
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        while True:
+            room = array.array("B", bytes(size * ENTRY))
+            where, _ = room.buffer_info()
+            told = fcntl.ioctl(asked, SIOCGIFCONF, struct.pack("iP", len(room), where))
+            used: int = struct.unpack("iP", told)[0]
+            if used < len(room):
+                break
+            size *= 4
+    entries = [bytes(room[at : at + ENTRY]) for at in range(0, used, ENTRY)]
+    # An address may have a label, eth0:1, which begins with the interface.
+    return [
+        (entry[:16].split(b"\0")[0].decode().partition(":")[0], Address(socket.inet_ntoa(entry[20:24])))
+        for entry in entries
+    ]
+
+
+def _ipv6() -> list[tuple[str, Address]]:
+    if not IPV6.exists():
+        return []
+    lines = [line.split() for line in IPV6.read_text().splitlines()]
+    return [
+        (line[5], Address(str(ipaddress.IPv6Address(int(line[0], 16)))))
+        for line in lines
+        if line[3] == GLOBAL and line[5] != "lo"
+    ]

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a bridge comes to be as declared, without taking from the host the interface it is managed by (NET-12).
+
+Guests stay plugged into a bridge whatever changes; what they may lose for a moment is the outside, when the cable itself
+is exchanged, and then the operator is asked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..model.address import Address
+from ..model.bridge import Bridge
+from ..model.host import Link
+from ..xml.bridge import SHAPE, render
+from .action import Action, Start, Stop
+from .definition import change, classified, creation, definition_of, differ, foreign, redefined
+from .disruption import Disruption
+from .plan import Context, Observed, Plan, PlannedChange
+
+DISRUPTION = {
+    "bridge/metadata": Disruption.NONE,
+    "bridge/stp": Disruption.LIVE,
+    "bridge/mtu": Disruption.LIVE,
+    "bridge/vxlan/peer": Disruption.LIVE,
+    "bridge/@type": Disruption.RECREATE,
+    "bridge/@datapath": Disruption.RECREATE,
+}
+SWITCH = "ovs-system"  # the master of every port of Open vSwitch
+
+
+def plan(bridge: Bridge, observed: Observed | None, context: Context) -> Plan:
+    """Pure: the plan for one bridge."""
+    address = Address("bridge", bridge.name)
+    difference = differ(render(bridge), definition_of(observed), SHAPE)
+    problem = _refusal(bridge, observed, context)
+    if problem:
+        return Plan(address=address, verdict="conflict", problem=f"{address} {problem}", after=difference.after)
+    if observed is None:
+        return creation(address, difference, redefined(address, difference), Start(address=address))
+    if (refused := foreign(address, difference, observed, context)) is not None:
+        return refused
+    define: list[Action] = [redefined(address, difference)] if difference.changes else []
+    if not observed.active:
+        changes = classified(difference.changes, {}, Disruption.NONE)
+        return change(address, difference, [*define, Start(address=address)], changes=changes)
+    running = differ(render(replace(bridge, mark=None)), observed.live, SHAPE, ignore=("bridge/metadata",))
+    both = {held.xpath + held.path: held for held in (*difference.changes, *running.changes)}
+    changes = classified(both.values(), DISRUPTION, Disruption.RESTART)
+    if any(planned.disruption is Disruption.RECREATE for planned in changes):
+        stop = Stop(address=address, disruption=Disruption.RECREATE)
+        anew = (stop, *define, Start(address=address))
+        if context.permission.recreate:
+            return change(address, difference, anew, changes=changes)
+        return change(address, difference, (), pending=changes, withheld=anew, needs="recreate")
+    waiting = tuple(planned for planned in changes if _cuts(planned, observed))
+    start: list[Action] = [Start(address=address, disruption=Disruption.LIVE)] if running.changes else []
+    if waiting and not context.permission.restart:
+        rest = tuple(planned for planned in changes if planned not in waiting) if define else ()
+        held = (Start(address=address, disruption=Disruption.RESTART),)
+        return change(address, difference, define, changes=rest, pending=waiting, withheld=held, needs="restart")
+    if waiting:
+        start = [Start(address=address, disruption=Disruption.RESTART)]
+    return change(address, difference, [*define, *start], changes=changes)
+
+
+def _cuts(planned: PlannedChange, observed: Observed) -> bool:
+    """Whether somebody who is plugged in loses the outside: a cable that is not there cuts nobody off when it comes."""
+    plugged = observed.info.get("plugged", "0") != "0"
+    return plugged and planned.disruption is Disruption.RESTART and planned.change.before is not None
+
+
+def _refusal(bridge: Bridge, observed: Observed | None, context: Context) -> str:
+    """Why this host cannot have the bridge, as the rest of a sentence; empty when it can."""
+    links = context.host.links
+    if links is None:
+        return ""
+    if observed is None and bridge.name in links and not context.permission.adopt:
+        return (
+            "is on the host already and not ours: write another name, or leave forward_interface out to use it as it is, "
+            "or dos_adopt: true to take it over"
+        )
+    plugged = 0 if observed is None else int(observed.info.get("plugged", "0"))
+    kind = (
+        None
+        if observed is None or observed.live is None
+        else (observed.live.get("type"), observed.live.get("datapath"))
+    )
+    wanted = (bridge.type, bridge.datapath if bridge.type == "openvswitch" else None)
+    if kind is not None and kind != wanted and plugged:
+        return (
+            f"cannot become {bridge.type} while {plugged} cards are plugged into it: write another name for the bridge"
+        )
+    return _refused_uplink(bridge, links, context) if bridge.uplink else ""
+
+
+def _refused_uplink(bridge: Bridge, links: dict[str, Link], context: Context) -> str:
+    link = links.get(str(bridge.uplink))
+    if link is None:
+        own = ", ".join(sorted(name for name, held in links.items() if not held.bridge and name != "lo"))
+        return f"has no uplink: there is no interface {bridge.uplink}, the host has {own}"
+    of_switch = link.master == SWITCH and bridge.type == "openvswitch"
+    if link.master not in (None, bridge.name) and not of_switch:
+        held = context.observed.get(Address("bridge", link.master or ""))
+        if held is not None and held.ours:
+            # Two declared bridges never share an interface, so this one goes; and it goes before we come.
+            return (
+                ""
+                if context.permission.prune
+                else (
+                    f"cannot have {bridge.uplink} while bridge {link.master}, which is no longer declared, has it: "
+                    "write dos_prune: true to remove that one (NET-04)"
+                )
+            )
+        return f"cannot have {bridge.uplink}, which is a port of {link.master}: write another interface (NET-04)"
+    if link.addresses and link.master is None and bridge.uplink not in context.permission.uplink:
+        carried = ", ".join(link.addresses)
+        return (
+            f"cannot have {bridge.uplink}, which carries the host's own {carried}: write another interface, or "
+            f"dos_allow: [{{uplink: [{bridge.uplink}]}}] to move its addresses to the bridge (NET-12)"
+        )
+    return ""
+
+
+def needs(bridge: Bridge) -> Iterator[Address]:
+    """A bridge stands on nothing that we make."""
+    yield from ()

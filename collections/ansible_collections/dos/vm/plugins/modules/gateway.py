@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gateway
+short_description: Declare a gateway
+version_added: "0.1.0"
+description:
+  - Makes the host the gateway of a bridged network, with the address on the bridge, DHCP, DNS and TFTP by dnsmasq,
+    and translation or routing by nftables; or makes it stop being that.
+  - It waits until nobody answers for the address any more, so that there is never a second gateway. Whatever is
+    changed later, leases and connections stay.
+author:
+  - dos.vm contributors (@dos-vm)
+extends_documentation_fragment:
+  - dos.vm.attributes
+  - dos.vm.gateway
+  - dos.vm.existence
+  - dos.vm.connection
+seealso:
+  - module: dos.vm.gateway_info
+  - module: dos.vm.host
+"""
+
+EXAMPLES = r"""
+- name: The gateway of a bridge, which translates what leaves by eth0 and lets a service in
+  dos.vm.gateway:
+    name: office
+    bridge: linux-office
+    device: eth0
+    subnets:
+      - address: 10.1.0.1/24
+        dhcp:
+          ranges:
+            - {start: 10.1.0.100, end: 10.1.0.199}
+    forwards:
+      - {to: 10.1.0.11, address: 192.0.2.5, protocol: tcp, port: 443}
+
+- name: Another host is it now
+  dos.vm.gateway:
+    name: office
+    state: absent
+"""
+
+RETURN = r"""
+gateway:
+  description: The gateway as it is after the run, or before it in check mode; null when there is none.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+    uuid:
+      description: Its UUID, where it has one.
+      type: str
+      returned: always
+    active:
+      description: Whether it runs.
+      type: bool
+      returned: always
+    autostart:
+      description: Whether libvirt starts it by itself.
+      type: bool
+      returned: always
+    ours:
+      description: Whether it belongs to O(site).
+      type: bool
+      returned: always
+    info:
+      description: What else is known of it.
+      type: dict
+      returned: always
+plans:
+  description: What was to be done to the object; empty when it is as declared.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    verdict:
+      description: One of V(create), V(change), V(remove), V(keep).
+      type: str
+      returned: always
+    disruption:
+      description: The largest disturbance of what is done, from V(none) over V(live) and V(restart) to V(data_loss).
+      type: str
+      returned: always
+    changes:
+      description: Each difference by its path in the declaration, with C(op), C(before), C(after) and C(disruption).
+      type: list
+      elements: dict
+      returned: always
+    pending:
+      description: Differences that wait for the next start of a running machine or network.
+      type: list
+      elements: dict
+      returned: always
+    actions:
+      description: Sentences that say what will be done.
+      type: list
+      elements: str
+      returned: always
+    withheld:
+      description: Sentences that say what would be done if C(needs) were allowed.
+      type: list
+      elements: str
+      returned: always
+    needs:
+      description: What is missing from O(allow).
+      type: str
+      returned: always
+performed:
+  description: Sentences that say what was done.
+  returned: always
+  type: list
+  elements: str
+  sample: [gateway office has been defined, gateway office has been started]
+"""
+
+from ansible_collections.dos.vm.plugins.module_utils.model.gateway import Gateway
+from ansible_collections.dos.vm.plugins.module_utils.module import run
+
+
+def main() -> None:
+    run(Gateway)
+
+
+if __name__ == "__main__":
+    main()
