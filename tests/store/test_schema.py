@@ -125,6 +125,17 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
         store.hosts.beat("h1")
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    url = beside(tmp_path / "50% of it, really? #1", "lab")
+    with closing(open_store(url, site="lab")) as store:
+        store.hosts.beat("h1")
+    found = read_store(url, site="lab")
+    assert found is not None
+    with closing(found) as store:
+        assert set(store.hosts.heartbeats()) == {"h1"}
+    assert [path.name for path in tmp_path.iterdir()] == ["50% of it, really? #1"]
+
+
 def test_the_file_is_its_owners_alone_and_git_does_not_see_it(tmp_path: Path) -> None:
     url = beside(tmp_path, "lab")
     with closing(open_store(url, site="lab")):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from ..errors import StoreError
 from ._sql import sa
@@ -118,7 +119,7 @@ def _sqlite(url: URL, *, write: bool) -> Engine:
     if write:
         _make_file(path)
     else:
-        url = url.set(database=f"file:{path}").update_query_dict({"mode": "ro", "uri": "true"})
+        url = url.set(database=f"file:{quote(str(path))}").update_query_dict({"mode": "ro", "uri": "true"})
     engine = sa.create_engine(url, connect_args={"timeout": PATIENCE}, poolclass=sa.pool.NullPool)
 
     @sa.event.listens_for(engine, "connect")

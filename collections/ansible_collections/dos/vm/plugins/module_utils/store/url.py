@@ -47,4 +47,6 @@ def shown(url: URL) -> str:
 
 def beside(inventory: Path, site: str) -> str:
     """The store of a site that names none: an SQLite file beside its inventory."""
-    return f"sqlite:///{inventory / FOLDER / site}.sqlite"
+    require_sql()
+    path = inventory.resolve() / FOLDER / f"{site}.sqlite"
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()
