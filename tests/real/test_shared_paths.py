@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dosvm.errors import ConflictError
 from dosvm.image import shared
 
+ROOT = Path(__file__).resolve().parents[2]
 MARK = "0123456789abcdef"
 
 
@@ -48,3 +52,44 @@ def test_a_directory_that_is_full_or_read_only_is_said(mounted: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
     with pytest.raises(ConflictError, match=r"nothing can be written to .*: Read-only file system"):
         shared.leave(str(mounted), MARK)
+
+
+def test_a_run_stops_at_the_host_where_it_is_not_mounted(tmp_path: Path) -> None:
+    # The second host has something else mounted there, and is this machine otherwise.
+    shared_folder, python = tmp_path / "fs", tmp_path / "python"
+    shared_folder.mkdir()
+    command = f'mount -t tmpfs none {shared_folder}; exec {sys.executable} "$@"'
+    python.write_text(f"#!/bin/sh\nexec unshare -m sh -c '{command}' sh \"$@\"\n")
+    python.chmod(0o755)
+    common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts = {"h1": common, "h2": {**common, "ansible_python_interpreter": str(python)}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    play = [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "tasks": [
+                {
+                    "dos.vm.pool_check": {"path": str(shared_folder / "pool"), "mark": MARK, "state": "left"},
+                    "register": "left",
+                    "run_once": True,
+                },
+                {
+                    "dos.vm.pool_check": {
+                        "path": str(shared_folder / "pool"),
+                        "mark": MARK,
+                        "state": "seen",
+                        "folder": "{{ left.folder }}",
+                    }
+                },
+            ],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", tmp_path / "hosts.yml", tmp_path / "play.yml"],
+        cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "is not seen here: mount the cluster file system" in done.stdout
+    assert "h1                         : ok=2    changed=0    unreachable=0    failed=0" in done.stdout

@@ -66,7 +66,7 @@ def _listed(plans: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _note(plan: Mapping[str, Any]) -> str:
-    text = plan.get("problem") or (plan.get("reason") if plan["verdict"] == "left" else "")
+    text = plan.get("problem") or (plan.get("reason") if plan["verdict"] == "left" or plan.get("withheld") else "")
     return f": {text}" if text else ""
 
 
