@@ -22,7 +22,7 @@ from namespaces.lab import TREE, Lab
 BIN = TREE / ".venv" / "bin"
 #: Answers of the module as JSON, whatever ansible.cfg wants to show people.
 PLAIN = ["env", "ANSIBLE_CALLBACK_RESULT_FORMAT=json", "ANSIBLE_LOAD_CALLBACK_PLUGINS=1"]
-PATIENCE = 120.0  # seconds
+PATIENCE = 300.0  # seconds; a guest boots in 8, and in a hundred where twenty others want the processor
 BRIDGE = "br-wire"
 ADDRESSES = {"m-seen": "10.9.0.1", "m-own": "10.9.0.2"}
 MACS = {"m-seen": "52:54:00:0a:00:01", "m-own": "52:54:00:0a:00:02"}
