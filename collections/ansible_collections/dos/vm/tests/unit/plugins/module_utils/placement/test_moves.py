@@ -26,10 +26,11 @@ Requests = dict[str, Request]
 
 
 def settled(held: Drawn) -> tuple[Fleet, Requests]:
-    """A fleet whose machines run where they were placed, those without a place left out."""
+    """A fleet whose machines run where they were placed; those without a place, or where a rule forbids, left out."""
     places = {vm: made.host for vm, made in place(held.requests, held.fleet()).items()}
     requests = {one.vm: one for one in held.at(places) if one.current is not None}
-    return at_home(held, requests), requests
+    fleet = at_home(held, requests)
+    return fleet, {vm: one for vm, one in requests.items() if vm in fleet.at}
 
 
 def at_home(held: Drawn, requests: Mapping[str, Request]) -> Fleet:
