@@ -12,6 +12,7 @@ from dataclasses import replace
 from ..model.address import Address, KindName
 from ..model.pool import KINDS as POOLS
 from ..model.slice import Declared
+from ..xml.compare import Change
 from .action import DeleteVolume, Restart, Stop
 from .kinds import KINDS
 from .plan import Context, Observed, Plan
@@ -19,6 +20,8 @@ from .volume import users as openers
 
 # The devices by which a running machine holds an object of that kind.
 DEVICES = {"nwfilter": "interface", "volume": "disk", "network": "interface", "bridge": "interface"}
+# The part of the device that says so: another part that waits for a start holds nothing.
+PARTS = {"nwfilter": "filterref", "volume": "source", "network": "source", "bridge": "source"}
 # How a card says what it is plugged into, or filtered by.
 HOLDS = {"nwfilter": "filterref[@filter='{}']", "network": "source[@network='{}']", "bridge": "source[@bridge='{}']"}
 
@@ -84,7 +87,13 @@ def _holds(
     if user.kind in ("network", "gateway"):
         return bool(pending)
     tag, places = DEVICES[plan.address.kind], set(_places(user, plan.address, context))
-    return any(waiting.change.key(tag) in places for waiting in pending)
+    return any(waiting.change.key(tag) in places and _is_of(waiting.change, plan.address.kind) for waiting in pending)
+
+
+def _is_of(change: Change, kind: str) -> bool:
+    """Whether a change of a device is the one by which it lets go of an object of that kind: of that part, or of all of it."""
+    part = change.xpath.removeprefix(f"domain/devices/{DEVICES[kind]}").lstrip("/")
+    return not part or part.startswith((PARTS[kind], "@"))
 
 
 def _places(user: Address, address: Address, context: Context) -> Iterator[tuple[str, ...]]:
