@@ -264,7 +264,7 @@ def test_a_host_that_cannot_boot_is_told_with_its_last_words(monkeypatch: pytest
 
 
 def test_a_folder_deleted_under_a_lab_does_not_keep_it_up(other_lab: Lab) -> None:
-    subprocess.run(["rm", "-r", str(other_lab.folder)], check=True)
+    subprocess.run(["rm", "-rf", str(other_lab.folder)], check=True)
     other_lab.down()
     assert left_of(other_lab) == []
 
