@@ -127,7 +127,7 @@ def test_any_defined_domain_is_as_declared(host: Any) -> None:
     )
     @given(domains(virt_type="qemu"))
     def law(declared: Domain) -> None:
-        declared = replace(here(declared), memory=ByteSize(64 * 2**20))
+        declared = replace(here(declared), memory=ByteSize(64 * 2**20), memory_max=None)
         with Defined(host, declared) as domain:
             assert_law(domain, declared)
 

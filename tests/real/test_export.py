@@ -233,7 +233,7 @@ def test_one_changed_value_is_all_that_the_plan_shows(inventory: Path, exported:
     path = exported / "here.yml"
     before = path.read_text()
     try:
-        path.write_text(before.replace("    memory: 64 MiB", "    memory: 96 MiB"))
+        path.write_text(before.replace("    memory: 48 MiB", "    memory: 56 MiB"))
         play(inventory, "plan", "-e", f"dos_plan_file={inventory}/plan.json", "-e", "dos_adopt=true")
         plans = json.loads((inventory / "plan.json").read_text())["hosts"]["here"]
         changed = {
@@ -242,7 +242,8 @@ def test_one_changed_value_is_all_that_the_plan_shows(inventory: Path, exported:
     finally:
         path.write_text(before)
     # What is taken over gets our mark besides.
-    assert changed == {"ex-one": ["memory", "mark"]} or changed == {"ex-one": ["mark", "memory"]}
+    assert list(changed) == ["ex-one"]
+    assert [path for path in changed["ex-one"] if not path.startswith("mark.")] == ["memory"]
 
 
 def test_exporting_again_says_the_same(inventory: Path, exported: Path, tmp_path: Path) -> None:

@@ -251,6 +251,6 @@ def test_bad_input_is_told_whole_and_changes_nothing(tmp_path: Path) -> None:
         "subnets[0].address: '10.0.0.1' has no prefix, write 10.0.0.1/24",
     }
     assert told[1]["msg"] == "capacity: '1024' has no unit, write 1024 MiB, 1024 GiB or 1024 B"
-    assert told[2]["msg"] == "path: is required"
+    assert told[2]["msg"] == "path: is required, write the directory of the volumes"
     assert told[3]["msg"].startswith("slice.domains[0].disks[0].volume: a disk needs a volume or a file")
     assert told[4]["retryable"]
