@@ -7,41 +7,27 @@ of an hour shows a line every few seconds over any connection, and losing the co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
+from ansible_collections.dos.vm.plugins.plugin_utils.patience import PatientAction
 from ansible_collections.dos.vm.plugins.plugin_utils.payload import kept
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
 
-SECONDS = 8.0  # of work between two lines of progress
-display = Display()
 
-
-class ActionModule(ActionBase):
+class ActionModule(PatientAction):
     """Runs the module as often as it takes."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        variables = task_vars or {}
-        result = super().run(tmp, variables)
         try:
-            arguments = self._arguments(variables)
+            return super().run(tmp, task_vars)
         except DosVmError as error:
-            return {**result, **refused(error)}
-        told = self._call(arguments, variables)
-        whole = told
-        while told.get("remaining") and not told.get("failed"):
-            self._show(variables, told)
-            told = self._call(arguments, variables)
-            whole = _joined(whole, told)
-        result.update(whole)
-        return result
+            return refused(error)
 
-    def _arguments(self, variables: dict[str, Any]) -> dict[str, Any]:
-        arguments = {"seconds": SECONDS, **self._task.args}
+    def arguments(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        arguments = super().arguments(variables)
         arguments["allow"] = allowed(arguments.get("allow"))
         names = [str(secret["name"]) for secret in (arguments.get("slice") or {}).get("secrets", ())]
         if names and "secrets" not in arguments:
@@ -49,24 +35,17 @@ class ActionModule(ActionBase):
             arguments["secrets"] = SiteReader(self._templar, variables).secret_values(names)
         return arguments
 
-    def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def call(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         with kept("host"):
-            told: dict[str, Any] = self._execute_module(
-                module_name="dos.vm.host", module_args=arguments, task_vars=variables
-            )
-        return told
+            return super().call(module, arguments, variables)
 
-    @staticmethod
-    def _show(variables: dict[str, Any], told: dict[str, Any]) -> None:
+    def progress(self, arguments: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         done = told["performed"]
         last = f"; last: {done[-1]}" if done else ""
-        display.display(
-            f"  {variables['inventory_hostname']}: {len(done)} done, {told['remaining']} to go{last}", color="dark gray"
-        )
+        return f"{len(done)} done, {told['remaining']} to go{last}"
 
-
-def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The plan is the first call's, the state the last one's, and what was done is all of it."""
-    kept = {name: before[name] for name in ("plans", "kept", "diff") if name in before}
-    done = [*before.get("performed", ()), *now.get("performed", ())]
-    return {**now, **kept, "performed": done, "changed": bool(before.get("changed") or now.get("changed"))}
+    def joined(self, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        """The plan is the first call's, the state the last one's, and what was done is all of it."""
+        kept = {name: before[name] for name in ("plans", "kept", "diff") if name in before}
+        done = [*before.get("performed", ()), *now.get("performed", ())]
+        return {**now, **kept, "performed": done, "changed": bool(before.get("changed") or now.get("changed"))}

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.dos.vm.plugins.plugin_utils.patience import SECONDS, PatientAction, show
+from ansible_collections.dos.vm.plugins.plugin_utils.patience import SECONDS, PatientAction, show, step
 
 MODULE = "dos.vm.image"
 PIECE = 32 * 2**20  # bytes sent by one command
@@ -55,7 +55,7 @@ class ActionModule(PatientAction):
                         f"sending stopped at {offset} of {size} bytes, the next run goes on from there: {why}"
                     )
                 offset += len(piece)
-                show(variables, f"send {os.path.basename(source)}", 100 * offset / size)
+                show(variables, step(f"send {os.path.basename(source)}", 100 * offset / size))
 
 
 def _mismatch(source: str, checksum: str) -> str | None:

@@ -29,14 +29,37 @@ class PatientAction(ActionBase):
         return {"seconds": SECONDS, **self._task.args}
 
     def until_done(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        """The module's last answer."""
-        while True:
-            told: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=variables)
-            if told.get("failed") or not (told.get("remaining") or told.get("running")):
-                return told
-            show(variables, told.get("step", "work"), told.get("percent", 0))
+        """What the module answered, all calls together."""
+        whole = told = self.call(module, arguments, variables)
+        while not told.get("failed") and (told.get("remaining") or told.get("running")):
+            show(variables, self.progress(arguments, told))
+            told = self.call(module, {**arguments, **self.again(told)}, variables)
+            whole = self.joined(whole, told)
+        return whole
+
+    def call(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """One call, a few seconds of it."""
+        told: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=variables)
+        return told
+
+    def progress(self, arguments: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+        """What one line says of it."""
+        return step(told.get("step", "work"), told.get("percent", 0))
+
+    def again(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What the next call is given besides the arguments."""
+        return {}
+
+    def joined(self, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        """The answer of the calls so far and that of the last one, as one."""
+        return now
 
 
-def show(variables: Mapping[str, Any], step: str, percent: float) -> None:
+def step(name: str, percent: float) -> str:
+    """How far one step is."""
+    return f"{name} {percent:.1f} %"
+
+
+def show(variables: Mapping[str, Any], text: str) -> None:
     """One line of progress."""
-    display.display(f"  {variables['inventory_hostname']}: {step} {percent:.1f} %", color="dark gray")
+    display.display(f"  {variables['inventory_hostname']}: {text}", color="dark gray")

@@ -10,7 +10,7 @@ from ..model.types import Name
 from .host import HostGroup
 from .index import Finding, Index, Place
 from .placement import FILTERS, INDISPENSABLE, WEIGHERS, Affinity
-from .project import Project
+from .validate_projects import granted
 
 HOST = "host"  # the key that every host is a group of its own by
 
@@ -50,11 +50,7 @@ def _members(index: Index, group: HostGroup) -> Iterable[Name]:
 def groups_are_granted(index: Index) -> Iterator[Finding]:
     """HGRP-06: an instance runs in a host group that its project is granted, when anybody is granted it."""
     for name, instance in index.site.instances.items():
-        group = index.site.host_groups.get(instance.host_group) if instance.host_group else None
-        project: Project | None = index.site.projects.get(instance.project)
-        if group is None or project is None or not (project.host_groups or group.projects):
-            continue
-        if instance.host_group not in project.host_groups and instance.project not in group.projects:
+        if instance.host_group and not granted(index, "host_groups", instance.host_group, instance.project):
             text = (
                 f"host group {instance.host_group} is not granted to project {instance.project}: "
                 f"add it to dos_projects.{instance.project}.host_groups (HGRP-06)"

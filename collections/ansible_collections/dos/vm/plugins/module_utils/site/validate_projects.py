@@ -12,8 +12,8 @@ from .project import Project
 from .usage import shown, uses
 
 
-def _granted(index: Index, kind: str, name: str, project_name: Name) -> bool:
-    """Whether a project may use a pool or subnet: nobody says who may, or one of the two names the other (PROJ-06, SUBN-09)."""
+def granted(index: Index, kind: str, name: str, project_name: Name) -> bool:
+    """Whether a project may use a pool, subnet or host group: nobody says who may, or one of the two names the other (PROJ-06, SUBN-09)."""
     held = getattr(index.site, kind).get(name)
     project: Project | None = index.site.projects.get(project_name)
     if held is None or project is None:
@@ -26,23 +26,23 @@ def pools_are_granted(index: Index) -> Iterator[Finding]:
     """POOL-03: a project uses pools that it is granted."""
     for at, _, instance, number in index.each_disk():
         pool = instance.disks[number].pool
-        if pool and not _granted(index, "pools", pool, instance.project):
+        if pool and not granted(index, "pools", pool, instance.project):
             yield Finding((*at, "pool"), _refused("pool", pool, instance.project))
     for name, volume in index.site.volumes.items():
-        if volume.project and not _granted(index, "pools", volume.pool, volume.project):
+        if volume.project and not granted(index, "pools", volume.pool, volume.project):
             yield Finding(("dos_volumes", name, "pool"), _refused("pool", volume.pool, volume.project))
 
 
 def subnets_are_granted(index: Index) -> Iterator[Finding]:
     """SUBN-16: a project's network, or a network of everybody's that it plugs into, has a subnet that it is granted."""
     for name, network in index.site.networks.items():
-        if network.project and network.subnet and not _granted(index, "subnets", network.subnet, network.project):
+        if network.project and network.subnet and not granted(index, "subnets", network.subnet, network.project):
             yield Finding(("dos_networks", name, "subnet"), _refused("subnet", network.subnet, network.project))
     for at, _, instance, number in index.each_card():
         held = index.site.networks.get(instance.interfaces[number].network)
         if held is None or held.project or held.subnet is None:
             continue
-        if not _granted(index, "subnets", held.subnet, instance.project):
+        if not granted(index, "subnets", held.subnet, instance.project):
             yield Finding((*at, "network"), _refused("subnet", held.subnet, instance.project))
 
 
@@ -109,7 +109,7 @@ def projects_can_run_machines(index: Index) -> Iterator[Finding]:
     for name in index.site.projects:
         for kind in ("pools", "subnets"):
             declared = getattr(index.site, kind)
-            if declared and not any(_granted(index, kind, held, name) for held in declared):
+            if declared and not any(granted(index, kind, held, name) for held in declared):
                 yield Finding(
                     ("dos_projects", name), f"is granted none of the {kind}, so its machines cannot use any (ARCH-15)"
                 )
