@@ -165,6 +165,7 @@ def full_hosts(hosts: list[str], slices: Mapping[str, Any]) -> dict[str, HostSta
         host: HostState(
             facts=_facts(host),
             domains={domain.name: True for domain in slices[host].domains},
+            epochs={domain.name: domain.mark.epoch for domain in slices[host].domains},
             volumes=frozenset(f"{volume.pool}/{volume.name}" for volume in slices[host].volumes),
         )
         for host in hosts
