@@ -24,6 +24,7 @@ from .definition import Difference, change, classified, creation, definition_of,
 from .disruption import Disruption
 from .hotplug import PLUGGABLE, Room, pluggable
 from .layers import refuse_writing_a_base
+from .maxima import MEMORY, VCPUS, memory, vcpus, worded
 from .plan import Context, Observed, Plan, PlannedChange
 from .seed import seeded
 from .sources import spelled
@@ -49,7 +50,6 @@ NOT_LIVE = (
     "domain/devices/disk/target/@tray",  # the guest opens and closes it as it likes
 )  # fmt: skip
 
-VCPUS, MEMORY = "domain/vcpu/@current", "domain/currentMemory"
 # What goes makes room for what comes; what the guest may not answer to at all is asked last.
 SEQUENCE = (DetachDevice, AttachDevice, SetVcpus)
 DEVICES = tuple(f"domain/devices/{tag}" for tag in PLUGGABLE)
@@ -79,7 +79,7 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     seed = seeded(domain, declared, observed)
     if observed is not None:
         declared = as_ordered(declared, observed.xml)
-    difference = differ(declared, definition_of(observed), SHAPE)
+    difference = worded(differ(declared, definition_of(observed), SHAPE))
     if observed is None:
         found = Observed(address=address, xml=difference.desired)
         actions = [*seed, redefined(address, difference), *_power(address, domain, found)]
@@ -90,7 +90,7 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     power = _power(address, domain, observed)
     if not (observed.active and domain.active):
         return change(address, difference, [*define, *power], changes=_stopped(difference.changes))
-    running = differ(declared, spelled(observed.live, domain, context), SHAPE, ignore=NOT_LIVE)
+    running = worded(differ(declared, spelled(observed.live, domain, context), SHAPE, ignore=NOT_LIVE))
     updates, waiting = _sorted(address, running)
     changes = _distinct(difference.changes, running.changes, waiting)
     return _running(
@@ -166,10 +166,9 @@ def _sorted(address: Address, running: Difference) -> tuple[list[Action], tuple[
         tag = row.split("/")[2] if row else ""
         key = held.key(tag)
         if held.xpath == VCPUS:
-            count, now = _vcpus(running.desired), _vcpus(running.observed)
+            count = vcpus(running.desired).now
             if count <= _number(running.observed, "vcpu"):
-                # libvirt leaves it out where it is the maximum, so a new maximum alone shows here too.
-                plugged += [SetVcpus(address=address, count=count)] if count != now else []
+                plugged.append(SetVcpus(address=address, count=count))
             else:
                 waiting.append(replace(planned, disruption=Disruption.RESTART))
         elif (done := _plugged(address, running, held, room)) is not None:
@@ -186,12 +185,6 @@ def _sorted(address: Address, running: Difference) -> tuple[list[Action], tuple[
     return [*updates, *sorted(plugged, key=lambda action: SEQUENCE.index(type(action)))], tuple(waiting)
 
 
-def _vcpus(domain: Element | None) -> int:
-    """How many vCPUs a machine has now. libvirt says it where it may have more."""
-    vcpu = None if domain is None else domain.find("vcpu")
-    return 1 if vcpu is None else int(vcpu.get("current") or vcpu.text or 1)
-
-
 def _number(domain: Element | None, tag: str) -> int:
     return 0 if domain is None else int(domain.findtext(tag) or 0)
 
@@ -202,9 +195,7 @@ def _balloon(address: Address, defined: Difference, running: Difference) -> list
     What the guest has now says nothing: libvirt tells where the balloon is and not where it was asked to go, and a guest that
     is just booting has none yet. So the definition remembers what was last asked for, and is written after it.
     """
-    wanted, asked = (
-        _number(side, "currentMemory") or _number(side, "memory") for side in (defined.desired, defined.observed)
-    )
+    wanted, asked = (memory(side).now for side in (defined.desired, defined.observed))
     if wanted == asked or wanted > _number(running.observed, "memory"):
         return []
     return [SetMemory(address=address, kib=wanted)]

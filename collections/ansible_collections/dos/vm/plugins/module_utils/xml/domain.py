@@ -253,7 +253,8 @@ def _kib(element: Element) -> int:
     return ByteSize(" ".join((number.strip(), unit))).kib
 
 
-def _size(kib: str) -> str:
+def size(kib: str) -> str:
+    """A number of KiB as it is written in a declaration."""
     return str(ByteSize(int(kib) * 1024))
 
 
@@ -313,9 +314,9 @@ SHAPE: Shape = shape(
     shape("title"),
     shape("description"),
     METADATA,
-    shape("memory", UNIT, text=True, tidy=_tidy_memory, show=_size),
+    shape("memory", UNIT, text=True, tidy=_tidy_memory, show=size),
     # Only a running machine may have less than it was given; in a definition it would be less at the next start.
-    shape("currentMemory", UNIT, text=True, tidy=_tidy_memory, show=_size, computed=_live, field="current_memory"),
+    shape("currentMemory", UNIT, text=True, tidy=_tidy_memory, show=size, computed=_live, field="current_memory"),
     shape("vcpu", Attr("placement", default="static"), Attr("current", field="current"), text=True, field="vcpus"),
     shape("resource", whole=True, computed=_live),
     shape(
@@ -430,4 +431,4 @@ def _number(element: Element | None, name: str) -> int | None:
     return None if value is None else int(value)
 
 
-__all__ = ["SHAPE", "explicit", "fragment_overrides", "fragment_problems", "parse", "render"]
+__all__ = ["SHAPE", "explicit", "fragment_overrides", "fragment_problems", "parse", "render", "size"]
