@@ -115,6 +115,14 @@ class Movers:
         asked = self.page(vm, "n").strip()
         return int(asked) if asked.isdigit() else None
 
+    def let_count(self, vm: str) -> None:
+        """Waits for its boot, and has it count."""
+        wait_for(f"{vm} to boot", lambda: self.page(vm) or None)
+        # Held open until the guest's shell echoes it: QEMU reads from nobody who has hung up.
+        typed = f"exec 3<>$(virsh ttyconsole {vm}); printf %s {shlex.quote(COUNTING)} >&3; sed /usleep/q <&3"
+        self.hosts[self.home(vm)].run("sh", "-c", typed)
+        self.counts_on(vm, 0)
+
     def counts_on(self, vm: str, before: int) -> None:
         """The same guest goes on: what it counts is in its memory alone."""
         wait_for(f"an answer of {vm}", lambda: ((now := self.count(vm)) is not None and now > before) or None)
@@ -202,11 +210,7 @@ def moving(lab: Lab, inventory: Path) -> Iterator[Movers]:
     try:
         made.done("dos.vm.site")
         for vm in ADDRESSES:
-            wait_for(f"{vm} to boot", lambda vm=vm: made.page(vm) or None)  # type: ignore[misc]  # it is read at once
-            # Held open until the guest's shell echoes it: QEMU reads from nobody who has hung up.
-            typed = f"exec 3<>$(virsh ttyconsole {vm}); printf %s {shlex.quote(COUNTING)} >&3; sed /usleep/q <&3"
-            made.hosts[made.home(vm)].run("sh", "-c", typed)
-            made.counts_on(vm, 0)
+            made.let_count(vm)
         yield made
     finally:
         for host in lab.hosts():

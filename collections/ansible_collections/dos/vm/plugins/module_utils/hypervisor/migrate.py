@@ -25,6 +25,7 @@ from ..plan.migration import Question, copied, notes, reasons
 from ..xml.build import parse, to_text
 from . import copies
 from .connection import allowing, constant, open_connection, saying
+from .events import HearingHypervisor
 from .libvirt import LibvirtHypervisor
 from .sides import guest_of, question
 
@@ -125,7 +126,7 @@ class _Run:
         except OSError as refused:
             text = f"{wanted.target} cannot be reached from {wanted.source} ({wanted.address} port {wanted.port}): {refused}"
             raise HypervisorError(self.operation, text) from None
-        with closing(LibvirtHypervisor(wanted.uri_of_target)) as held:
+        with closing(HearingHypervisor(wanted.uri_of_target)) as held:
             yield held
 
     def domain(self) -> Any:
@@ -308,7 +309,7 @@ class _Run:
         try:
             yield
         except libvirt.libvirtError as refused:
-            if self.source._connection.isAlive():
+            if self._answers():
                 raise HypervisorError(self.operation, str(refused)) from None
             time.sleep(STEP)
 
@@ -374,9 +375,15 @@ class _Run:
                 return f"stands still ({refused.get_error_message()}) and has to be resumed (virsh resume)"
         return "runs"
 
+    def _answers(self) -> bool:
+        """Whether libvirt of this host does. `isAlive` says so of one that died a moment ago."""
+        with suppress(libvirt.libvirtError):
+            return bool(self.source._connection.getLibVersion())
+        return False
+
     def _reconnect(self) -> None:
         deadline = time.monotonic() + RETURN
-        while not self.source._connection.isAlive():
+        while not self._answers():
             with suppress(HypervisorError):
                 self.source.close()
                 self.source.__init__(self.source.uri)  # type: ignore[misc]  # the same host again
