@@ -10,7 +10,6 @@ from typing import Any
 from .._thirdparty import libvirt, require
 from .libvirt import LibvirtHypervisor
 
-
 PULSE = 5  # seconds between two questions whether the other side is there
 MISSED = 3  # unanswered ones until the connection is given up
 
