@@ -282,6 +282,11 @@ options:
         - Requirement IMG-04.
         type: bool
         default: false
+      overlays:
+        description:
+        - Directory of that overlay; that of the file when not given.
+        - Requirement DMN-T1.15.
+        type: str
       shareable:
         description:
         - Whether several machines may write at once; the guests must know how.

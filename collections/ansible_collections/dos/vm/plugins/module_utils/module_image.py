@@ -25,6 +25,7 @@ from .model.argument_spec import Spec, argument_spec, fields_of
 from .model.decode import decode, encode
 from .model.front import Connection, SecretValues
 from .model.image import BlockCopy, Convert, DiskName, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
+from .model.overlay import image_of
 from .model.slice import Slice
 from .module import Module, Result, given, report
 from .plan.layers import layers
@@ -297,7 +298,7 @@ class _Disks:
         found = []
         for source in disk.iter("source"):
             volume = self.held.get(Address("volume", f"{source.get('pool')}/{source.get('volume')}"))
-            found.append(source.get("file") or (volume.info.get("path", "") if volume else ""))
+            found.append(image_of(source.get("file", "")) or (volume.info.get("path", "") if volume else ""))
         return found
 
     @property

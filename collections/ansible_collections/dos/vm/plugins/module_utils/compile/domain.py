@@ -28,13 +28,13 @@ SAME = (
 )  # fmt: skip
 
 
-def compile_domain(site: Site, machine: Machine) -> Domain:
-    """The domain of a machine that has its addresses."""
+def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
+    """The domain of a machine that has its addresses, on the host it was placed on."""
     instance = machine.instance
     return Domain(
         name=machine.name,
         title=machine.vm.label or instance.label,
-        disks=tuple(_disk(site, machine, target, disk) for target, disk in machine.targets()),
+        disks=tuple(_disk(site, machine, host, target, disk) for target, disk in machine.targets()),
         interfaces=tuple(_card(site, machine, place) for place in range(len(instance.interfaces))),
         serial=_serial(instance, machine.name),
         seed=compile_seed(site, machine),
@@ -56,18 +56,18 @@ def _serial(instance: Instance, name: str) -> Serial | None:
     return Serial(log=AbsolutePath(f"{LOGS}/{name}-serial.log")) if instance.serial and instance.serial.log else None
 
 
-def _disk(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> Disk:
+def _disk(site: Site, machine: Machine, host: str, target: str, disk: InstanceDisk) -> Disk:
     same = ("device", "cache", "copy_on_read", "removable", "tray", "startup_policy", "relabel", "serial", "boot_order")
     return Disk(
         target=target,
         bus=machine.bus(disk),
         read_only=disk.read_only or disk.device == "cdrom",
         **{name: getattr(disk, name) for name in same},
-        **_source(site, machine, target, disk),
+        **_source(site, machine, host, target, disk),
     )
 
 
-def _source(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> dict[str, Any]:
+def _source(site: Site, machine: Machine, host: str, target: str, disk: InstanceDisk) -> dict[str, Any]:
     """Where a disk's data is: a declared volume, a volume of the machine's own, an image, or nowhere."""
     if disk.volume:
         volume = site.volumes[disk.volume]
@@ -81,7 +81,8 @@ def _source(site: Site, machine: Machine, target: str, disk: InstanceDisk) -> di
     image = site.images[disk.image]
     # A read-only image under a writable disk: what is written lives until the machine stops (IMG-04).
     overlay = image.read_only and disk.device == "disk" and not disk.read_only
-    return {"file": image.file, "format": image.format, "transient": overlay}
+    directory = site.overlays(host) if overlay else None
+    return {"file": image.file, "format": image.format, "transient": overlay, "overlays": directory}
 
 
 def _card(site: Site, machine: Machine, place: int) -> Interface:

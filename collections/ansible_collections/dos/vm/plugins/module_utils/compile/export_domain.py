@@ -11,10 +11,11 @@ from ..errors import DeclarationError, Problem
 from ..model.host import HostFacts
 from ..model.lenient import decode_most, without
 from ..model.nwfilter import PREDEFINED
-from ..model.types import Name
+from ..model.types import AbsolutePath, Name
 from ..plan.describe import READERS
 from ..plan.domain import settled
 from ..plan.plan import Observed
+from ..site.host import HostSettings
 from ..site.instance import MOST_DISKS, Instance, InstanceDisk, InstanceInterface
 from ..site.security_group import SecurityGroup
 from ..xml import domain as domain_xml
@@ -53,9 +54,9 @@ def export_domain(register: Register, host: str, observed: Observed, facts: Host
         instance = decode_most(
             Instance,
             _allowed(register, key, _instance(register, host, name, read, observed)),
-            also=lambda found: _rendered(register, key, found, facts),
+            also=lambda found: _rendered(register, key, found, host, facts),
         )
-        rendered = _rendered(register, key, instance, facts)
+        rendered = _rendered(register, key, instance, host, facts)
     except (DeclarationError, ValueError) as refused:
         register.leave_out(host, address, f"cannot be declared: {' '.join(str(refused).split())}")
         return
@@ -142,6 +143,8 @@ def _source(register: Register, host: str, read: Mapping[str, Any]) -> dict[str,
         written = read.get("device", "disk") == "disk" and not read.get("read_only")
         read_only = bool(read.get("transient")) if written else None
         image = register.image(host, read["file"], read.get("format"), read_only=read_only)
+        if image is not None and read.get("overlays"):
+            register.claim("host_settings", Name(host), HostSettings(overlays=AbsolutePath(read["overlays"])))
         return None if image is None else {"image": image}
     return {} if read.get("device") == "cdrom" and not read.get("pool") else None
 
@@ -177,13 +180,13 @@ def _card(register: Register, host: str, read: Mapping[str, Any]) -> dict[str, A
     return said
 
 
-def _rendered(register: Register, key: Name, instance: Instance, facts: HostFacts) -> Any:
+def _rendered(register: Register, key: Name, instance: Instance, host: str, facts: HostFacts) -> Any:
     """What the fields come to on the host, by the very road that a converge takes."""
     site = replace(register.as_site(), instances={key: instance})
     machine = next(iter(machines(site)), None)
     if machine is None:
         raise DeclarationError.at("vms", "names no machine")
-    declared = compile_domain(site, machine.settled(_macs(site.name, machine), on=True))
+    declared = compile_domain(site, machine.settled(_macs(site.name, machine), on=True), host)
     return domain_xml.render(settled(replace(declared, mark=None), facts))
 
 

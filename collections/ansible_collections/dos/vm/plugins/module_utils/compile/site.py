@@ -159,7 +159,7 @@ def _slice(
     ends: Mapping[Name, list[str]],
 ) -> Slice:
     """What one host holds: the machines `here`, and of the rest what is bound to it."""
-    domains = _domains(site, here)
+    domains = _domains(site, here, host)
     filters = closure(site, _filters(domains))
     plugged = _plugged(here)
     held = compile_volumes(site, here, volumes)
@@ -212,13 +212,13 @@ def _ends(on_host: Mapping[str, Iterable[tuple[Name, Network]]]) -> defaultdict[
     return found
 
 
-def _domains(site: Site, here: Iterable[Machine]) -> tuple[Domain, ...]:
+def _domains(site: Site, here: Iterable[Machine], host: str) -> tuple[Domain, ...]:
     """The domains of one host, or everything that libvirt would refuse in them, told of the instances they come from."""
     found: list[Domain] = []
     problems: list[Problem] = []
     for machine in here:
         try:
-            found.append(compile_domain(site, machine))
+            found.append(compile_domain(site, machine, host))
         except DeclarationError as refused:
             problems += [problem.under(f"dos_instances.{machine.instance_name}") for problem in refused.problems]
     if problems:

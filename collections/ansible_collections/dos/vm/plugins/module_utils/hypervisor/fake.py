@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..errors import HypervisorError, InternalError, Unanswered
 from ..model.address import Address, KindName, own_uuid
 from ..model.host import HostFacts
+from ..model.overlay import image_of
 from ..model.types import ByteSize
 from ..plan.action import (
     Action,
@@ -421,7 +422,7 @@ class FakeHypervisor:
             self._refuse_inactive(action, pool)
             directory = self._held(action, pool).xml.findtext("target/path") or ""
             return posixpath.join(directory, source.get("volume", ""))
-        return source.get("file")
+        return image_of(source.get("file", "")) or None
 
     def _refuse_disk(self, action: Action, disk: Element, path: str) -> None:
         if path not in self.files:

@@ -50,7 +50,7 @@ from ..xml.build import parse, to_text
 from ..xml.common import mark_of
 from ..xml.secret import read_description
 from . import devices as block
-from . import kept, live, seeds
+from . import kept, live, overlays, seeds
 from .bridges import BRIDGES
 from .capabilities import (
     boards,
@@ -71,6 +71,7 @@ from .identity import boot, hardware, identity
 from .links import links
 from .lock import lock_file, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
+from .ready import is_here, make_ready
 from .storage import create_volume, unseen, wipe
 
 if TYPE_CHECKING:
@@ -343,6 +344,8 @@ class LibvirtHypervisor:
         held = self._connection
         match action.address.kind:
             case "domain":
+                if is_here(held):
+                    overlays.prepare(parse(action.xml))
                 held.defineXMLFlags(with_secrets(action.xml, secrets), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
             case "network":
                 held.networkDefineXMLFlags(action.xml, libvirt.VIR_NETWORK_DEFINE_VALIDATE)
@@ -361,8 +364,10 @@ class LibvirtHypervisor:
     def _undefine(self, action: Undefine, secrets: Mapping[str, bytes]) -> None:
         found = self._find(action.address)
         if action.address.kind == "domain":
+            xml = parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
             _undefine_domain(found)
             seeds.forget(action.address.name)
+            overlays.forget(xml)
         else:
             found.undefine()
 
@@ -396,7 +401,10 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
-        self._find(action.address).create()
+        found = self._find(action.address)
+        if action.address.kind == "domain":
+            make_ready(self._connection, parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+        found.create()
         if action.address.kind == "network":
             self._plug_in(action.address.name)
 

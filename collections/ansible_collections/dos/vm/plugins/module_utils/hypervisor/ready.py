@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
@@ -13,20 +12,30 @@ from ..errors import HypervisorError
 from ..model.host import HostFacts
 from ..model.types import ByteSize
 from ..xml.build import parse
+from . import overlays
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 RESERVE = ByteSize("512 MiB")  # of the host itself (AMB-28)
-OVERLAY = ByteSize("1 GiB")  # what an overlay gets to write before the disk may be full, unless its image is smaller
 
 
 def refuse_start(connection: Any, xml: Element, facts: HostFacts) -> None:
     """Raises `HypervisorError` with every reason why a machine cannot start on this host now (VM-18, DMN-04)."""
     name = xml.findtext("name")
-    reasons = [*_memory(connection, xml, facts), *_missing(connection, xml), *_overlays(xml)]
+    make_ready(connection, xml)
+    reasons = [*_memory(connection, xml, facts), *_missing(connection, xml)]
     if reasons:
         raise HypervisorError(f"start domain {name}", "; ".join(reasons))
+
+
+def make_ready(connection: Any, xml: Element) -> None:
+    """The links and the room that the overlays of a machine need; raises `HypervisorError` where there is none (DMN-04)."""
+    if is_here(connection):
+        overlays.prepare(xml)
+        overlays.clear(xml)
+        if reasons := list(overlays.cramped(xml)):
+            raise HypervisorError(f"start domain {xml.findtext('name')}", "; ".join(reasons))
 
 
 def refuse_restore(domain: Any, facts: HostFacts) -> None:
@@ -75,7 +84,7 @@ def _memory(connection: Any, xml: Element, facts: HostFacts) -> Iterator[str]:
 
 
 def _missing(connection: Any, xml: Element) -> Iterator[str]:
-    if not _is_here(connection):
+    if not is_here(connection):
         return
     for source in xml.iterfind("devices/disk/source[@file]"):
         path, optional = source.get("file", ""), source.get("startupPolicy") in ("optional", "requisite")
@@ -83,19 +92,6 @@ def _missing(connection: Any, xml: Element) -> Iterator[str]:
             yield f"{path} is not there"
 
 
-def _is_here(connection: Any) -> bool:
+def is_here(connection: Any) -> bool:
     """Whether libvirt's files are ours to look at: a connection without a host in it."""
     return ":///" in connection.getURI()
-
-
-def _overlays(xml: Element) -> Iterator[str]:
-    """The overlay of a disk that forgets is made beside its image (DMN-04)."""
-    for disk in xml.iterfind("devices/disk"):
-        source = disk.find("source[@file]")
-        if disk.find("transient") is None or source is None or not os.path.exists(source.get("file", "")):
-            continue
-        folder = Path(source.get("file", "")).parent
-        found = os.statvfs(folder)
-        free, size = found.f_bavail * found.f_frsize, os.stat(source.get("file", "")).st_size
-        if free < min(OVERLAY, max(size, 2**20)):
-            yield f"{folder} has {ByteSize(free // 2**20 * 2**20)} free, too little for a temporary overlay (DMN-04)"

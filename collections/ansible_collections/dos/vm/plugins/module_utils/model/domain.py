@@ -66,6 +66,9 @@ class Disk:
     transient: bool = option(
         "Writes go to an overlay that is dropped when the machine stops.", spec="IMG-04", default=False
     )
+    overlays: AbsolutePath | None = option(
+        "Directory of that overlay; that of the file when not given.", spec="DMN-T1.15", default=None
+    )
     shareable: bool = option("Whether several machines may write at once; the guests must know how.", default=False)
     removable: bool = option("Removable, on bus usb.", spec="DISK-T1.8", default=False)
     tray: Literal["open", "closed"] = option("Tray of an optical drive.", spec="DISK-T1.7", default="closed")
@@ -110,6 +113,8 @@ class Disk:
             )
         if self.transient and self.volume:
             yield "transient", "is for files: libvirt makes no overlay of a volume, write file with the volume's path"
+        if self.overlays and not self.transient:
+            yield "overlays", "is for a disk that forgets, write transient: true"
         if self.serial is not None and not DISK_SERIAL.fullmatch(self.serial):
             yield "serial", "must be letters, digits, spaces and '_', '.', '+', '-'"
         if self.shareable and source and self.format != "raw":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..model.address import Address
 from ..model.domain import Disk, Domain
+from ..model.overlay import image_of
 from .plan import Context, Layers, Observed, Plan
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def _named(domain: Element) -> Iterator[str]:
         if source.get("volume"):
             yield f"{source.get('pool')}/{source.get('volume')}"
         elif source.get("file"):
-            yield str(source.get("file"))
+            yield image_of(str(source.get("file")))
 
 
 def refuse_writing_a_base(address: Address, domain: Domain, context: Context) -> Plan | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.types import Address, ByteSize, Cidr, DeviceName, Name
+from ..model.types import AbsolutePath, Address, ByteSize, Cidr, DeviceName, Name
 from .bound import Hosts
 
 LEAST_RESERVE = 512 * 2**20  # of a host's memory, for the host itself (HOST-09, AMB-28)
@@ -92,6 +92,12 @@ class HostSettings:
     )
     overcommit: Overcommit | None = option(
         "How full it may become; that of its groups or of the site when not given.", spec="HOST-T1.7", default=None
+    )
+    overlays: AbsolutePath | None = option(
+        "Directory of the temporary overlays of read-only images; that of dos_storage when not given. It must outlast a "
+        "restart of the host.",
+        spec="DMN-T1.15",
+        default=None,
     )
     active: bool = option("Whether machines may come to it; those that are there stay.", spec="SCHED-05", default=True)
     maintenance: bool = option("Whether it is being emptied: no machine comes, and those there leave.", default=False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..model.types import Address, Name
+from ..model.types import AbsolutePath, Address, Name
 from .assertion import Assertion
 from .bound import Bound
 from .filter import Filter
@@ -20,6 +20,7 @@ from .project import Project
 from .project_group import ProjectGroup
 from .secret import Secret
 from .security_group import SecurityGroup
+from .storage import Storage
 from .subnet import Subnet
 from .user import User
 from .volume import Volume
@@ -44,7 +45,7 @@ KINDS: Mapping[str, type] = {
 }
 
 # What there is one of in a site: no names, and the variable holds the fields themselves.
-SINGLES: Mapping[str, type] = {"placement": Placement}
+SINGLES: Mapping[str, type] = {"placement": Placement, "storage": Storage}
 
 DEFAULT_NAME = Name("dos")
 
@@ -56,6 +57,7 @@ class Site:
     name: Name = DEFAULT_NAME
     hosts: tuple[Name, ...] = ()
     placement: Placement = field(default_factory=Placement)
+    storage: Storage = field(default_factory=Storage)
     host_settings: Mapping[Name, HostSettings] = field(default_factory=dict)
     host_groups: Mapping[Name, HostGroup] = field(default_factory=dict)
     project_groups: Mapping[Name, ProjectGroup] = field(default_factory=dict)
@@ -83,3 +85,8 @@ class Site:
         """The hosts of a host group."""
         hosts = self.host_groups[group].hosts
         return frozenset(self.hosts if hosts == "all" else hosts or ())
+
+    def overlays(self, host: str) -> AbsolutePath | None:
+        """The directory of temporary overlays on a host: the host's own, or the site's (AMB-21)."""
+        settings = self.host_settings.get(Name(host))
+        return (settings.overlays if settings else None) or self.storage.overlays

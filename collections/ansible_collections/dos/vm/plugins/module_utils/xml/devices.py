@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..model.domain import Disk, Domain, Graphics, Interface
+from ..model.overlay import SUFFIX, link, split
 from .build import E, maybe, on_off
 from .common import absent, flag, lower, pruned
 from .network import BANDWIDTH, VLAN, bandwidth, read_bandwidth, read_vlan, vlan
@@ -27,7 +28,7 @@ def render(domain: Domain) -> Element:
     """`<devices>` of a domain in which nothing is left open."""
     return E(
         "devices",
-        (disk(held) for held in domain.disks),
+        (disk(held, domain.name) for held in domain.disks),
         (interface(held) for held in domain.interfaces),
         _serial(domain),
         E("channel", E("target", type="virtio", name=AGENT), type="unix") if domain.agent else None,
@@ -39,12 +40,12 @@ def render(domain: Domain) -> Element:
     )
 
 
-def disk(disk: Disk) -> Element:
-    """One disk, as `virDomainAttachDevice` takes it too."""
+def disk(disk: Disk, machine: str) -> Element:
+    """One disk of a machine, as `virDomainAttachDevice` takes it too."""
     return E(
         "disk",
         _driver(disk),
-        _source(disk),
+        _source(disk, machine),
         E(
             "target",
             dev=disk.target,
@@ -74,13 +75,13 @@ def _driver(disk: Disk) -> Element:
     )
 
 
-def _source(disk: Disk) -> Element | None:
+def _source(disk: Disk, machine: str) -> Element | None:
     return maybe(
         "source",
         # libvirt refuses to start a disk whose label names no security model, and DAC is the one that every host has.
         E("seclabel", model="dac", relabel=False) if disk.relabel is False else None,
         encryption(disk.encryption),
-        file=disk.file,
+        file=link(disk.overlays, machine, disk.target or "", disk.file) if disk.overlays and disk.file else disk.file,
         pool=disk.pool,
         volume=disk.volume,
         startupPolicy=disk.startup_policy,
@@ -250,7 +251,7 @@ def _see_through_overlay(disk: Element, source: Element, driver: Element) -> Non
     """While it runs, a transient disk's source is an overlay; what was declared is the overlay's backing."""
     backing = disk.find("backingStore")
     below = None if backing is None else backing.find("source")
-    if backing is None or below is None or ".TRANSIENT-" not in source.get("file", ""):
+    if backing is None or below is None or SUFFIX not in source.get("file", ""):
         return
     policy = source.get("startupPolicy")
     disk.replace(source, below)
@@ -492,13 +493,15 @@ def parse(devices: Element) -> dict[str, Any]:
 
 def _read_disk(disk: Element) -> dict[str, Any]:
     driver, source, target = disk.find("driver"), disk.find("source"), disk.find("target")
+    overlays, file = split(absent(source, "file") or "")
     return pruned(
         target=absent(target, "dev"),
         device=disk.get("device"),
         bus=absent(target, "bus"),
         pool=absent(source, "pool"),
         volume=absent(source, "volume"),
-        file=absent(source, "file"),
+        file=file or None,
+        overlays=overlays,
         format=absent(driver, "type"),
         cache=absent(driver, "cache"),
         discard=absent(driver, "discard"),
