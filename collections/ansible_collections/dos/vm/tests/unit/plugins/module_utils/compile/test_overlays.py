@@ -28,7 +28,7 @@ def overlays(**more: Any) -> list[str | None]:
 
 
 @pytest.mark.parametrize(
-    "declared, expected",
+    ("declared", "expected"),
     [
         ({}, None),
         ({"dos_storage": {"overlays": "/var/site"}}, "/var/site"),

@@ -71,7 +71,11 @@ def disks(draw: st.DrawFn, **fixed: Any) -> Disk:
     source = draw(sources)
     ways: list[dict[str, bool]] = [{}]
     ways += [{"read_only": True}] if bus != "sata" else []
-    ways += [{"transient": True}, {"transient": True, "overlays": "/var/overlays"}] if "file" in source and bus != "sata" else []
+    ways += (
+        [{"transient": True}, {"transient": True, "overlays": "/var/overlays"}]
+        if "file" in source and bus != "sata"
+        else []
+    )
     ways += [{"shareable": True}] if source["format"] == "raw" else []
     writable = draw(st.sampled_from(ways))
     return Disk(
