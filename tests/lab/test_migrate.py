@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from namespaces.host import Host
 from namespaces.lab import Lab
 
 TLS = {"transport": "tls"}
-
-# They were written on a machine too busy to finish them. DOSVM_UNPROVEN=1 runs them; who sees one green takes its mark away.
-unproven = pytest.mark.skipif("DOSVM_UNPROVEN" not in os.environ, reason="not yet seen green: set DOSVM_UNPROVEN=1")
 
 
 def is_one_gap(lost: list[int]) -> bool:
@@ -157,7 +153,6 @@ def test_a_target_that_dies_half_way_leaves_it_running(movers: Movers, hosts: di
     assert target.run("sh", "-c", "ls /var/lib/dos-vm/moving").stdout.split() == ["m-own-vda"]
 
 
-@unproven
 def test_a_machine_goes_where_it_is_sent_by_name(movers: Movers) -> None:
     here, there, before = movers.home("m-seen"), movers.other("m-seen"), movers.count("m-seen") or 0
     refused = movers.play("dos.vm.migrate", dos_vm="m-seen", dos_to=WATCHER)
@@ -168,7 +163,6 @@ def test_a_machine_goes_where_it_is_sent_by_name(movers: Movers) -> None:
     movers.counts_on("m-seen", before)
 
 
-@unproven
 def test_a_rule_moves_a_machine_when_that_is_allowed(movers: Movers) -> None:
     here, there, before = movers.home("m-seen"), movers.other("m-seen"), movers.count("m-seen") or 0
     away = {"dos_host_settings": {here: {"maintenance": True}}, "dos_migration": {"storage": "copied", "data": "plain"}}
@@ -181,7 +175,6 @@ def test_a_rule_moves_a_machine_when_that_is_allowed(movers: Movers) -> None:
     movers.counts_on("m-seen", before)
 
 
-@unproven
 def test_a_host_is_emptied_and_gets_its_machines_back(movers: Movers) -> None:
     here, there = movers.home("m-seen"), movers.other("m-seen")
     ways = {"dos_migration": {"storage": "copied", "data": "plain"}}
@@ -200,7 +193,6 @@ def test_a_host_is_emptied_and_gets_its_machines_back(movers: Movers) -> None:
         movers.counts_on(vm, count)
 
 
-@unproven
 @pytest.mark.parametrize("whose", ["source", "target"])
 def test_a_libvirt_that_dies_half_way_leaves_one_running(movers: Movers, whose: str) -> None:
     here, before = movers.home("m-seen"), movers.count("m-seen") or 0
@@ -213,7 +205,6 @@ def test_a_libvirt_that_dies_half_way_leaves_one_running(movers: Movers, whose: 
     movers.counts_on("m-seen", before)
 
 
-@unproven
 def test_a_cut_between_the_hosts_leaves_one_running(movers: Movers) -> None:
     here, before = movers.home("m-seen"), movers.count("m-seen") or 0
     target = movers.hosts[movers.other("m-seen")]
