@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -97,26 +97,42 @@ class Machine:
             if disk.pool and not disk.volume and not site.pools[disk.pool].is_shared
         )
 
+    def made_disks(self) -> frozenset[str]:
+        """The volumes that are made for this machine, as `pool/name`, in whatever pools."""
+        return frozenset(
+            f"{disk.pool}/{self.own_volume(target)}" for target, disk in self.targets() if disk.pool and not disk.volume
+        )
+
     def hosts(self, site: Site) -> frozenset[str] | None:
         """The hosts it may run on: its own binding, narrowed by its pools, images and networks; `None` for any."""
-        allowed: set[str] | None = None
-        for bound in self._bindings(site):
-            if bound is not None:
-                allowed = set(bound) if allowed is None else allowed & bound
-        return None if allowed is None else frozenset(allowed)
+        return _common([*self._bindings(site), *self._storage(site), *self._networks(site)])
+
+    def reach(self, site: Site) -> frozenset[str] | None:
+        """The hosts that have its disks, whatever it is bound to; `None` for any."""
+        return _common(self._storage(site))
 
     def _bindings(self, site: Site) -> Iterator[frozenset[str] | None]:
         yield frozenset([self.vm.host]) if self.vm.host else None
         yield site.hosts_of(self.instance)
         yield site.members(self.instance.host_group) if self.instance.host_group else None
+
+    def _storage(self, site: Site) -> Iterator[frozenset[str] | None]:
         for disk in self.instance.disks:
             pool = site.volumes[disk.volume].pool if disk.volume else disk.pool
             yield site.hosts_of(site.pools[pool]) if pool else None
             yield site.hosts_of(site.images[disk.image]) if disk.image else None
             volume = site.volumes[disk.volume] if disk.volume else None
             yield frozenset([volume.host]) if volume and volume.host else None
+
+    def _networks(self, site: Site) -> Iterator[frozenset[str] | None]:
         for card in self.instance.interfaces:
             yield site.hosts_of(site.networks[card.network])
+
+
+def _common(ties: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    """The hosts that all of these leave; `None` for any."""
+    held = [tie for tie in ties if tie is not None]
+    return frozenset.intersection(*held) if held else None
 
 
 def machines(site: Site) -> list[Machine]:

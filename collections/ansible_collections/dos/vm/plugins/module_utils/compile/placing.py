@@ -18,10 +18,10 @@ from ..placement.request import Decision, Request
 from ..site.site import Site
 from .machine import Machine, machines
 from .memory import NOTHING, Memory, Placement
-from .recall import Recall
+from .recall import Recall, Trace
 from .requests import Failed, Requests
 from .rooms import groups, rooms
-from .states import HostState
+from .states import HostState, Places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,8 @@ class Situation:
         made, request = self.decisions[vm], self.requests[vm]
         if vm in self.waiting or made.target is not None or (made.host is not None and not made.refusals):
             return False
+        if made.host is not None and request.bound is not None and request.bound.isdisjoint(self.states):
+            return False  # it stays where it is until those answer that it is bound to; nothing starts it there
         elsewhere = request.bound is not None and made.host not in request.bound
         return made.host is None or elsewhere or (request.on and not request.running)
 
@@ -99,7 +101,7 @@ def situation(
     requests = Requests(site, states, intent, failed or {})
     recall = Recall(memory, states, site.hosts)
     asked = {str(machine.name): _survivor(requests.of(machine), lost) for machine in found}
-    waiting = _waiting(site, found, asked, recall) if states else {}
+    waiting = _waiting(site, found, asked, recall, requests.places) if states else {}
     asked = {vm: _remembered(request, recall) for vm, request in asked.items()}
     answering = {host: state for host, state in states.items() if host not in lost}
     fleet = Fleet(rooms(site, answering, frozenset(asked)), how or policy(site.placement), groups(site))
@@ -146,13 +148,21 @@ def explain_vm(held: Situation, vm: str) -> Explanation:
         )
 
 
-def _waiting(site: Site, found: Iterable[Machine], asked: Mapping[str, Request], recall: Recall) -> dict[str, Decision]:
+def _waiting(
+    site: Site, found: Iterable[Machine], asked: Mapping[str, Request], recall: Recall, places: Places
+) -> dict[str, Decision]:
     """The machines that a silent host may have: silence is no proof that they do not run (law 8)."""
     waiting: dict[str, Decision] = {}
     for machine in found if recall.may_wait else ():
         vm, request = str(machine.name), asked[machine.name]
-        somewhere = request.current is not None or request.data is not None
-        reason = recall.reason_to_wait(vm, machine.hosts(site), found=somewhere)
+        trace = Trace(
+            allowed=machine.hosts(site),
+            reach=machine.reach(site),
+            found=request.current is not None or request.data is not None,
+            disks=places.with_disks(machine),
+            failed=request.failed,
+        )
+        reason = recall.reason_to_wait(vm, trace)
         if reason:
             waiting[vm] = Decision(vm=vm, host=None, reason=reason)
     return waiting

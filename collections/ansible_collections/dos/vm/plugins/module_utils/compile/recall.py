@@ -9,12 +9,33 @@ contradict each other and the truth may be on a third that is silent, the machin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from .memory import Memory, Placement
 from .states import HostState
 
-Allowed = Callable[[str], frozenset[str] | None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What tells of a machine beside its definition.
+
+    `allowed` are the hosts that it may be started on, `reach` those that have its disks, each `None` for any. `found`: a host
+    has it, or a disk made for it alone. `disks` are the hosts that answered and know a disk that was made for it, `failed`
+    those that could not start it in this run.
+    """
+
+    allowed: frozenset[str] | None = None
+    reach: frozenset[str] | None = None
+    found: bool = False
+    disks: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
+
+    def within(self, hosts: frozenset[str]) -> frozenset[str]:
+        return hosts if self.allowed is None else hosts & self.allowed
+
+    def reachable(self, hosts: frozenset[str]) -> frozenset[str]:
+        return hosts if self.reach is None else hosts & self.reach
 
 
 class Recall:
@@ -46,25 +67,39 @@ class Recall:
         held = self._placements.get(vm)
         return held.host if held is not None and held.host in self._states else None
 
-    def reason_to_wait(self, vm: str, allowed: frozenset[str] | None, *, found: bool) -> str:
-        """Why a machine may be started nowhere now, or nothing. `found`: a host has it, or a disk made for it alone."""
+    def reason_to_wait(self, vm: str, trace: Trace) -> str:
+        """Why a machine may be started nowhere now, or nothing."""
         held = self._placements.get(vm)
         if held is not None and held.host is not None and held.host not in self._states:
             return self._elsewhere(vm, held, held.host)
-        if found or self._on.get(vm):
+        if trace.found or self._on.get(vm):
             return ""
-        possible = self._silent if allowed is None else self._silent & allowed
-        if possible and possible == allowed:
-            doubtful = possible  # it may be nowhere, and can come to be nowhere else
-        elif held is None:
-            doubtful = possible - self._surveyed
-        else:
-            # What was let go, or never got there, nobody has.
-            doubtful = possible if held.seen and held.host is not None else frozenset()
+        doubtful = self._doubtful(held, trace)
         if not doubtful:
             return ""
-        it = "it" if held is None or held.host is None else f"it was on {held.host}, is not there any more, and"
+        it = "it"
+        if held is not None and held.host is not None:
+            was = "was" if held.seen else "was placed"
+            it = f"it {was} on {held.host}, is not there{' any more' if held.seen else ''}, and"
         return f"waits: {it} may be on {', '.join(sorted(doubtful))}, and there is no answer from there"
+
+    def _doubtful(self, held: Placement | None, trace: Trace) -> frozenset[str]:
+        """The silent hosts that may have a machine which no other host has.
+
+        Where it is bound to says where we start it, and not where people took it: of what was there once, only its disks
+        say how far it can have gone.
+        """
+        possible, reachable = trace.within(self._silent), trace.reachable(self._silent)
+        if possible and possible == trace.allowed:
+            return possible  # it may be nowhere, and can come to be nowhere else
+        if held is None:
+            return reachable if trace.disks else possible - self._surveyed
+        if held.host is None:
+            return reachable if held.seen else frozenset()  # in doubt since; or let go, and nobody has it
+        # A claim says nothing of whether it was followed: the run may have been killed before it made the machine, or before
+        # anybody looked. Its disks tell, and so does the run itself when it failed.
+        followed = held.seen or held.host in trace.disks
+        return reachable if followed and (held.seen or held.host not in trace.failed) else frozenset()
 
     def _elsewhere(self, vm: str, held: Placement, host: str) -> str:
         """It was placed on a host that does not answer."""
@@ -103,6 +138,9 @@ class Recall:
         for vm, host in decided.items():
             if host is not None:
                 yield from self._changed(vm, host, projects.get(vm))
+            elif vm not in self._placements and self._silent:
+                # Which hosts were silent when it was first missed is forgotten; that it was missed must not be.
+                yield Placement(vm=vm, host=None, epoch=1, seen=True, project=projects.get(vm))
 
     def _undeclared(self, decided: Mapping[str, str | None]) -> Iterator[Placement]:
         """What hosts have beside what is declared; and what they no longer have, which is let go."""
@@ -112,7 +150,7 @@ class Recall:
             if vm not in decided and at is not None and (held is None or held.host not in self._silent):
                 yield from self._changed(vm, at, held.project if held else None)
         for vm, held in self._placements.items():
-            if vm not in decided and vm not in self._on and held.host in self._states:
+            if vm not in decided and vm not in self._on and held.host in self._states and not self._silent:
                 yield Placement(vm=vm, host=None, epoch=held.epoch + 1, project=held.project)
 
     def _surely(self, vm: str, hosts: list[str]) -> str | None:

@@ -23,7 +23,7 @@ class Requests:
 
     def __init__(self, site: Site, states: Mapping[str, HostState], intent: Mapping[str, bool], failed: Failed) -> None:
         self._site, self._states, self._intent, self._failed = site, states, intent, failed
-        self._places = Places(states)
+        self.places = Places(states)
         self._rules = Rules(site)
         self._sets: dict[frozenset[str], frozenset[str]] = {}
         self._wheres: dict[str, Where] = {}
@@ -32,7 +32,7 @@ class Requests:
         self._bounds: dict[str, frozenset[str] | None] = {}
 
     def of(self, machine: Machine) -> Request:
-        at = self._places.defined(machine.name)
+        at = self.places.defined(machine.name)
         return Request(
             vm=machine.name,
             needs=self._need(machine),
@@ -41,7 +41,7 @@ class Requests:
             bound=self._bound(machine),
             current=at,
             running=at is not None and self._states[at].runs(machine.name),
-            data=self._places.data(self._site, machine),
+            data=self.places.data(self._site, machine),
             failed=frozenset(self._failed.get(machine.name, ())),
         )
 

@@ -59,6 +59,12 @@ class Places:
         """The host that has a machine defined as ours."""
         return self._domains.get(vm)
 
+    def with_disks(self, machine: Machine) -> frozenset[str]:
+        """The hosts that know a disk that was made for this machine, in a pool of their own or in one they share."""
+        if not self._volumes:
+            return frozenset()
+        return frozenset(host for disk in machine.made_disks() if disk in self._volumes for host in self._volumes[disk])
+
     def data(self, site: Site, machine: Machine) -> frozenset[str] | None:
         """The hosts that have the disks made for this machine alone; `None` when none is made yet, or hosts share them."""
         if not self._volumes:
