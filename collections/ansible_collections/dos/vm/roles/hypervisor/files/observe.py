@@ -191,6 +191,12 @@ def host_keys() -> list[str]:
     return sorted(" ".join(text(path).split()[:2]) for path in SSH.glob("ssh_host_*_key.pub") if text(path))
 
 
+def public_half(key: str) -> str:
+    """Of root's key, which may be there without the file beside it."""
+    held = text(Path(f"{key}.pub")) or output("ssh-keygen", "-y", "-P", "", "-f", key)
+    return " ".join(held.split()[:2])
+
+
 def block(path: Path, marker: str) -> list[str]:
     """The lines of a file that are ours, between the two that say so."""
     lines = text(path).splitlines()
@@ -263,7 +269,7 @@ def main() -> None:
         "identity": identity(question),
         "host_keys": host_keys(),
         "known_hosts": block(SSH / "ssh_known_hosts", question["marker"]),
-        "root_key": " ".join(text(Path(question["root_key"] + ".pub")).split()[:2]),
+        "root_key": public_half(question["root_key"]),
         "authorized_keys": block(Path(question["root_key"]).with_name("authorized_keys"), question["marker"]),
         "directories_wrong": [folder for folder in folders if not is_as_declared(folder)],
         "session_proxies": sorted(name for name in os.environ if PROXY.match(f"{name}={os.environ[name]}")),
