@@ -27,13 +27,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
-import bare  # noqa: E402 -- found by the line above
-from objects import URI, Bench, Raw  # noqa: E402
+import bare
+from objects import URI, Bench, Raw
 
-from dosvm.apply import Outcome, converge  # noqa: E402
-from dosvm.hypervisor.libvirt import LibvirtHypervisor  # noqa: E402
-from dosvm.model.decode import decode  # noqa: E402
-from dosvm.model.slice import Permission, Slice  # noqa: E402
+from dosvm.apply import Outcome, converge
+from dosvm.hypervisor.libvirt import LibvirtHypervisor
+from dosvm.model.decode import decode
+from dosvm.model.slice import Permission, Slice
 
 CACHE = ROOT / ".cache" / "perf"
 ANSIBLE = "ansible==12.3.0"  # the package that carries community.libvirt

@@ -26,10 +26,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "lab")]
 
-import certificates  # noqa: E402 -- found by the line above
-from movers import ADDRESSES, WATCHER, Movers, Ping, moving, wired  # noqa: E402
-from namespaces.inventory import render  # noqa: E402
-from namespaces.lab import TREE, Lab  # noqa: E402
+import certificates
+from movers import ADDRESSES, WATCHER, Movers, Ping, moving, wired
+from namespaces.inventory import render
+from namespaces.lab import TREE, Lab
 
 GUEST = ROOT / ".cache" / "guest" / "busybox.qcow2"
 SITE = """dos_site: bench

@@ -27,22 +27,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
-from generate import big_site, empty_hosts, full_hosts  # noqa: E402 -- found by the line above
+from generate import big_site, empty_hosts, full_hosts
 
-from dosvm.compile.placing import explain_vm, situation  # noqa: E402
-from dosvm.compile.site import compile_situation  # noqa: E402
-from dosvm.placement.capacity import capacity  # noqa: E402
-from dosvm.placement.filters import TABLE as FILTERS  # noqa: E402
-from dosvm.placement.fleet import Fleet  # noqa: E402
-from dosvm.placement.moves import drain  # noqa: E402
-from dosvm.placement.place import place  # noqa: E402
-from dosvm.placement.policy import Policy  # noqa: E402
-from dosvm.placement.proof import losses  # noqa: E402
-from dosvm.placement.rebalance import rebalance  # noqa: E402
-from dosvm.placement.request import Near, Needs, Request  # noqa: E402
-from dosvm.placement.room import Room  # noqa: E402
-from dosvm.placement.weighers import TABLE as WEIGHERS  # noqa: E402
-from dosvm.site.load import load  # noqa: E402
+from dosvm.compile.placing import explain_vm, situation
+from dosvm.compile.site import compile_situation
+from dosvm.placement.capacity import capacity
+from dosvm.placement.filters import TABLE as FILTERS
+from dosvm.placement.fleet import Fleet
+from dosvm.placement.moves import drain
+from dosvm.placement.place import place
+from dosvm.placement.policy import Policy
+from dosvm.placement.proof import losses
+from dosvm.placement.rebalance import rebalance
+from dosvm.placement.request import Near, Needs, Request
+from dosvm.placement.room import Room
+from dosvm.placement.weighers import TABLE as WEIGHERS
+from dosvm.site.load import load
 
 NOVA = ROOT / ".cache" / "nova-34"
 VERSION = "nova>=34,<35"

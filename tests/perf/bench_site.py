@@ -26,14 +26,14 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
-from generate import big_site, empty_hosts, full_hosts  # noqa: E402 -- found by the line above
+from generate import big_site, empty_hosts, full_hosts
 
-import dosvm.compile.placing as placing  # noqa: E402 -- found by the line above
-import dosvm.compile.site as compiler  # noqa: E402
-import dosvm.site.load as loader  # noqa: E402
-from dosvm.model.decode import encode  # noqa: E402
-from dosvm.model.domain import Domain  # noqa: E402
-from dosvm.model.slice import Slice  # noqa: E402
+import dosvm.compile.placing as placing
+import dosvm.compile.site as compiler
+import dosvm.site.load as loader
+from dosvm.model.decode import encode
+from dosvm.model.domain import Domain
+from dosvm.model.slice import Slice
 
 VMS_PER_HOST = 20
 MIB = 2**20

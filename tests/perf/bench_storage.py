@@ -25,14 +25,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src")]
 
-from dosvm.apply import converge  # noqa: E402 -- found by the line above
-from dosvm.hypervisor.libvirt import LibvirtHypervisor  # noqa: E402
-from dosvm.image import convert  # noqa: E402
-from dosvm.image.file import _digest  # noqa: E402
-from dosvm.model.address import Address  # noqa: E402
-from dosvm.model.decode import decode  # noqa: E402
-from dosvm.model.image import Convert, DiskName  # noqa: E402
-from dosvm.model.slice import Permission, Slice  # noqa: E402
+from dosvm.apply import converge
+from dosvm.hypervisor.libvirt import LibvirtHypervisor
+from dosvm.image import convert
+from dosvm.image.file import _digest
+from dosvm.model.address import Address
+from dosvm.model.decode import decode
+from dosvm.model.image import Convert, DiskName
+from dosvm.model.slice import Permission, Slice
 
 NAME = "bench-storage"
 MIB = 2**20
@@ -96,7 +96,7 @@ def images(folder: Path, mib: int) -> dict[str, float]:
 
     def ourselves(check: bool) -> None:
         verify = convert.verify
-        convert.verify = verify if check else lambda *how, **more: None  # type: ignore[assignment]
+        convert.verify = verify if check else lambda *how, **more: None
         try:
             convert.convert(asked, str(source), str(ours), silent)
         finally:
@@ -139,7 +139,7 @@ def clean() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--volumes", type=int, default=1000)
     parser.add_argument("--mib", type=int, default=512)
     parser.add_argument("--json", type=Path)

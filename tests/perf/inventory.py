@@ -21,12 +21,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
-from generate import big_site, empty_hosts  # noqa: E402 -- found by the line above
+from generate import big_site, empty_hosts
 
-from dosvm.compile.site import compile_site  # noqa: E402
-from dosvm.model.decode import encode  # noqa: E402
-from dosvm.model.slice import Slice  # noqa: E402
-from dosvm.site.load import load  # noqa: E402
+from dosvm.compile.site import compile_site
+from dosvm.model.decode import encode
+from dosvm.model.slice import Slice
+from dosvm.site.load import load
 
 
 def told(facts: Any, held: Slice) -> dict[str, Any]:

@@ -34,8 +34,8 @@ from dosvm.xml.normalize import normalize
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "collections/ansible_collections/dos/vm/tests/unit/plugins/module_utils/xml"))
 
-from domain_strategies import domains  # noqa: E402
-from lens_cases import Case, cases  # noqa: E402
+from domain_strategies import domains
+from lens_cases import Case, cases
 
 pytestmark = pytest.mark.libvirt
 

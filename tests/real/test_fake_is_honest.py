@@ -83,7 +83,7 @@ def answer(hypervisor: Hypervisor, address: Address, *actions: Action) -> Elemen
 def test_a_definition_comes_back_as_from_libvirt(
     hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path, what: str
 ) -> None:
-    address = Address(what.partition(",")[0], prefix)  # type: ignore[arg-type]
+    address = Address(what.partition(",")[0], prefix)
     xml = DEFINITIONS[what].replace("{name}", prefix).replace("{directory}", str(tmp_path))
     define = Define(address=address, xml=xml)
     real, fake = told(answer(hypervisor, address, define)), told(answer(FakeHypervisor(), address, define))

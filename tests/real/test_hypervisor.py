@@ -120,8 +120,8 @@ def test_facts_name_what_an_alias_of_a_machine_stands_for(hypervisor: LibvirtHyp
 
 def _hold(uri: str, ready: object, done: object) -> None:
     with closing(LibvirtHypervisor(uri)) as other, other.lock():
-        ready.set()  # type: ignore[attr-defined]
-        done.wait(20)  # type: ignore[attr-defined]
+        ready.set()
+        done.wait(20)
 
 
 def test_the_lock_names_the_process_that_has_it(hypervisor: LibvirtHypervisor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_a_dhcp_host_is_updated_in_the_running_network_and_in_its_definition(hos
         ("delete", 12, []),
     ):
         host.do(
-            UpdateNetwork(address=address, command=command, section="ip-dhcp-host", xml=xml.format(ip), parent_index=0)  # type: ignore[arg-type]
+            UpdateNetwork(address=address, command=command, section="ip-dhcp-host", xml=xml.format(ip), parent_index=0)
         )
         seen = host.see(address)
         assert seen.live is not None

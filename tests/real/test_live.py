@@ -71,7 +71,7 @@ def test_a_guest_goes_on_while_it_grows_and_shrinks(
     guest = Guest(hypervisor, prefix, tmp_path)
     guest.declare()
     said(guest.log, "is up")
-    number = guest.see().live.get("id")  # type: ignore[union-attr]
+    number = guest.see().live.get("id")
 
     # vCPUs, memory, a disk and the boot order at once; nothing waits.
     outcome = guest.declare(vcpus=2, memory="160 MiB", disks=[*guest.disks, guest.plugged])
@@ -105,4 +105,4 @@ def test_a_guest_goes_on_while_it_grows_and_shrinks(
     monkeypatch.setattr(LibvirtHypervisor, "guest_patience", 20.0)
     assert guest.declare(vcpus=2, memory="160 MiB").unanswered == ()
     assert guest.live("devices/interface/mac") is None
-    assert guest.see().live.get("id") == number, "it was never stopped"  # type: ignore[union-attr]
+    assert guest.see().live.get("id") == number, "it was never stopped"

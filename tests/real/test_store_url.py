@@ -16,9 +16,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "store"))
 
-from mariadb import QUOTED, Server, server  # noqa: E402 -- found by the line above
+from mariadb import QUOTED, Server, server
 
-from dosvm.store.store import open_store  # noqa: E402
+from dosvm.store.store import open_store
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}

@@ -64,7 +64,7 @@ def _layers(told: dict[str, object]) -> Path:
     for folder in (upper, work, root):
         folder.mkdir(mode=0o755)
     public = Path(f"{told['key']}.pub").read_text()
-    names, tree = dict(told["names"]), Path(str(told["tree"]))  # type: ignore[call-overload]
+    names, tree = dict(told["names"]), Path(str(told["tree"]))
     disk.prepare(upper, lab=str(told["lab"]), host=str(told["name"]), names=names, public_key=public, tree=tree)
     _secure_shell(upper / "etc" / "ssh", Path(str(told["host_key"])))
     for name in LEGACY:

@@ -189,7 +189,7 @@ class Echoing:
 def _logged() -> Iterator[list[str]]:
     lines: list[str] = []
     handler = logging.Handler(logging.DEBUG)
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(record.getMessage())
     root = logging.getLogger()
     root.addHandler(handler)
     try:

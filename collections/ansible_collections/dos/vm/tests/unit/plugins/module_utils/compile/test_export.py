@@ -141,7 +141,7 @@ def test_only_what_was_asked_for_is_written() -> None:
     }
     told = {"here": Told(facts=FakeHypervisor().facts(), observed=observed)}
     for only, names in (("all", {"mine", "theirs"}), ("ours", {"mine"}), ("unmanaged", {"theirs"})):
-        assert export(OTHER, told, only).objects["instances"].keys() == names  # type: ignore[arg-type]
+        assert export(OTHER, told, only).objects["instances"].keys() == names
 
 
 def test_an_object_that_two_hosts_have_alike_is_bound_to_both_and_one_that_differs_is_named() -> None:

@@ -236,7 +236,7 @@ def test_filters_and_weighers_of_ones_own_are_asked_by_name() -> None:
     def later(request: Any, room: Any) -> float:
         return float(int(room.host[1:]))  # more than 1 counts as 1
 
-    later.multiplier = 50.0  # type: ignore[attr-defined]
+    later.multiplier = 50.0
     defined = {"FILTERS": {"odd_only": odd_only}, "WEIGHERS": {"later": later}}
     site = load(SITE, hosts=HOSTS)
     how = policy(site.placement, own_filters(defined, "own.py"), own_weighers(defined, "own.py"))

@@ -47,7 +47,7 @@ def test_the_newest_order_wins() -> None:
 
 
 @given(declared, orders, st.lists(st.integers(0, 60), max_size=8), st.integers(0, 60), st.randoms())
-def test_no_interleaving_of_ticks_changes_the_answer(said, given_orders, ticks, now, shuffle) -> None:  # type: ignore[no-untyped-def]
+def test_no_interleaving_of_ticks_changes_the_answer(said, given_orders, ticks, now, shuffle) -> None:
     expected = intended(said, given_orders, now)
     for tick in ticks:
         intended(said, given_orders, tick)

@@ -53,13 +53,13 @@ def volumes(draw: st.DrawFn, pool: str) -> list[Volume]:
         pool=Name(pool),
         name=Name("base"),
         capacity=ByteSize(draw(st.sampled_from([64, 64, 64, 128])) * MEBIBYTE),
-        format=draw(st.sampled_from(["qcow2", "qcow2", "raw"])),  # type: ignore[arg-type]
+        format=draw(st.sampled_from(["qcow2", "qcow2", "raw"])),
     )
     top = Volume(
         pool=Name(pool),
         name=Name("top"),
         capacity=draw(st.sampled_from([None, ByteSize(128 * MEBIBYTE), ByteSize(256 * MEBIBYTE)])),
-        backing=Backing(volume=base.name, format=base.format),  # type: ignore[arg-type]
+        backing=Backing(volume=base.name, format=base.format),
     )
     return [base, *([top] if draw(flags) else [])]
 
@@ -116,7 +116,7 @@ def networks(draw: st.DrawFn, number: int) -> Network:
     )
     return Network(
         name=Name(f"n{number}"),
-        forward=draw(st.sampled_from(["none", "nat", "route"])),  # type: ignore[arg-type]
+        forward=draw(st.sampled_from(["none", "nat", "route"])),
         domain=draw(st.sampled_from([None, "lab.example"])),
         subnets=(Subnet(address=Cidr(f"10.1.{octet}.1/24"), dhcp=dhcp if hosts or spans else None),),
         dns=draw(st.sampled_from([None, answers])) if answers.hosts or answers.txt or answers.srv else None,
@@ -131,7 +131,7 @@ def bridges(draw: st.DrawFn, number: int) -> Bridge:
     tunnel = Vxlan(id=100 + number, local=Address("10.9.0.1"), peers=(Address(f"10.9.0.{2 + draw(numbers(0, 1))}"),))
     return Bridge(
         name=DeviceName(f"br{number}"),
-        type=draw(st.sampled_from(["linux", "openvswitch"])),  # type: ignore[arg-type]
+        type=draw(st.sampled_from(["linux", "openvswitch"])),
         uplink=DeviceName(f"eth{1 + number}") if draw(flags) else None,
         vxlan=tunnel if draw(flags) else None,
         stp=draw(flags),

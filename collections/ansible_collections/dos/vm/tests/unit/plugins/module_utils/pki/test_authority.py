@@ -55,7 +55,7 @@ def request(holding: Holding, usage: str = "server") -> str:
     subject = x509.as_argument(FIELDS)
     return files.ask(
         Asked(key=holding.key, subject=subject, names=("h1.example", "10.0.0.1", "fe80::1"), usage=usage, bits=2048)
-    )  # type: ignore[arg-type]
+    )
 
 
 def issue(held: Authority, holding: Holding, usage: str = "server") -> str:

@@ -113,7 +113,7 @@ def test_what_is_not_everywhere_keeps_machines_where_it_is() -> None:
 
 
 def apart(vm: str, by: str = "host", **more: object) -> Request:
-    return request(vm, needs={"tags": ("web",), "apart": (Near("web", by),)}, **more)  # type: ignore[arg-type]
+    return request(vm, needs={"tags": ("web",), "apart": (Near("web", by),)}, **more)
 
 
 def test_machines_that_must_be_apart_are_by_host_and_by_rack() -> None:

@@ -40,7 +40,7 @@ def test_each_kind_is_created_kept_changed_refused_and_removed() -> None:
 
 def test_each_live_section_of_a_network_is_added_to_changed_and_relieved() -> None:
     found = {
-        (action.section, action.command)  # type: ignore[attr-defined]
+        (action.section, action.command)
         for case in cases()
         if case.kind == "network"
         for action in planned(case).actions

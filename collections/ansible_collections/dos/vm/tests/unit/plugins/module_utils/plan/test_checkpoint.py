@@ -79,4 +79,4 @@ def test_descendants_are_all_below() -> None:
 )
 def test_what_does_not_go_together_is_refused(said: dict[str, Any]) -> None:
     with pytest.raises(DeclarationError):
-        Checkpointing(vm="a", **said)  # type: ignore[arg-type]
+        Checkpointing(vm="a", **said)

@@ -39,7 +39,7 @@ class Case:
 
     @property
     def type(self) -> type:
-        return getattr(importlib.import_module(f"dosvm.model.{self.kind}"), self.kind.capitalize())  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(f"dosvm.model.{self.kind}"), self.kind.capitalize())
 
     @property
     def declaration(self) -> Any:

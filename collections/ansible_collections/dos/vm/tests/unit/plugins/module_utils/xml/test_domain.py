@@ -72,7 +72,7 @@ def test_targets_are_the_first_that_are_free() -> None:
 
 
 def test_targets_go_on_after_z() -> None:
-    made = explicit(replace(domain(), disks=tuple(Disk(file="/a", format="raw") for _ in range(28))))  # type: ignore[arg-type]
+    made = explicit(replace(domain(), disks=tuple(Disk(file="/a", format="raw") for _ in range(28))))
     assert [disk.target for disk in made.disks[25:]] == ["vdz", "vdaa", "vdab"]
 
 
@@ -106,7 +106,7 @@ def test_a_definition_with_less_current_memory_is_brought_back() -> None:
 
 def test_a_machine_that_may_grow_says_so_to_libvirt_and_is_read_back() -> None:
     grows = domain(vcpus=2, vcpus_max=4, memory_max="128 MiB")
-    assert (render(grows).find("vcpu").get("current"), render(grows).findtext("vcpu")) == ("2", "4")  # type: ignore[union-attr]
+    assert (render(grows).find("vcpu").get("current"), render(grows).findtext("vcpu")) == ("2", "4")
     assert render(grows).findtext("memory") == str(128 * 1024)
     read = parse(normalize(render(grows), SHAPE))
     assert (read["vcpus"], read["vcpus_max"], read["memory_max"]) == (2, 4, "128 MiB")

@@ -28,8 +28,8 @@ def test_fields_and_overlay_together_say_all_that_was_observed(case: Case) -> No
     observed = case.observed
     for console in observed.iterfind("devices/graphics[@passwd]"):
         console.set("passwd", f"{SECRET}console")  # what the plan makes of it, too
-    read = READERS[case.kind].parse(observed, Address(case.kind, "pool/name"))  # type: ignore[index, arg-type]
-    held: Any = decode_most(KINDS[case.kind].model, read)  # type: ignore[index]
+    read = READERS[case.kind].parse(observed, Address(case.kind, "pool/name"))
+    held: Any = decode_most(KINDS[case.kind].model, read)
     if isinstance(held, Domain) and held.virt_type == "auto":
         held = replace(held, virt_type="qemu")
     rendered = case.lens.render(held)
