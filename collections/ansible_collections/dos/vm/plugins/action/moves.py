@@ -55,9 +55,10 @@ class ActionModule(ActionBase):
             "changed": False,
             "moves": moves if may_move else [],
             "withheld": [] if may_move else moves,
-            "stuck": {vm: dict(reasons) for vm, reasons in found.stuck.items()},
-            "prepared": {host: encode(slice_) for host, slice_ in going.items()},
+            "stuck": {str(vm): {str(host): why for host, why in reasons.items()} for vm, reasons in found.stuck.items()},
+            "prepared": {str(host): encode(slice_) for host, slice_ in going.items()},
             "coming": {
-                host: [str(address) for _, address, _ in declared_objects(slice_)] for host, slice_ in going.items()
+                str(host): [str(address) for _, address, _ in declared_objects(slice_)]
+                for host, slice_ in going.items()
             },
         }

@@ -36,12 +36,12 @@ def in_service(states: Mapping[str, HostState], hosts: Iterable[str]) -> dict[st
 
 
 def plain(moves: Iterable[Move], hostvars: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each move as `dos.vm.migrate` takes it, and why."""
+    """Each move as `dos.vm.migrate` takes it, and why. Ansible keeps no strings of a type of ours."""
     for move in moves:
         yield {
-            "domain": move.vm,
-            "source": move.source,
-            "target": move.target,
+            "domain": str(move.vm),
+            "source": str(move.source),
+            "target": str(move.target),
             "address": _address(move.target, hostvars.get(move.target, {})),
             "why": move.why,
         }
