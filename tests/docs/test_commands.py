@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_command_can_be_typed(page: str, command: str) -> None:
         assert {word for word in typed[1:] if re.fullmatch(r"[a-z-]+", word)} <= TARGETS
     for playbook in re.findall(r"\bdos\.vm\.([a-z_]+)\b", command) if "ansible-playbook" in typed else ():
         assert playbook in PLAYBOOKS
-    given = [word for option, word in zip(typed, typed[1:], strict=False) if option in ("-e", "--extra-vars")]
+    given = [word for option, word in pairwise(typed) if option in ("-e", "--extra-vars")]
     for variables in (word for word in given if not word.startswith(("{", "@"))):
         held = parse_kv(variables)
         assert "_raw_params" not in held, f"{variables}: the value is cut at a blank, quote it inside of the word"
