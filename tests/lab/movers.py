@@ -136,6 +136,7 @@ class Movers:
         )  # fmt: skip
 
         def has_sent() -> bool | None:
+            assert process.poll() is None, process.communicate()
             told = here.run("virsh", "domjobinfo", vm, check=False).stdout
             sent = re.search(r"Data processed:\s+([\d.]+) MiB", told)
             return (sent is not None and float(sent[1]) > 1) or None
