@@ -2,9 +2,8 @@
 # Each target does all of its own set-up; none asks a question.
 
 PYTHON := .venv/bin/python
-UNIT := collections/ansible_collections/dos/vm/tests/unit
-# make test TESTS=tests/layers, or TESTS='-k bridge'
-TESTS ?= $(UNIT) tests
+# make test TESTS=tests/layers, or TESTS='-k bridge'; without, all of them
+TESTS ?=
 HOSTS ?= 3
 HOST ?= h1
 CMD ?= bash
@@ -42,7 +41,7 @@ kernel-down: ## and nothing is left of it
 	@tests/kernel/kernel.py down
 
 test: setup-dev ## unit tests and the tests of the whole
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(PYTHON) tools/test.py $(TESTS)
 
 molecule: setup-dev ## the Molecule scenarios of the roles, on two hosts of a lab of their own
 	@$(PYTHON) -m pytest tests/lab/test_molecule.py
