@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +18,10 @@ import yaml
 from namespaces.host import Host
 from namespaces.inventory import render
 from namespaces.lab import TREE, Lab
+
+sys.path.insert(0, str(TREE / "tests" / "store"))
+
+from mariadb import QUOTED, server
 
 from dosvm.compile.memory import Placement
 from dosvm.store.store import open_store
@@ -40,6 +46,19 @@ class Controller:
         return self.folder / ".dos-vm" / "st.sqlite"
 
     def play(self, name: str, status: int = 0, **variables: Any) -> str:
+        """A playbook of ours, or one that begins with a slash, run to its end; its output."""
+        done = self.finished(self.begin(name, **variables))
+        assert done[0] == status, done[1]
+        return done[1]
+
+    @staticmethod
+    def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+        output = process.communicate(timeout=180)[0]
+        assert "s3cret" not in output, "the store's password was shown"
+        return process.returncode, output
+
+    def begin(self, name: str, **variables: Any) -> subprocess.Popen[str]:
+        """The same, under way."""
         site = {
             "dos_site": "st",
             "dos_projects": {"shop": {}},
@@ -49,11 +68,12 @@ class Controller:
         (self.folder / "group_vars" / "all").mkdir(parents=True, exist_ok=True)
         (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(site))
         (self.folder / "hosts.yml").write_text(self.hosts)
-        command = [str(PLAYBOOK), "-i", str(self.folder), f"dos.vm.{name}", "-e", json.dumps(variables)]
-        done: subprocess.CompletedProcess[str] = self._lab.ctl(*command, timeout=120, cwd=TREE)
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "s3cret" not in done.stdout + done.stderr, "the store's password was shown"
-        return done.stdout + done.stderr
+        book = name if name.startswith("/") else f"dos.vm.{name}"
+        return subprocess.Popen(
+            [str(PLAYBOOK), "-i", str(self.folder), book, "-e", json.dumps(variables)],
+            cwd=TREE, preexec_fn=self._lab.enter_control, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
 
     def placements(self, url: str = "") -> dict[str, Placement]:
         with closing(open_store(url or beside(self.folder, "st"), site="st")) as store:
@@ -194,3 +214,144 @@ def test_a_clone_is_told(controller: Controller, hosts: dict[str, Host]) -> None
     finally:
         hosts["h2"].run("sh", "-c", f"echo {mine.strip()} >/etc/machine-id")
     assert "machine-id" not in controller.play("plan")
+
+
+def fences(host: Host) -> dict[str, int]:
+    held: dict[str, int] = json.loads(host.run("cat", "/var/lib/dos-vm/fences.json").stdout)
+    return held
+
+
+def test_a_move_is_claimed_before_and_settled_after(controller: Controller, hosts: dict[str, Host]) -> None:
+    """And the host that it left makes it no more for who decided earlier."""
+    before = controller.placements()["vm-3"]
+    target = next(name for name in hosts if name != before.host)
+    controller.play("migrate", dos_vm="vm-3", dos_to=target)
+    after = controller.placements()["vm-3"]
+    assert (after.host, after.epoch, after.seen) == (target, before.epoch + 1, True)
+    assert domains(hosts)["vm-3"] == target
+    assert fences(hosts[str(before.host)])["vm-3"] == after.epoch
+    controller.play("migrate", dos_vm="vm-3", dos_to=before.host)
+    assert domains(hosts)["vm-3"] == before.host
+    assert controller.placements()["vm-3"].epoch == before.epoch + 2
+    assert NOTHING in controller.play("plan")
+
+
+def test_a_move_that_fails_leaves_the_store_as_the_hosts_are(controller: Controller, hosts: dict[str, Host]) -> None:
+    home = str(controller.remembered()["vm-3"])
+    target = next(name for name in hosts if name != home)
+    hosts[target].run("virsh", "pool-destroy", "common")
+    hosts[target].run("sh", "-c", "virsh dumpxml vm-0 >/dev/null 2>&1; virsh pool-undefine common")
+    # A pool of that name that is not the site's: preparing the host is refused, and so is the machine.
+    other = "<pool type='dir'><name>common</name><target><path>/var/tmp</path></target></pool>"
+    hosts[target].run("sh", "-c", f'echo "{other}" >/run/pool.xml; virsh pool-define /run/pool.xml')
+    try:
+        controller.play("migrate", 2, dos_vm="vm-3", dos_to=target)
+        held = controller.placements()["vm-3"]
+        assert (held.host, held.seen) == (home, True)
+        assert domains(hosts)["vm-3"] == home
+    finally:
+        hosts[target].run("virsh", "pool-undefine", "common")
+        controller.play("site")
+
+
+SLOW = """
+- hosts: dos_hosts
+  gather_facts: false
+  tasks:
+    - dos.vm.site:
+      run_once: true
+    - dos.vm.host: {site: st}
+      register: dos_run_facts
+    - dos.vm.place:
+      run_once: true
+      register: placed
+    - ansible.builtin.file: {path: "{{ flag }}.decided", state: touch, mode: "0600"}
+      delegate_to: localhost
+      run_once: true
+    - ansible.builtin.wait_for: {path: "{{ flag }}", timeout: 120}
+      delegate_to: localhost
+      run_once: true
+    - dos.vm.host:
+        slice: "{{ placed.slices[inventory_hostname] }}"
+"""
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MariaDB, by its socket: the controllers have a network of their own."""
+    folder = tmp_path_factory.mktemp("mariadb")
+    with server(folder) as held:
+        held.database("st")
+        yield f"mysql+pymysql://dos:{QUOTED}@localhost/st?unix_socket={folder / 'socket'}"
+
+
+@pytest.fixture
+def two(
+    lab: Lab, controller: Controller, shared_store: str, tmp_path: Path, hosts: dict[str, Host]
+) -> Iterator[tuple[Controller, Controller]]:
+    """Two people with two checkouts that contradict each other: the machines are bound to h1, and to h2."""
+    made = []
+    for host in ("h1", "h2"):
+        one = Controller(lab, tmp_path / host)
+        one.vms = {**controller.vms, **{f"vm-race-{number}": {"power": "off", "host": host} for number in range(3)}}
+        made.append(one)
+    yield made[0], made[1]
+    for name, host in domains(hosts).items():
+        if name.startswith("vm-race"):
+            hosts[host].run("virsh", "undefine", name)
+    for host in hosts.values():
+        host.run("sh", "-c", "rm -f /srv/shared/st/vm-race*; virsh pool-refresh common")
+    controller.play("site")
+
+
+def test_who_decided_earlier_and_comes_later_is_refused(
+    two: tuple[Controller, Controller], shared_store: str, hosts: dict[str, Host], tmp_path: Path
+) -> None:
+    """The claim decides, and not who is faster at the hosts (law 8)."""
+    slow, quick = two
+    flag = tmp_path / "go"
+    (tmp_path / "slow.yml").write_text(SLOW)
+    waiting = slow.begin(str(tmp_path / "slow.yml"), dos_store=shared_store, flag=str(flag))
+    deadline = time.monotonic() + 120
+    while not Path(f"{flag}.decided").exists():
+        assert waiting.poll() is None, slow.finished(waiting)
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert quick.placements(shared_store)["vm-race-0"].host == "h1"
+    quick.play("site", dos_store=shared_store)
+    assert domains(hosts)["vm-race-0"] == "h2"
+    flag.touch()
+    status, told = slow.finished(waiting)
+    assert status == 2, told
+    assert "domain vm-race-0 was given to another host while this run decided (epoch 2): run it again" in told
+    assert domains(hosts)["vm-race-0"] == "h2"
+    held = quick.placements(shared_store)["vm-race-0"]
+    assert (held.host, held.epoch) == ("h2", 2)
+
+
+def test_two_that_run_at_the_same_time_make_each_machine_once(
+    two: tuple[Controller, Controller], shared_store: str, hosts: dict[str, Host]
+) -> None:
+    for offset in (0.0, 0.5, 1.5, 3.0):
+        first = two[0].begin("site", dos_store=shared_store)
+        time.sleep(offset)
+        second = two[1].begin("site", dos_store=shared_store)
+        told = [two[0].finished(first), two[1].finished(second)]
+        found = domains(hosts)  # asserts that none is on two
+        assert {name for name in found if name.startswith("vm-race")} == {f"vm-race-{number}" for number in range(3)}, (
+            told
+        )
+        assert {status for status, _ in told} <= {0, 2}, told
+        # Who lost says so; whoever runs it again finds what there is.
+        two[0].play("site", dos_store=shared_store)
+        held = two[0].placements(shared_store)
+        assert {vm: held[vm].host for vm in found if vm.startswith("vm-race")} == {
+            vm: host for vm, host in domains(hosts).items() if vm.startswith("vm-race")
+        }
+        for vm in (name for name in found if name.startswith("vm-race")):
+            hosts[domains(hosts)[vm]].run("virsh", "undefine", vm)
+            hosts["h1"].run("sh", "-c", f"rm -f /srv/shared/st/{vm}*")
+        for host in hosts.values():
+            host.run("virsh", "pool-refresh", "common")
+        for host in ("h1", "h2"):
+            two[0].play("release", dos_release=host, dos_store=shared_store)

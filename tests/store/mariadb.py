@@ -40,11 +40,12 @@ class Server:
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         command = [
             shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={self.folder / 'data'}",
             f"--user={getpass.getuser()}", "--bind-address=127.0.0.1", f"--port={self.port}",
             f"--socket={self.folder / 'socket'}", f"--pid-file={self.folder / 'pid'}", *QUICK,
+            *options,
         ]  # fmt: skip
         log = self.folder / "log"
         said = log.read_bytes().count(READY) if log.exists() else 0

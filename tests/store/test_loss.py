@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,43 @@ def test_an_event_is_written_once_whenever_the_connection_goes(
     held.events.write([Event(at=1.0, kind="login", actor="ada")])
     assert cut.cuts == 1
     assert [event.actor for event in held.events.read()] == ["ada"]
+
+
+def test_two_writers_that_wait_for_each_other_both_come_through(server_url: str, held: Store) -> None:
+    """InnoDB ends the wait by refusing one with 1213, which is also what Galera says to who was second; it is tried again."""
+    from sqlalchemy import text
+
+    from dosvm.store.url import parse
+
+    held.placements.claim({}, [WEB, Placement(vm="web-2", host="h1", epoch=1)], at=1.0)
+    both = threading.Barrier(2)
+    refusals: list[int] = []
+
+    def writer(order: list[str]) -> int:
+        attempts = 0
+
+        def work(connection: Any) -> None:
+            nonlocal attempts
+            attempts += 1
+            for vm in order:
+                try:
+                    add = text("UPDATE placements SET epoch = epoch + 1 WHERE vm = :vm")
+                    connection.execute(add, {"vm": vm})
+                except Exception as refused:
+                    refusals.append(refused.orig.args[0])  # type: ignore[attr-defined]
+                    raise
+                if attempts == 1 and vm == order[0]:
+                    both.wait(timeout=30)  # each has the row that the other one wants next
+
+        with closing(Database(parse(server_url))) as database:
+            database.write("change placements", work)
+        return attempts
+
+    with ThreadPoolExecutor(2) as pool:
+        attempts = list(pool.map(writer, [["web-1", "web-2"], ["web-2", "web-1"]]))
+    assert refusals == [1213]
+    assert sorted(attempts) == [1, 2]
+    assert {vm: one.epoch for vm, one in held.placements.all().items()} == {"web-1": 3, "web-2": 3}
 
 
 def test_what_a_writer_did_before_its_connection_went_is_undone(held: Store, mariadb: Server) -> None:

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.dos.vm.plugins.module_utils.compile.moves import prepared
-from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
+from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
+from ansible_collections.dos.vm.plugins.module_utils.compile.moves import departures, prepared
+from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
+from ansible_collections.dos.vm.plugins.module_utils.placement.moves import Move
 from ansible_collections.dos.vm.plugins.module_utils.plan.kinds import declared_objects
+from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
 from ansible_collections.dos.vm.plugins.plugin_utils.moves import in_service, plain, relocation
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
-from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
 
 display = Display()
 
@@ -36,11 +41,15 @@ class ActionModule(ActionBase):
             site = SiteReader(self._templar, variables).load(check=False)
             emptied = [*(wish.get("drain") or ()), *(move["source"] for move in wish.get("back") or ())]
             states = in_service(host_states(told(variables, site.hosts), site.hosts), emptied)
-            with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=False) as store:
+            write = may_move and not self._task.check_mode
+            with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=write) as store:
                 kept = remembered(store)
-            held = situate(site, variables, held=kept, states=states)
-            found = relocation(held, states, wish)
-            going = prepared(held, found.moves) if may_move else {}
+                held = situate(site, variables, held=kept, states=states)
+                found = relocation(held, states, wish)
+                going = prepared(held, found.moves) if may_move else {}
+                leaving = held.recall.leave(departures(found.moves, held))
+                if store is not None and write:
+                    _claim(store, kept.memory, leaving, actor(self._templar, variables))
         except DosVmError as error:
             return {**result, **refused(error)}
         moves = list(plain(found.moves, variables["hostvars"]))
@@ -55,10 +64,31 @@ class ActionModule(ActionBase):
             "changed": False,
             "moves": moves if may_move else [],
             "withheld": [] if may_move else moves,
-            "stuck": {str(vm): {str(host): why for host, why in reasons.items()} for vm, reasons in found.stuck.items()},
+            "stuck": {
+                str(vm): {str(host): why for host, why in reasons.items()} for vm, reasons in found.stuck.items()
+            },
+            "leaving": _by_source(found.moves, leaving),
             "prepared": {str(host): encode(slice_) for host, slice_ in going.items()},
             "coming": {
                 str(host): [str(address) for _, address, _ in declared_objects(slice_)]
                 for host, slice_ in going.items()
             },
         }
+
+
+def _claim(store: Store, memory: Memory, leaving: Iterable[Placement], who: str) -> None:
+    """Keep where machines go before they do: of two who move one, one does."""
+    lost = store.placements.claim(memory.placements, leaving, at=time.time(), actor=who)
+    if lost:
+        where = ", ".join(f"{vm} to {at.host if at else 'nowhere'}" for vm, at in sorted(lost.items()))
+        raise StoreError("move machines", f"somebody else placed {where} meanwhile: run this again", retryable=True)
+
+
+def _by_source(moves: Iterable[Move], leaving: Iterable[Placement]) -> dict[str, dict[str, int]]:
+    """What each host must know before machines leave it, for `dos.vm.fence`."""
+    epochs = {str(placement.vm): placement.epoch for placement in leaving}
+    found: dict[str, dict[str, int]] = {}
+    for move in moves:
+        if move.vm in epochs:
+            found.setdefault(str(move.source), {})[str(move.vm)] = epochs[move.vm]
+    return found

@@ -100,6 +100,9 @@ class ActionModule(ActionBase):
                 vm: {"host": made.host, "target": made.target, "reason": made.reason}
                 for vm, made in compiled.decisions.items()
             },
+            "taken": {
+                str(host): {str(vm): epoch for vm, epoch in epochs.items()} for host, epochs in compiled.taken.items()
+            },
             "findings": [*compiled.findings, *known],
         }
 

@@ -25,12 +25,14 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"site"})
+    _VALID_ARGS = frozenset({"site", "vms"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, arguments = self.validate_argument_spec({"site": {"default": "dos"}})
+        _, arguments = self.validate_argument_spec(
+            {"site": {"default": "dos"}, "vms": {"type": "list", "elements": "str"}}
+        )
         hosts = list(variables["ansible_play_hosts_all"])
         write = not self._task.check_mode
         try:
@@ -40,7 +42,7 @@ class ActionModule(ActionBase):
                 return {**result, "skipped": True, "msg": "the site has no store (dos_store: none)"}
             who = actor(self._templar, variables)
             with opened(url, site, write=write) as store:
-                return {**result, **self._recover(store, variables, hosts, who, write=write)}
+                return {**result, **self._recover(store, variables, hosts, who, vms=arguments["vms"], write=write)}
         except (DosVmError, ValueError) as error:
             return {
                 **result,
@@ -49,7 +51,13 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _recover(
-        store: Store | None, variables: dict[str, Any], hosts: list[str], who: str, *, write: bool
+        store: Store | None,
+        variables: dict[str, Any],
+        hosts: list[str],
+        who: str,
+        *,
+        vms: list[str] | None,
+        write: bool,
     ) -> dict[str, Any]:
         now = time.time()
         states = host_states(variables, hosts)
@@ -57,13 +65,13 @@ class ActionModule(ActionBase):
         known = introduced(store, states, at=now)
         kept = remembered(store).memory
         recall = Recall(kept.renamed(known.renamed), states, hosts)
-        changes = recall.changes({}, {})
+        changes = [change for change in recall.changes({}, {}) if vms is None or change.vm in vms]
         lost = (
             store.placements.claim(kept.placements, changes, at=now, actor=who) if store is not None and write else {}
         )
-        if store is not None and write and not lost:
+        if store is not None and write and not lost and vms is None:
             register(store, known, at=now)
-        findings = [*recall.findings(), *known.findings]
+        findings = [] if vms is not None else [*recall.findings(), *known.findings]
         for text in [*findings, *(f"no answer from {host}: what is there is not known" for host in silent)]:
             display.display(text, color="red")
         message = (
@@ -73,7 +81,7 @@ class ActionModule(ActionBase):
             message = f"somebody else changed {', '.join(sorted(lost))} meanwhile: nothing was changed, run this again"
         elif findings:
             message += f"; {len(findings)} contradictions: " + "; ".join(findings)
-        else:
+        elif vms is None:
             display.display(message, color="bright blue")
         return {
             "changed": bool(changes) and not lost,

@@ -11,6 +11,8 @@ version_added: "0.1.0"
 description:
   - Finds the moves that a rule or a declared host forces, or that somebody asks for, from what M(dos.vm.host) found on each host,
     registered as C(dos_run_facts). Nothing is contacted; M(dos.vm.migrate) performs them.
+  - Where machines may move, where they go is in the store afterwards, so that of two who move one machine one does.
+    M(dos.vm.recover) corrects it where a machine stayed.
 author:
   - dos.vm contributors (@dos-vm)
 options:
@@ -63,6 +65,10 @@ withheld:
   elements: dict
 stuck:
   description: The machines that should move and cannot, each with the reason of every host.
+  returned: success
+  type: dict
+leaving:
+  description: By host, the machines that leave it and the epochs of their new placements, for M(dos.vm.fence).
   returned: success
   type: dict
 prepared:

@@ -55,6 +55,15 @@ losses:
   returned: success
   type: list
   elements: dict
+taken:
+  description: By host, the machines that were to be there and are given to another one, for M(dos.vm.fence).
+  returned: success
+  type: dict
+findings:
+  description: What contradicts what, a sentence each.
+  returned: success
+  type: list
+  elements: str
 decisions:
   description: The host of each machine, the one it should go to, and why, by machine.
   returned: success

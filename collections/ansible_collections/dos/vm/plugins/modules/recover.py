@@ -20,6 +20,10 @@ options:
     description: The site.
     type: str
     default: dos
+  vms:
+    description: Only these machines, which have just been moved; contradictions about others are not told.
+    type: list
+    elements: str
 extends_documentation_fragment:
   - dos.vm.attributes
 seealso:

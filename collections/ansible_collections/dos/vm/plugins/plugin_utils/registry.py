@@ -11,7 +11,7 @@ from ansible_collections.dos.vm.plugins.module_utils.store.identity import Regis
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 
 # Of these a host says something else every time.
-FLEETING = ("free_memory", "boot")
+FLEETING = ("free_memory", "boot", "fences")
 
 
 def introduced(store: Store | None, states: Mapping[str, HostState], *, at: float) -> Registration:

@@ -46,6 +46,12 @@ def left_behind(states: Mapping[str, HostState]) -> Iterator[Move]:
                 )
 
 
+def departures(moves: Iterable[Move], held: Situation) -> dict[str, str]:
+    """Where the machines go that run, or are defined, at the source of their move alone; what is left behind goes nowhere."""
+    asked = ((move, held.requests.get(move.vm)) for move in moves)
+    return {move.vm: move.target for move, request in asked if request is not None and request.current == move.source}
+
+
 def asked_for(held: Situation, names: Iterable[str], to: str | None) -> Relocation:
     """The moves of machines by name, to one host or to the best one that they are not on.
 

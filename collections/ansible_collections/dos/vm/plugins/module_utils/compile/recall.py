@@ -45,6 +45,10 @@ class Recall:
         self._placements, self._surveyed = memory.placements, memory.surveyed
         self._states, self._hosts = states, frozenset(map(str, hosts))
         self._silent = self._hosts - frozenset(states)
+        self._fences: dict[str, int] = {}
+        for state in states.values():
+            for vm, epoch in (state.facts.fences or {}).items():
+                self._fences[vm] = max(epoch, self._fences.get(vm, 0))
         self._on: defaultdict[str, list[str]] = defaultdict(list)
         for host in sorted(states):
             for vm, ours in states[host].domains.items():
@@ -161,10 +165,35 @@ class Recall:
             return (running or hosts)[0]
         return held.host if held is not None and held.host in hosts else None
 
-    def _changed(self, vm: str, host: str, project: str | None) -> Iterator[Placement]:
+    def leave(self, targets: Mapping[str, str]) -> tuple[Placement, ...]:
+        """The placements of machines that are about to move to other hosts."""
+        return tuple(
+            Placement(vm=vm, host=host, epoch=self._last(vm) + 1, project=held.project if held else None)
+            for vm, host in sorted(targets.items())
+            for held in [self._placements.get(vm)]
+        )
+
+    def taken(self, changes: Iterable[Placement]) -> dict[str, dict[str, int]]:
+        """By host that answered without having it, a machine that `changes` give to another one, with the epoch of that.
+
+        Whoever decided before may be about to make it there (law 8).
+        """
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for change in changes:
+            held = self._placements.get(change.vm)
+            was = held.host if held is not None else None
+            if was in self._states and was != change.host and was not in self._on.get(change.vm, ()):
+                found[str(was)][change.vm] = change.epoch
+        return dict(found)
+
+    def _last(self, vm: str) -> int:
+        """The highest epoch that anything tells of: the store, a definition, or a host that it was taken from."""
         held = self._placements.get(vm)
-        marked = max((self._states[one].epochs.get(vm, 0) for one in self._on.get(vm, ())), default=0)
-        last = max(marked, held.epoch if held else 0)
+        marked = (self._states[one].epochs.get(vm, 0) for one in self._on.get(vm, ()))
+        return max(self._fences.get(vm, 0), held.epoch if held else 0, *marked, 0)
+
+    def _changed(self, vm: str, host: str, project: str | None) -> Iterator[Placement]:
+        held, last = self._placements.get(vm), self._last(vm)
         moved = held is not None and held.host != host
         wanted = Placement(
             vm=vm, host=host, epoch=max(1, last + moved), seen=host in self._on.get(vm, ()), project=project

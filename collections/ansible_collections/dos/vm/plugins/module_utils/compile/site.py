@@ -44,7 +44,8 @@ from .storage import compile_pool, compile_volumes, homes
 class Compiled:
     """The slices by host, and how each machine came to its host. `ordered` are the machines that are on, or off, by order.
 
-    `placements` are to be remembered before any host is changed; `findings` say what contradicts what.
+    `placements` are to be remembered before any host is changed; `taken` says by host which machines these give to another
+    one, which the host must know before that one is changed; `findings` say what contradicts what.
     """
 
     slices: Mapping[str, Slice]
@@ -52,6 +53,7 @@ class Compiled:
     ordered: Mapping[str, bool] = field(default_factory=dict)
     untold: tuple[str, ...] = ()  # assertions that only a real packet can answer
     placements: tuple[Placement, ...] = ()
+    taken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     gateways: Mapping[Name, Carrier] = field(default_factory=dict)
 
@@ -126,6 +128,7 @@ def compile_situation(
         },
         untold=untold,
         placements=tuple(changes.values()),
+        taken=held.recall.taken(changes.values()),
         findings=tuple(held.recall.findings()),
         gateways=gateways,
     )

@@ -66,6 +66,7 @@ from .capabilities import (
     offers_kvm,
 )
 from .connection import allowing, constant, open_connection, saying
+from .fences import fences
 from .gateways import GATEWAYS
 from .identity import boot, hardware, identity
 from .links import links
@@ -178,6 +179,7 @@ class LibvirtHypervisor:
                 devices=devices(self._connection),
                 load=load(cpus),
                 maintenance=maintenance(),
+                fences=fences() or None if here else None,
                 links=links() if self._here else None,
             )
 
@@ -192,6 +194,11 @@ class LibvirtHypervisor:
             yield
 
     # What the host holds
+
+    def defined(self, names: Iterable[str]) -> list[str]:
+        """Those of these domains that the host has, whoever's they are."""
+        with saying("list the domains"):
+            return sorted(_names(self._connection.listAllDomains()) & set(names))
 
     def observe(self, site: str) -> dict[Address, Observed]:
         """Everything the host holds; see `protocol.Hypervisor.observe`."""

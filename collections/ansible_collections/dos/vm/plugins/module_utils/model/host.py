@@ -70,3 +70,8 @@ class HostFacts:
         "Why nothing new comes to the host, as C(dos.vm.drain) noted there; nothing when it is in service.",
         default=None,
     )
+    fences: dict[str, int] | None = option(
+        "Machines that were given to another host, by name, and the epoch of that placement: no older one makes them here.",
+        spec="ARCH-10",
+        default=None,
+    )

@@ -22,6 +22,7 @@ from ..xml.orders import as_ordered
 from .action import Action, AttachDevice, DetachDevice, Replug, SetMemory, SetVcpus, Start, Stop, UpdateDevice
 from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
 from .disruption import Disruption
+from .fence import overtaken
 from .hotplug import PLUGGABLE, Room, pluggable
 from .layers import refuse_writing_a_base
 from .maxima import MEMORY, VCPUS, memory, vcpus, worded
@@ -74,6 +75,8 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     if observed is not None and not observed.ours and not context.permission.adopt:
         domain = replace(domain, mark=None)
     if (refused := refuse_writing_a_base(address, domain, context)) is not None:
+        return refused
+    if observed is None and (refused := overtaken(address, domain, context)) is not None:
         return refused
     declared = render(domain)
     seed = seeded(domain, declared, observed)

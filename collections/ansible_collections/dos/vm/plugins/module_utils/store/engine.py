@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ATTEMPTS = 8  # over some five seconds: a server that is started anew is back
+CUT_OFF = 1047  # a node of Galera that has lost the others
 PATIENCE = 30  # seconds that a writer waits for another
 # What MariaDB and its driver say of something that may be over in a moment.
 AGAIN = frozenset(
     [
         1205,  # a lock that was waited for too long
         1213,  # deadlock; also what a node of Galera says when another took the same row
-        1047,  # a node of Galera that has lost the others
+        CUT_OFF,
         1040, 1053, 1317, 1927,  # too many connections, shutting down, interrupted, killed
         2003, 2006, 2013, 2055,  # cannot connect, has gone away, lost while asking
     ]
@@ -165,10 +166,19 @@ def _server(url: URL) -> Engine:
     def connects(dialect: Any, record: object, arguments: list[Any], named: dict[str, Any]) -> Any:
         for host in hosts[:-1]:
             try:
-                return dialect.connect(*arguments, **{**named, "host": host})
+                connection = dialect.connect(*arguments, **{**named, "host": host})
             except dialect.loaded_dbapi.OperationalError:
                 continue
+            if _serves(connection):
+                return connection
+            connection.close()
         return dialect.connect(*arguments, **{**named, "host": hosts[-1]})
+
+    @sa.event.listens_for(engine, "handle_error")
+    def refused(context: Any) -> None:
+        # A node that has lost the others goes on answering; the next connection is to be another node's.
+        if context.original_exception.args[:1] == (CUT_OFF,):
+            context.is_disconnect = True
 
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, record: object) -> None:
@@ -179,3 +189,10 @@ def _server(url: URL) -> Engine:
                 cursor.execute("SET SESSION wsrep_sync_wait = 1")
 
     return engine
+
+
+def _serves(connection: Any) -> bool:
+    """Whether a server may be asked: a node of Galera that is not of the majority answers, and refuses everything."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
+        return bool((cursor.fetchone() or ("", "ON"))[1] == "ON")

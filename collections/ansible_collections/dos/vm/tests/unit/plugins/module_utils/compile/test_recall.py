@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dosvm.compile.memory import Memory, Placement
+from dosvm.compile.recall import Recall
 from dosvm.compile.site import Compiled, HostState, compile_site
 from dosvm.hypervisor.fake import FakeHypervisor
 from dosvm.site.load import load
@@ -199,6 +200,28 @@ def test_a_store_that_was_lost_learns_the_epochs_from_the_hosts() -> None:
     made = compiled(Memory(), states(HOSTS, {"h1": ["free"], "h2": ["bound", "stray"]}, free=7, stray=3))
     held = {change.vm: (change.host, change.epoch, change.seen) for change in made.placements}
     assert held == {"free": ("h1", 7, True), "bound": ("h2", 1, True), "stray": ("h2", 3, True)}
+
+
+def test_a_host_is_told_what_was_taken_from_it_unless_it_has_it() -> None:
+    """Somebody who decided earlier may come to h2 only now."""
+    bound = placed("bound", "h1", 3, seen=False)
+    assert compiled(bound, states(HOSTS, {})).taken == {"h1": {"bound": 4}}
+    assert compiled(bound, states(["h2", "h3"], {})).taken == {}
+    assert compiled(bound, states(HOSTS, {"h1": ["bound"]})).taken == {}
+    assert compiled(placed("bound", "h1", 3), states(HOSTS, {"h2": ["bound"]})).taken == {"h1": {"bound": 4}}
+
+
+def test_an_epoch_is_above_all_that_anything_tells_of() -> None:
+    """A store that was lost would else place a machine under an epoch that the host has been told to refuse."""
+    held = states(HOSTS, {})
+    held["h2"] = replace(held["h2"], facts=replace(FACTS, fences={"bound": 7}))
+    epochs = {one.vm: one.epoch for one in compiled(Memory(), held).placements}
+    assert epochs == {"bound": 7, "free": 1}
+    recall = Recall(placed("free", "h1", 4), held, HOSTS)
+    assert recall.leave({"free": "h2", "bound": "h1"}) == (
+        Placement(vm="bound", host="h1", epoch=8),
+        Placement(vm="free", host="h2", epoch=5),
+    )
 
 
 def test_what_is_neither_declared_nor_there_is_let_go_and_keeps_its_epoch() -> None:
