@@ -29,6 +29,7 @@ from dosvm.apply import converge
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.image import convert
 from dosvm.image.file import _digest
+from dosvm.image.receive import receive
 from dosvm.model.address import Address
 from dosvm.model.decode import decode
 from dosvm.model.image import Convert, DiskName
@@ -82,13 +83,13 @@ def _read(hypervisor: LibvirtHypervisor) -> list[str]:
     return [volume.XMLDesc() for volume in pool.listAllVolumes()]
 
 
-def images(folder: Path, mib: int) -> dict[str, float]:
-    """One image of random bytes with as many zeros, through each way; the page cache is warm for all of them."""
+def images(folder: Path, mib: int, zeros: bool) -> dict[str, float]:
+    """One image of random bytes, with as many `zeros` or with none, through each way; the page cache is warm for all of them."""
     source, copied, ours = folder / "source.raw", folder / "copied", folder / "ours"
     with source.open("wb") as file:
-        for _ in range(mib // 2):
+        for _ in range(mib // 2 if zeros else mib):
             file.write(os.urandom(MIB))
-            file.seek(MIB, os.SEEK_CUR)
+            file.seek(MIB if zeros else 0, os.SEEK_CUR)
         file.truncate(mib * MIB)
     asked = Convert(source=DiskName(str(source)), format="qcow2")
     plain = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(source), str(copied)]
@@ -106,7 +107,9 @@ def images(folder: Path, mib: int) -> dict[str, float]:
     found["qemu-img convert, then sync"] = seconds(lambda: _synced(plain, copied), 3)
     found["dos.vm convert, not compared"] = seconds(lambda: ourselves(False), 3)
     found["dos.vm convert, checked and compared"] = seconds(lambda: ourselves(True), 3)
-    found["cp, then sync"] = seconds(lambda: _synced(["cp", "--sparse=never", str(source), str(copied)], copied), 3)
+    found["cp, then sync"] = seconds(lambda: _synced(["cp", str(source), str(copied)], copied), 3)
+    found["dos.vm copy on one machine, hashed and synced"] = seconds(lambda: _copied(source, ours), 3)
+    found["cp and sha256sum, then sync"] = seconds(lambda: _proven(source, copied), 3)
     found["dos.vm pieces, then sync"] = seconds(lambda: _sent(source, ours), 3)
     found["sha256 of it"] = seconds(lambda: _digest(str(source), silent), 2)
     found["sha256sum"] = seconds(lambda: subprocess.run(["sha256sum", source], check=True, capture_output=True), 2)
@@ -119,12 +122,28 @@ def _synced(command: list[str], path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _copied(source: Path, ours: Path) -> None:
+    """What `dos.vm.image` does where host and controller are one machine."""
+    part = ours.with_name("part")
+    receive(str(source), str(part), silent)
+    convert.settle(str(part), str(ours))
+
+
+def _proven(source: Path, copied: Path) -> None:
+    """The same by plain programs: nobody knows what `cp` wrote until it is read again."""
+    _synced(["cp", "--sparse=always", str(source), str(copied)], copied)
+    subprocess.run(["sha256sum", copied], check=True, capture_output=True)
+
+
 def _sent(source: Path, part: Path) -> None:
-    """What `dos.vm.image` does on a local connection: one `dd` for each piece."""
+    """What `dos.vm.image` does on any other connection, but for the connection: one `dd` for each piece that is not zeros."""
     part.unlink(missing_ok=True)
     offset = 0
     with source.open("rb") as file:
         while piece := file.read(PIECE):
+            if piece == bytes(len(piece)):
+                offset += len(piece)
+                continue
             command = f"dd of={part} bs=1M iflag=fullblock oflag=seek_bytes seek={offset} conv=notrunc status=none"
             subprocess.run(["/bin/sh", "-c", command], input=piece, check=True)
             offset += len(piece)
@@ -149,10 +168,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-", dir="/var/lib") as folder:
         try:
             pool = Path(folder) / "pool"
-            found = {"volumes": volumes(pool, asked.volumes)}
+            found = {"volumes": volumes(pool, asked.volumes)} if asked.volumes else {}
         finally:
             clean()
-        found["images"] = images(Path(folder), asked.mib)
+        found["images"] = images(Path(folder), asked.mib, zeros=True)
+        found["images without zeros"] = images(Path(folder), asked.mib, zeros=False)
     for title, rows in found.items():
         print(f"{title} ({asked.volumes if title == 'volumes' else f'{asked.mib} MiB'})")
         for name, taken in rows.items():

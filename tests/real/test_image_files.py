@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from dosvm.errors import DeclarationError, HypervisorError
 from dosvm.image import convert
 from dosvm.image.header import Header, objections, read_header
 from dosvm.image.job import Job, Report
+from dosvm.image.receive import receive
 from dosvm.model.image import Convert, DiskName, Rebase
 from dosvm.model.types import ByteSize
 from dosvm.model.volume import Format
@@ -262,3 +264,50 @@ def test_no_beginning_of_a_file_confuses_the_reader(tmp_path: Path) -> None:
             path.write_bytes(magic + os.urandom(seed * 7) + b"\xff" * 64)
             with suppress(DeclarationError):  # any other error is a defect
                 assert isinstance(read_header(str(path)), Header)
+
+
+@pytest.fixture
+def sharing(tmp_path: Path) -> Iterator[Path]:
+    """A file system whose files can share their blocks."""
+    disk, folder = tmp_path / "btrfs.img", tmp_path / "btrfs"
+    with disk.open("wb") as file:
+        file.truncate(300 * MIB)
+    folder.mkdir()
+    subprocess.run(["mkfs.btrfs", "-q", disk], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", disk, folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_copy_on_one_file_system_shares_its_blocks(sharing: Path) -> None:
+    source, part = sharing / "source", sharing / "part"
+    source.write_bytes(os.urandom(8 * MIB + 5))
+    told = receive(str(source), str(part), silent)
+    assert told["shared"]
+    assert told["digest"] == f"sha256:{hashlib.sha256(part.read_bytes()).hexdigest()}"
+
+
+def test_a_copy_to_another_file_system_is_the_same_with_its_holes(sharing: Path, tmp_path: Path) -> None:
+    source, part = sharing / "source", tmp_path / "part"
+    with source.open("wb") as file:
+        for at in (3 * MIB + 5, 40 * MIB):
+            file.seek(at)
+            file.write(os.urandom(2 * MIB + 7))
+        file.truncate(100 * MIB + 1)
+    told = receive(str(source), str(part), silent)
+    assert not told["shared"]
+    assert told["digest"] == f"sha256:{hashlib.sha256(part.read_bytes()).hexdigest()}"
+    assert part.read_bytes() == source.read_bytes()
+    assert part.stat().st_blocks * 512 < 8 * MIB
+
+
+def test_a_source_that_is_written_meanwhile_is_told_of(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(130 * MIB))
+
+    def grow(step: str, percent: float) -> None:
+        with source.open("ab") as file:
+            file.write(b"more")
+
+    with pytest.raises(HypervisorError, match="was changed meanwhile: run again when it is whole"):
+        receive(str(source), str(tmp_path / "part"), grow)

@@ -20,6 +20,7 @@ from tests.real.appliance import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = Path(sys.executable).with_name("ansible")
+CONNECTION = Path(__file__).with_name("connection")
 MIB = 2**20
 PREFIX = "im-test"
 
@@ -30,14 +31,27 @@ class Operator:
     def __init__(self, folder: Path) -> None:
         self.folder, self.pool = folder, folder / "pool"
         here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-        hosts = {"all": {"children": {"dos_hosts": {"hosts": {"here": here}}}}}
+        there = {**here, "ansible_connection": "elsewhere"}
+        hosts = {"all": {"children": {"dos_hosts": {"hosts": {"here": here, "there": there}}}}}
         (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
 
-    def call(self, module: str, succeeds: bool = True, env: dict[str, str] | None = None, **arguments: Any) -> Any:
-        """The answer of a module, and what was shown on the way as `shown`."""
+    def call(
+        self,
+        module: str,
+        succeeds: bool = True,
+        env: dict[str, str] | None = None,
+        host: str = "here",
+        **arguments: Any,
+    ) -> Any:
+        """The answer of a module, and what was shown on the way as `shown`. `there` is this machine as if it were another."""
+        settings = {
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_CONNECTION_PLUGINS": str(CONNECTION),
+        }
         done = subprocess.run(
-            [ANSIBLE, "-i", self.folder / "hosts.yml", "here", "-m", f"dos.vm.{module}", "-a", json.dumps(arguments)],
-            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **(env or {})},
+            [ANSIBLE, "-i", self.folder / "hosts.yml", host, "-m", f"dos.vm.{module}", "-a", json.dumps(arguments)],
+            cwd=ROOT, env={**os.environ, **settings, **(env or {})},
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
@@ -85,14 +99,31 @@ def test_an_upload_that_is_cut_off_goes_on_where_it_was(operator: Operator, imag
         f'head -c 5000000 | /bin/dd "$@"\nexit 1\n'
     )
     (folder / "dd").chmod(0o755)
-    cut = operator.call("image", succeeds=False, env={"PATH": f"{folder}:{os.environ['PATH']}"}, **image)
+    cut = operator.call("image", succeeds=False, host="there", env={"PATH": f"{folder}:{os.environ['PATH']}"}, **image)
     assert "sending stopped at 67108864 of" in cut["msg"]
     assert not Path(image["file"]).exists()
-    done = operator.call("image", **image)
+    done = operator.call("image", host="there", **image)
     assert 67108864 <= done["resumed_at"] <= 67108864 + 5000000
     assert "send source.qcow2 100.0 %" in done["shown"]
     assert Path(image["file"]).read_bytes() == Path(image["source"]).read_bytes()
     assert list(Path(image["file"]).parent.glob(".*")) == []
+
+
+@pytest.mark.parametrize("host", ["here", "there"])
+def test_holes_of_an_image_stay_holes(operator: Operator, host: str) -> None:
+    source, file = operator.folder / "holes.raw", operator.folder / "images" / f"holes-{host}.raw"
+    with source.open("wb") as written:
+        for at in (0, 100 * MIB + 4096):  # data, a hole of three pieces, data that begins and ends between two, a hole
+            written.seek(at)
+            written.write(os.urandom(3 * MIB + 11))
+        written.truncate(160 * MIB + 77)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    asked = {"file": str(file), "source": str(source), "format": "raw", "checksum": f"sha256:{digest}"}
+    done = operator.call("image", host=host, **asked)
+    assert done.get("copied", False) is (host == "here")
+    assert file.read_bytes() == source.read_bytes()
+    assert file.stat().st_blocks * 512 < 80 * MIB
+    assert not operator.call("image", host=host, **asked)["changed"]
 
 
 def test_an_image_that_is_there_is_not_sent_again(operator: Operator, image: dict[str, Any]) -> None:
@@ -104,8 +135,10 @@ def test_another_content_is_refused_on_both_sides(operator: Operator, image: dic
     other = {**image, "checksum": "sha256:" + "0" * 64}
     there = operator.call("image", succeeds=False, **other)
     assert "bring the right file, or delete this one and run again" in there["msg"]
-    sent = operator.call("image", succeeds=False, **{**other, "file": image["file"] + ".new"})
-    assert "nothing was sent" in sent["msg"]
+    for host, kept in (("there", "nothing was sent"), ("here", "nothing was kept")):
+        sent = operator.call("image", succeeds=False, host=host, **{**other, "file": image["file"] + ".new"})
+        assert kept in sent["msg"]
+        assert list(Path(image["file"]).parent.glob("*.new*")) == []
     wrong = operator.call("image", succeeds=False, **{**image, "format": "raw"})
     assert "is qcow2 and declared raw" in wrong["msg"]
     missing = operator.call("image", succeeds=False, file="/srv/nowhere.iso", format="raw")
@@ -117,9 +150,9 @@ def test_what_arrives_spoilt_is_thrown_away_and_sent_again(operator: Operator, i
     digest = image["checksum"][7:23]
     part = Path(new["file"]).with_name(f".{Path(new['file']).name}.{digest}.dos-vm-upload")
     part.write_bytes(b"\0" * 40 * MIB)  # somebody else's bytes, or a disk that lost some
-    assert "what arrived has sha256:" in operator.call("image", succeeds=False, **new)["msg"]
+    assert "what arrived has sha256:" in operator.call("image", succeeds=False, host="there", **new)["msg"]
     assert not part.exists()
-    assert operator.call("image", **new)["resumed_at"] == 0
+    assert operator.call("image", host="there", **new)["resumed_at"] == 0
 
 
 def test_an_image_that_is_used_is_not_deleted(operator: Operator, image: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 """Controller's side of `dos.vm.image`: sends the file in pieces through the connection there is, and goes on where it was cut off.
 
 Each piece is the standard input of one command on the host, so it takes whatever road Ansible has: ssh, sudo, or none. Nothing
-is kept anywhere between: what has arrived is what the file on the host already holds.
+is kept anywhere between: what has arrived is what the file on the host already holds. Where the host is the machine that
+Ansible runs on, nothing is sent: the module copies the file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.patience import SECONDS, Pa
 
 MODULE = "dos.vm.image"
 PIECE = 32 * 2**20  # bytes sent by one command
+ZEROS = bytes(PIECE)
 
 
 class ActionModule(PatientAction):
@@ -32,7 +34,8 @@ class ActionModule(PatientAction):
         if not os.path.isfile(source):
             return {"failed": True, "msg": f"source: there is no file {source} on the controller"}
         size = os.path.getsize(source)
-        told = self.until_done(MODULE, {**asked, "size": size}, variables)
+        here = self._connection.transport == "local"
+        told = self.until_done(MODULE, {**asked, "size": size, "here": here}, variables)
         if told.get("failed") or told.get("present") or self._task.check_mode:
             return told
         if told["offset"] < size and (wrong := _mismatch(source, str(self._task.args["checksum"]))):
@@ -47,15 +50,20 @@ class ActionModule(PatientAction):
         with open(source, "rb") as file:
             file.seek(offset)
             while piece := file.read(PIECE):
+                if piece == ZEROS[: len(piece)]:  # a hole, or as good as one: the host makes it by writing behind it
+                    offset += len(piece)
+                    continue
                 command = f"umask 077 && dd of={quoted} bs=1M iflag=fullblock oflag=seek_bytes seek={offset} conv=notrunc status=none"
-                done = self._low_level_execute_command(command, in_data=piece)
-                if done["rc"]:
-                    why = (done.get("stderr") or done.get("stdout") or "").strip()
-                    raise AnsibleError(
-                        f"sending stopped at {offset} of {size} bytes, the next run goes on from there: {why}"
-                    )
+                self._run(command, piece, offset, size)
                 offset += len(piece)
                 show(variables, step(f"send {os.path.basename(source)}", 100 * offset / size))
+        self._run(f"truncate -s {size} {quoted}", b"", size, size)
+
+    def _run(self, command: str, piece: bytes, offset: int, size: int) -> None:
+        done = self._low_level_execute_command(command, in_data=piece)
+        if done["rc"]:
+            why = (done.get("stderr") or done.get("stdout") or "").strip()
+            raise AnsibleError(f"sending stopped at {offset} of {size} bytes, the next run goes on from there: {why}")
 
 
 def _mismatch(source: str, checksum: str) -> str | None:

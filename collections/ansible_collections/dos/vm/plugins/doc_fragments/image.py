@@ -50,6 +50,11 @@ options:
     - Bytes of the source; the action plugin says it.
     - 'Range: 0 or more.'
     type: int
+  here:
+    description:
+    - Whether controller and host are one machine, and the source a file of it; the action plugin says it.
+    type: bool
+    default: false
   finish:
     description:
     - Whether all of the source has arrived; the action plugin says it.

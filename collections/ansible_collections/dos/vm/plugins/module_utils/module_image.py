@@ -192,7 +192,16 @@ def _image(module: Module, asked: ImageFile) -> Result:
         told = file.finish(asked, params["seconds"])
     else:
         told = file.look(asked, params["size"], params["seconds"])
+        if _is_ours_to_copy(params, asked, told) and not module.check_mode:
+            told = file.bring(asked, params["seconds"])
+            return {"changed": not told.get("running"), "file": asked.file, "copied": not told.get("running"), **told}
     return {"changed": bool(params["finish"]) or not told.get("present"), "file": asked.file, **told}
+
+
+def _is_ours_to_copy(params: Mapping[str, Any], asked: ImageFile, told: Mapping[str, Any]) -> bool:
+    """Whether the source is a file of this machine, which we may read, and its image is not there."""
+    missing = not told.get("present") and not told.get("running")
+    return bool(params["here"]) and missing and asked.source is not None and os.access(asked.source, os.R_OK)
 
 
 def run_pool_check() -> None:

@@ -20,6 +20,7 @@ from ..model.types import Checksum
 from .convert import enough, settle
 from .header import read_header, refuse, shown
 from .job import Job, Report
+from .receive import receive
 
 NOTES = Path("/var/lib/dos-vm/digests")
 PIECE = 4 * 2**20
@@ -73,14 +74,37 @@ def finish(asked: ImageFile, seconds: float) -> Mapping[str, Any]:
         if told["digest"] != asked.checksum:
             text = f"what arrived has {told['digest']} and is declared {asked.checksum}: it was thrown away, run again"
             raise DeclarationError.at(asked.file, text)
+    except DeclarationError:
+        Path(part).unlink()
+        raise
+    return _take_place(asked, str(told["digest"]))
+
+
+def _take_place(asked: ImageFile, digest: str) -> Mapping[str, Any]:
+    """What is proven by its content becomes the image, if its header allows. A wrong one is thrown away."""
+    part = upload_name(asked)
+    try:
         refuse(asked.file, read_header(part), asked.format)
     except DeclarationError:
         Path(part).unlink()
         raise
     os.chmod(part, MODE)
     settle(part, asked.file)
-    _note(asked.file, str(told["digest"]))
-    return {"present": True, "checksum": told["digest"], **shown(read_header(asked.file))}
+    _note(asked.file, digest)
+    return {"present": True, "checksum": digest, **shown(read_header(asked.file))}
+
+
+def bring(asked: ImageFile, seconds: float) -> Mapping[str, Any]:
+    """Copy the source, which is a file of this very machine, and prove it on the way."""
+    part, source = upload_name(asked), str(asked.source)
+    told = Job({"receive": part, "source": source}).advance(lambda report: receive(source, part, report), seconds)
+    if told["state"] == "running":
+        return {"running": True, "step": told.get("step", "copy"), "percent": told["percent"]}
+    if told["digest"] != asked.checksum:
+        Path(part).unlink()
+        text = f"{source} has {told['digest']} and is declared {asked.checksum}"
+        raise DeclarationError.at("source", f"{text}: bring the right file, or declare what it is; nothing was kept")
+    return _take_place(asked, str(told["digest"]))
 
 
 def remove(asked: ImageFile, users: list[str], *, dry_run: bool) -> bool:

@@ -173,6 +173,10 @@ class Upload:
     """What the action plugin of `image` tells its module."""
 
     size: int | None = option("Bytes of the source; the action plugin says it.", default=None, low=0)
+    here: bool = option(
+        "Whether controller and host are one machine, and the source a file of it; the action plugin says it.",
+        default=False,
+    )
     finish: bool = option("Whether all of the source has arrived; the action plugin says it.", default=False)
 
 
