@@ -31,7 +31,7 @@ lab-shell: ## a shell on one of them: make lab-shell HOST=h1
 lab-ctl: ## a command where they can be reached: make lab-ctl CMD='ansible-playbook -i inventories/lab dos.vm.site'
 	@tests/lab/lab.py ctl $(CMD)
 
-kernel-run: setup-dev ## a command in a kernel that has what this one lacks: make kernel-run CMD='ipvsadm -L'; docs/kernel.md
+kernel-run: setup-dev ## a command in a kernel that has what this one lacks: make kernel-run CMD='ipvsadm -L'; LAB=tcg emulates one; docs/kernel.md
 	@tests/kernel/kernel.py run sh -c "$$CMD"
 
 kernel-shell: setup-dev ## a shell in one, which stays up

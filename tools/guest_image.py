@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -235,10 +235,10 @@ def cpio(entries: Iterable[Entry]) -> bytes:
     return bytes(archive)
 
 
-def module_entries(kernel: Path) -> Iterator[Entry]:
+def module_entries(kernel: Path, moments: Mapping[str, Iterable[str]] = MODULES) -> Iterator[Entry]:
     available = {normalized(path.stem): path for path in sorted(kernel.glob("lib/modules/*/kernel/**/*.ko"))}
     loaded: list[str] = []
-    for moment, wanted in MODULES.items():
+    for moment, wanted in moments.items():
         order = [name for name in load_order(wanted, available) if name not in loaded]
         loaded += order
         yield Entry(f"modules/{moment}.order", stat.S_IFREG | 0o644, "".join(f"{name}.ko\n" for name in order).encode())

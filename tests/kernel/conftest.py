@@ -8,8 +8,6 @@ there by a pytest of its own, with fixtures of its own (`inside/conftest.py`). E
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +16,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "lab"))
-from uml import forward, ready
-from uml.lab import Kernels, names_up
+from kernels import forward, ready
+from kernels.kinds import chosen, wanted
+from kernels.lab import Kernels, names_up
+from kernels.tcg import Emulated
+from namespaces.errors import LabError
+from namespaces.group import name_of_mine, orphans
 
 HERE = Path(__file__).parent
 INSIDE = HERE / "inside"
@@ -30,13 +32,14 @@ class Held:
     """The session's kernels: booted for the first test that wants them, gone when the session ends."""
 
     def __init__(self) -> None:
-        self.kernels = Kernels(f"t{os.getpid()}")
+        self.kernels = Kernels(name_of_mine("t"))
         self.is_up = False
         self.inside: forward.Inside | None = None
 
     def up(self) -> Kernels:
         if not self.is_up:
-            _forget_the_dead()
+            for name in orphans(names_up()):
+                Kernels(name).down()
             self.is_up = True
             self.kernels.up(2)
         if self.inside is not None:
@@ -60,16 +63,12 @@ def _is_sent(item: pytest.Item) -> bool:
     return item.path.is_relative_to(INSIDE) and item.get_closest_marker("skip") is None
 
 
-def _forget_the_dead() -> None:
-    """What a killed test run left; its name says which process it belonged to."""
-    for name in names_up():
-        owner = re.fullmatch(r"[tu](\d+)", name)
-        if owner and not Path("/proc", owner[1]).exists():
-            Kernels(name).down()
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[HELD] = Held()
+    try:
+        chosen()
+    except LabError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -78,11 +77,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = [item for item in items if item.path.is_relative_to(HERE)]
-    reasons = ready.missing() if here and not forward.is_inside() else ()
+    reasons = ready.missing(wanted()) if here and not forward.is_inside() else ()
     for item in here:
         item.add_marker("kernel")
         if reasons:
             item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
+        for unfit in item.iter_markers("not_emulated"):
+            if wanted() is Emulated and not forward.is_inside():
+                item.add_marker(pytest.mark.skip(reason=f"LAB=tcg: {unfit.args[0]}"))
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
@@ -120,7 +122,7 @@ def kernels(request: pytest.FixtureRequest) -> Kernels:
 @pytest.fixture
 def other_kernels() -> Iterator[Kernels]:
     """Another group, of one, beside the first."""
-    made = Kernels(f"u{os.getpid()}")
+    made = Kernels(name_of_mine("u"))
     try:
         made.up(1)
         yield made

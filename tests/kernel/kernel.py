@@ -5,28 +5,28 @@
 tests/kernel/kernel.py run COMMAND …     in a kernel that is up, or in one that is booted for it and ends with it
 tests/kernel/kernel.py up [-n 2]         tests/kernel/kernel.py shell [k1]
 tests/kernel/kernel.py status            tests/kernel/kernel.py down
+
+With LAB=tcg in the environment it is an emulated machine with Debian's cloud kernel: slower, and it has what the other lacks.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
-from namespaces.host import LabError
-from uml import ready
-from uml.lab import DEFAULT, Kernels, names_up
+from kernels import ready
+from kernels.lab import Kernels, names_up
+from namespaces.errors import LabError
+from namespaces.program import Program
 
 
 def up(kernels: Kernels, options: argparse.Namespace) -> None:
-    for reason in ready.missing():
+    for reason in ready.missing(kernels.kind):
         raise LabError(reason)
     started = time.monotonic()
     kernels.up(options.kernels)
@@ -71,60 +71,28 @@ def status(kernels: Kernels, options: argparse.Namespace) -> None:
     for each in found:
         print(f"{each.name:6} {each.address:14} {'pid ' + str(each.pid()) if each.pid() else 'off'}")
     if not found:
-        print(f"{kernels.name} is not up")
+        print(f"{kernels.CALLED} {kernels.name} is not up")
     sys.exit(not found or any(each.pid() is None for each in found))
 
 
-def down(kernels: Kernels, options: argparse.Namespace) -> None:
-    for each in map(Kernels, names_up()) if options.all else [kernels]:
-        each.down()
-        print(f"{each.name} is gone")
-
-
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--name", default=DEFAULT, help=f"which group of kernels (default: {DEFAULT})")
-    parser.add_argument("-n", "--kernels", type=int, default=1, help="how many, on one bridge")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    def action(
-        name: str, does: Callable[[Kernels, argparse.Namespace], None], text: str, *, on: bool = False
-    ) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=text, description=text)
-        made.set_defaults(does=does)
-        if on:
-            made.add_argument("on", nargs="?", default="k1", metavar="KERNEL")
-        return made
-
-    made = action("up", up, "boot what is off")
+def program() -> Program[Kernels]:
+    made_of = Program(Kernels, __doc__)
+    made_of.parser.add_argument("-n", "--kernels", type=int, default=1, help="how many, on one bridge")
+    made = made_of.action("up", up, "boot what is off")
     made.add_argument("-n", "--kernels", type=int, default=argparse.SUPPRESS)
-    made = action("run", run, "a command in one of them, in this tree")
+    made = made_of.action("run", run, "a command in one of them, in this tree")
     made.add_argument("--on", default="k1", metavar="KERNEL")
     made.add_argument("command", nargs=argparse.REMAINDER)
-    action("shell", shell, "a shell in one of them, booted if need be", on=True)
-    action("crash", crash, "power loss", on=True)
-    action("boot", boot, "boot it again, from nothing", on=True)
-    action("status", status, "which are up")
-    action("down", down, "leave nothing of them").add_argument("--all", action="store_true", help="all groups")
-    return parser
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # an exception, so that what was made is cleaned up as after Ctrl-C
-
-
-def main() -> int:
-    options = arguments().parse_args()
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        options.does(Kernels(options.name), options)
-    except (LabError, RuntimeError, TimeoutError, OSError) as error:
-        print(f"kernel: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    for name, does, text in (
+        ("shell", shell, "a shell in one of them, booted if need be"),
+        ("crash", crash, "power loss"),
+        ("boot", boot, "boot it again, from nothing"),
+    ):
+        made_of.action(name, does, text).add_argument("on", nargs="?", default="k1", metavar="KERNEL")
+    made_of.action("status", status, "which are up")
+    made_of.down(names_up)
+    return made_of
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program().main())

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +14,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from namespaces import faults, ready
+from namespaces.group import TREE, name_of_mine, orphans
 from namespaces.host import Host
-from namespaces.lab import FOLDERS, TREE, Lab, names_up
+from namespaces.lab import FOLDERS, Lab, names_up
 
 GUEST = TREE / ".cache" / "guest"
 
@@ -43,18 +42,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.sections.append(("lab", "\n".join(text)))
 
 
-def _name(letter: str) -> str:
-    """A name that says which process it belongs to, so that what a killed one left can be told from what is in use."""
-    return f"{letter}{os.getpid()}"
-
-
-def _forget_the_dead() -> None:
-    for name in names_up():
-        owner = re.fullmatch(r"[tuvw](\d+)", name)
-        if owner and not Path("/proc", owner[1]).exists():
-            Lab(name).down()
-
-
 @contextlib.contextmanager
 def _up(name: str, count: int) -> Iterator[Lab]:
     lab = Lab(name)
@@ -68,15 +55,16 @@ def _up(name: str, count: int) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Three hosts."""
-    _forget_the_dead()
-    with _up(_name("t"), 3) as made:
+    for name in orphans(names_up()):
+        Lab(name).down()
+    with _up(name_of_mine("t"), 3) as made:
         yield made
 
 
 @pytest.fixture
 def other_lab() -> Iterator[Lab]:
     """Another lab with one host, beside the first."""
-    with _up(_name("u"), 1) as made:
+    with _up(name_of_mine("u"), 1) as made:
         yield made
 
 

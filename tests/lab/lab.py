@@ -12,16 +12,17 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from namespaces import faults, inventory, ready
-from namespaces.host import ENVIRONMENT, LabError
-from namespaces.lab import DEFAULT, FOLDERS, TREE, Lab, names_up
+from namespaces.errors import LabError
+from namespaces.group import TREE
+from namespaces.host import ENVIRONMENT
+from namespaces.lab import FOLDERS, Lab, names_up
+from namespaces.program import Program
 
 #: Faults that need no more than the host's name.
 FAULTS: dict[str, tuple[Callable[..., None], str]] = {
@@ -41,12 +42,6 @@ def up(lab: Lab, options: argparse.Namespace) -> None:
     lab.up(options.hosts, options.share)
     names = ", ".join(f"{host.name} {host.address}" for host in lab.hosts())
     print(f"lab {lab.name} is up in {time.monotonic() - started:.1f} s: {names}")
-
-
-def down(lab: Lab, options: argparse.Namespace) -> None:
-    for each in map(Lab, names_up()) if options.all else [lab]:
-        each.down()
-        print(f"lab {each.name} is gone")
 
 
 def status(lab: Lab, options: argparse.Namespace) -> None:
@@ -108,20 +103,13 @@ def heal(lab: Lab, options: argparse.Namespace) -> None:
     lab.boot(options.host)
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--name", default=DEFAULT, help="which lab; several may be up side by side (default: lab)")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    def action(name: str, run: Callable[[Lab, argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=text, description=text)
-        made.set_defaults(run=run)
-        return made
-
+def program() -> Program[Lab]:
+    made_of = Program(Lab, __doc__)
+    action = made_of.action
     made = action("up", up, "make the lab, or boot what is off")
     made.add_argument("-n", "--hosts", type=int, default=3)
     made.add_argument("--share", type=Path, nargs="*", default=[], metavar="FILE", help="to /srv/shared/images of all")
-    action("down", down, "leave nothing of it").add_argument("--all", action="store_true", help="all labs")
+    made_of.down(names_up)
     action("status", status, "how each host is")
     made = action("inventory", show_inventory, "the hosts for Ansible")
     made.add_argument("-n", "--hosts", type=int, default=3)
@@ -141,25 +129,8 @@ def arguments() -> argparse.ArgumentParser:
     action("crash", crash, "power loss; the disk stays").add_argument("host")
     action("boot", boot, "switch it on again").add_argument("host")
     action("heal", heal, "undo every fault").add_argument("host")
-    return parser
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # an exception, so that `up` cleans after itself as it does for Ctrl-C
-
-
-def main() -> int:
-    options = arguments().parse_args()
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        options.run(Lab(options.name), options)
-    except (LabError, RuntimeError, TimeoutError, OSError) as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return made_of
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program().main())

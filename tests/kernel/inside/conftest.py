@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -13,13 +14,17 @@ from typing import NamedTuple
 import pytest
 
 TREE = Path(__file__).resolve().parents[3]
-PATIENCE = 60.0  # seconds, for what takes a few
+TOLD = Path("/run/dos-kernel.json")
+#: What this kernel was told when it booted (kernels/init.py). On the machine, where tests are only collected, nothing.
+KERNEL = json.loads(TOLD.read_text()) if TOLD.exists() else {"disks": ("none", "none"), "slower": 1}
+PATIENCE = 60.0 * KERNEL["slower"]  # seconds, for what takes a few
+COMMAND = 180.0 * KERNEL["slower"]  # seconds, for one shell script
 
 
 def sh(script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
     """A shell script of which no line may fail. A daemon that it starts must not keep its output."""
     done = subprocess.run(
-        ["sh", "-euc", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False
+        ["sh", "-euc", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND, check=False
     )
     assert not check or done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
     return done
@@ -45,16 +50,23 @@ def _wait_for() -> Callable[[str, Callable[[], bool]], None]:
 @pytest.fixture
 def disk() -> Iterator[str]:
     """A blank disk of 1 GiB that can be partitioned, and is blank again for the next test, whatever is on it by then."""
-    yield "/dev/ubda"
-    sh("""
+    path = f"/dev/{KERNEL['disks'][0]}"
+    yield path
+    sh(f"""
         swapoff --all
-        for each in $(grep -o '^/dev/ubda[0-9]*' /proc/mounts); do umount $each; done
-        for each in $(pvs --noheadings --options vg_name /dev/ubda 2>/dev/null); do vgremove -qq -ff -y $each; done
-        wipefs -qa /dev/ubda
-        dd if=/dev/zero of=/dev/ubda bs=1M count=8 conv=fsync,notrunc status=none
-        blockdev --rereadpt /dev/ubda
+        for each in $(grep -o '^{path}[0-9]*' /proc/mounts); do umount $each; done
+        for each in $(pvs --noheadings --options vg_name {path} 2>/dev/null); do vgremove -qq -ff -y $each; done
+        wipefs -qa {path}
+        dd if=/dev/zero of={path} bs=1M count=8 conv=fsync,notrunc status=none
+        blockdev --rereadpt {path}
         udevadm settle
     """)
+
+
+@pytest.fixture
+def other_disk() -> str:
+    """A second one, on which nothing may be written."""
+    return f"/dev/{KERNEL['disks'][1]}"
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def test_a_network_with_bandwidth_starts_and_shapes(sh: Shell, network: str) -> 
     assert "police" in sh("tc filter show dev virbr7 parent ffff:").stdout
 
 
+@pytest.mark.not_emulated("a guest in an emulated machine takes eight minutes to boot")
 def test_a_guest_boots_with_limits_on_its_cable(sh: Shell, wait_for: Wait, network: str) -> None:
     """Emulated, in a kernel that is a process: slow to create, since QEMU is asked 250 questions, and then no slower."""
     text = DOMAIN.format(guest=GUEST, cmdline=(GUEST / "cmdline").read_text().strip())

@@ -6,15 +6,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroups, net
+from . import cgroups, net, process
+from .errors import LabError
 
 INIT = Path(__file__).parent / "init.py"
 BOOT = 120.0  # seconds; a boot takes three, many at once on a busy machine take their time
@@ -25,10 +24,6 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "TERM": os.environ.get("TERM", "dumb"),
 }
-
-
-class LabError(Exception):
-    """The lab cannot do that; the text says why, with the host's last words where it has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +114,8 @@ class Host:
 
     def _wait(self, told: socket.socket, pid: int) -> None:
         """Until systemd says READY=1, or dies."""
-        deadline = time.monotonic() + BOOT
-        with contextlib.suppress(ProcessLookupError), _process(pid) as process:
-            while (left := deadline - time.monotonic()) > 0:
-                readable, _, _ = select.select([told, process], [], [], left)
-                if told in readable and b"READY=1" in told.recv(4096).split(b"\n"):
-                    return
-                if process in readable:
-                    break
+        if process.tells(told, pid, BOOT, b"READY=1"):
+            return
         what = "ended while it booted" if self.pid() is None else f"is not up after {BOOT:.0f} s"
         raise LabError(f"{self.name} {what}:\n{self.last_words()}")
 
@@ -165,13 +154,9 @@ class Host:
 
     def run(self, *words: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command in the host, not by its network: what a person would do on its console."""
-        done = subprocess.run(
-            self.command(*words), env=ENVIRONMENT, preexec_fn=self.join, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=timeout, check=False,
+        return process.run(
+            self.command(*words), where=self.name, words=words, enter=self.join, timeout=timeout, check=check, env=ENVIRONMENT
         )  # fmt: skip
-        if check and done.returncode:
-            raise LabError(f"{self.name}: {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
-        return done
 
 
 @contextlib.contextmanager
@@ -186,13 +171,3 @@ def _listener(path: Path) -> Iterator[socket.socket]:
     finally:
         os.close(folder)
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _process(pid: int) -> Iterator[int]:
-    """A descriptor that becomes readable when the process ends."""
-    handle = os.pidfd_open(pid)
-    try:
-        yield handle
-    finally:
-        os.close(handle)

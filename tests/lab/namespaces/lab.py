@@ -4,77 +4,43 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from . import cgroups, disk, kernel, net
-from .host import Host, LabError
+from . import cgroups, disk, net
+from .errors import LabError
+from .group import TREE, Group, keygen
+from .host import Host
 
-TREE = Path(__file__).resolve().parents[3]
 FOLDERS = TREE / ".cache" / "lab"
 DEFAULT = "lab"
-MOST = 100  # hosts of a lab; addresses .11 to .110
-
-
-def default_index(name: str) -> int:
-    """Which /24 of 10.77/16 a lab of this name has. Labs cannot see each other, so two with the same only confuse people."""
-    return 0 if name == DEFAULT else 1 + zlib.crc32(name.encode()) % 255
+MOST = 100  # hosts of a lab; addresses .11 to .110 of a /24 in 10.77/16
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
-    """A lab by name, up or not. Names are short words: they become names of namespaces and of cgroups."""
+class Lab(Group):
+    """A lab by name, up or not."""
 
     name: str = DEFAULT
 
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9]{0,15}", self.name):
-            raise LabError(f"{self.name!r} cannot name a lab: up to 16 lower-case letters and digits")
-
-    @property
-    def folder(self) -> Path:
-        return FOLDERS / self.name
-
-    @property
-    def index(self) -> int:
-        return default_index(self.name)
+    CALLED: ClassVar[str] = "lab"
+    PROGRAM: ClassVar[str] = "lab.py"
+    FOLDERS: ClassVar[Path] = FOLDERS
+    DEFAULT: ClassVar[str] = DEFAULT
 
     @property
     def control(self) -> str:
         return f"dos-lab-{self.name}-ctl"
 
-    @property
-    def shared(self) -> Path:
-        """What every host sees as /srv/shared."""
-        return self.folder / "shared"
-
-    @property
-    def key(self) -> Path:
-        return self.folder / "id_ed25519"
-
-    @property
-    def known_hosts(self) -> Path:
-        return self.folder / "known_hosts"
-
-    @property
-    def ssh_config(self) -> Path:
-        return self.folder / "ssh_config"
-
     def host(self, name: str) -> Host:
         """The host of this name; raises LabError when the lab has none such."""
-        found = {host.name: host for host in self.hosts()}
-        if name not in found:
-            raise LabError(f"lab {self.name} has no host {name}; it has {', '.join(found) or 'none'}")
-        return found[name]
+        return self._named(name, self.hosts())
 
     def hosts(self) -> list[Host]:
         """All hosts that have a disk, in order."""
@@ -90,18 +56,10 @@ class Lab:
         """Makes what is missing and boots what is off. A lab that was not there before is gone again when this fails."""
         if not 1 <= count <= MOST:
             raise LabError(f"a lab has 1 to {MOST} hosts")
-        fresh = not self.folder.exists()
-        if fresh and (net.NETNS / self.control).exists():
-            raise LabError(f"a lab named {self.name} is up, made from another tree")
-        try:
-            with self._alone():
-                self._make(count)
-                self.share(share)
-                self._boot([self._host(number) for number in range(1, count + 1)])
-        except BaseException:
-            if fresh:
-                self.down()
-            raise
+        with self._made_whole():
+            self._make(count)
+            self.share(share)
+            self._boot([self._host(number) for number in range(1, count + 1)])
 
     def _make(self, count: int) -> None:
         self.shared.mkdir(exist_ok=True)
@@ -114,7 +72,7 @@ class Lab:
             host = self._host(number)
             if not host.upper.exists():
                 self._install(host, names)
-        self._write_ssh()
+        self._introduce_all()
 
     def _install(self, host: Host, names: dict[str, str]) -> None:
         # Under another name until it is whole: an interrupted `up` must not leave half a disk that the next one boots.
@@ -126,17 +84,14 @@ class Lab:
         keygen(unfinished / "etc" / "ssh" / "ssh_host_ed25519_key", host.name)
         unfinished.rename(host.upper)
 
-    def _write_ssh(self) -> None:
-        lines, config = [], []
-        for host in self.hosts():
-            public = (host.upper / "etc" / "ssh" / "ssh_host_ed25519_key.pub").read_text().split()
-            lines.append(f"{host.address},{host.name} {public[0]} {public[1]}\n")
-            config.append(f"Host {host.name}\n  HostName {host.address}\n")
-        common = f"Host *\n  User root\n  IdentityFile {self.key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.known_hosts}\n"
-        self.known_hosts.write_text("".join(lines))
-        for host in self.hosts():
-            self._introduce(host, "".join(lines))
-        self.ssh_config.write_text("".join(config) + common + "  StrictHostKeyChecking yes\n  ConnectTimeout 5\n")
+    def _introduce_all(self) -> None:
+        key = Path("etc", "ssh", "ssh_host_ed25519_key.pub")
+        hosts = self.hosts()
+        known = self._write_ssh(
+            [(host.name, host.address, (host.upper / key).read_text()) for host in hosts], "  ConnectTimeout 5\n"
+        )
+        for host in hosts:
+            self._introduce(host, known)
 
     def _introduce(self, host: Host, known: str) -> None:
         """libvirt on one host reaches that of another as root over ssh: what a migration wants."""
@@ -168,15 +123,8 @@ class Lab:
         """Leaves nothing: also what a lab left that did not come up, or whose folder was deleted under it."""
         for number in self._numbers():
             self._host(number).crash()
-        for pid in net.processes(self.control):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        net.delete(self.control)
         cgroups.remove(self.name)
-        net.forget_netns()
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        self._lock.unlink(missing_ok=True)
+        self._leave_nothing()
 
     def _numbers(self) -> list[int]:
         """The hosts of which anything is left: a namespace, a cgroup, a disk."""
@@ -186,24 +134,7 @@ class Lab:
         names += [path.name.rpartition("-")[2] for path in net.NETNS.glob(f"dos-lab-{self.name}-h*")]
         return sorted({int(name[1:]) for name in names if re.fullmatch(r"h\d+", name)})
 
-    @property
-    def _lock(self) -> Path:
-        return FOLDERS / f"{self.name}.lock"
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
     # From the control namespace
-
-    def enter_control(self) -> None:
-        """Moves the calling process to where the hosts can be reached, and nothing else."""
-        if not (net.NETNS / self.control).exists():
-            raise LabError(f"lab {self.name} is not up: lab.py --name {self.name} up")
-        kernel.enter(str(net.NETNS / self.control))
 
     def ctl(self, *words: str, timeout: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command in the control namespace, with its output; it is the caller who looks at the status."""
@@ -221,13 +152,6 @@ class Lab:
             write(host.last_words(lines=80))
             for log in sorted((host.upper / "var" / "log" / "libvirt").rglob("*.log")):
                 write(f"--- {host.name} {log.name}\n{log.read_text(errors='replace')[-4000:]}")
-
-
-def keygen(path: Path, comment: str) -> None:
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)],
-        stdin=subprocess.DEVNULL, check=True,
-    )  # fmt: skip
 
 
 def names_up() -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether this machine can boot a kernel as a process, and if not, why, in words fit for the reason of a skipped test."""
+"""Whether this machine can boot a kernel of a kind, and if not, why, in words fit for the reason of a skipped test."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from .machine import PROGRAM
+from .kernel import Kernel
 
-#: Each with the package of tools/apt.txt that brings it.
+#: What runs in a kernel of any kind, each with the package of tools/apt.txt that brings it.
 PROGRAMS = {
-    PROGRAM: "user-mode-linux",
     "/lib/systemd/systemd-udevd": "udev",
     "/usr/sbin/sshd": "openssh-server",
     "/usr/sbin/ipvsadm": "ipvsadm",
@@ -30,17 +29,17 @@ PROGRAMS = {
 
 
 @cache
-def missing() -> tuple[str, ...]:
-    """Every reason why no kernel can be booted here; empty when one can."""
-    return tuple(_missing())
+def missing(kind: type[Kernel]) -> tuple[str, ...]:
+    """Every reason why no kernel of this kind can be booted here; empty when one can."""
+    return tuple(_common(kind)) or tuple(kind.missing())
 
 
-def _missing() -> Iterator[str]:
+def _common(kind: type[Kernel]) -> Iterator[str]:
     if os.geteuid() != 0:
         yield "only root may make network namespaces"
     if platform.machine() != "x86_64":
-        yield f"user-mode Linux runs on x86_64, this is {platform.machine()}"
-    for program, package in PROGRAMS.items():
+        yield f"the kernels are built for x86_64, this is {platform.machine()}"
+    for program, package in {**kind.PROGRAMS, **PROGRAMS}.items():
         if shutil.which(program) is None:
             yield f"{program} is not installed (package {package})"
     if not Path("/dev/net/tun").exists():

@@ -20,7 +20,7 @@ import pytest
 from .lab import Kernels
 
 REPORTS = "DOS_KERNEL_REPORTS"  # set inside, to the file that takes the reports
-PATIENCE = 900.0  # seconds for all tests of a file
+PATIENCE = 900.0  # seconds for all tests of a file, in the fastest kind of kernel
 
 
 def is_inside() -> bool:

@@ -4,7 +4,10 @@
 
 Its only argument is the file that the kernel's command line names as `dos.kernel=`: a JSON document
 
-    {"name", "lab", "address", "controller", "names", "key", "host_key", "shared", "tree", "ready"}
+    {"name", "lab", "address", "controller", "names", "key", "host_key", "tree", "ready", "disks", "slower",
+     "modules", "cable", "legacy_iptables", "shared": {"source", "kind", "data"}}
+
+The second line is what the kind of kernel says of itself (uml.py, tcg.py). All of it stays in /run for whoever asks.
 
 What is on the disk is prepared as for a host in namespaces (tests/lab/namespaces/disk.py), only that the layer above is
 memory. The tree is seen and may be written to, but the machine's does not change. What a test wants to keep goes to /srv/shared.
@@ -30,10 +33,12 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8"}
 #: What is there before a root of our own is: an empty folder of the machine, under which everything is built.
 PLACE = Path("/mnt")
-MODULES = Path("/usr/lib/uml/modules") / os.uname().release
+#: Where all of the above is written, for tests that run here.
+TOLD = Path("/run/dos-kernel.json")
 #: The rest comes when it is asked for. `tun` does not: the device's node is what would ask, and udev does not make it.
-LOADED = ("tun", "loop", "veth", "bridge", "dm_mod", "ip_tables", "iptable_filter", "iptable_nat", "iptable_mangle")
-#: Debian's UML kernel has nf_tables without the families ip, ip6 and inet.
+LOADED = ("tun", "loop", "veth", "bridge", "dm_mod")
+#: For a kernel whose nf_tables cannot be what iptables stands on.
+LEGACY_LOADED = ("ip_tables", "iptable_filter", "iptable_nat", "iptable_mangle")
 LEGACY = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 
 
@@ -42,11 +47,12 @@ def main() -> None:
     words = dict(word.partition("=")[::2] for word in Path("/proc/cmdline").read_text().split())
     told = json.loads(Path(words["dos.kernel"]).read_text())
     root = _layers(told)
-    _kernel_files(root)
+    _kernel_files(root, _modules(told))
     _tree(root, Path(told["tree"]))
     _pivot(root, told)
     _network(told)
-    _daemons()
+    TOLD.write_text(json.dumps(told))
+    _daemons(told)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tell:
         tell.sendto(told["name"].encode(), (told["controller"], told["ready"]))
     while True:
@@ -67,14 +73,23 @@ def _layers(told: dict[str, object]) -> Path:
     names, tree = dict(told["names"]), Path(str(told["tree"]))
     disk.prepare(upper, lab=str(told["lab"]), host=str(told["name"]), names=names, public_key=public, tree=tree)
     _secure_shell(upper / "etc" / "ssh", Path(str(told["host_key"])))
-    for name in LEGACY:
-        command, _, action = name.partition("-")
-        link = upper / "etc" / "alternatives" / name
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(f"/usr/sbin/{command}-legacy{'-' if action else ''}{action}")
-    call("insmod", str(MODULES / "kernel/fs/overlayfs/overlay.ko"))
+    if told["legacy_iptables"]:
+        _legacy_iptables(upper / "etc" / "alternatives")
+    if "\toverlay\n" not in Path("/proc/filesystems").read_text():
+        call("insmod", str(_modules(told) / "kernel/fs/overlayfs/overlay.ko"))
     kernel.mount("overlay", str(root), "overlay", data=f"lowerdir=/,upperdir={upper},workdir={work},xino=off")
     return root
+
+
+def _modules(told: dict[str, object]) -> Path:
+    return Path(str(told["modules"])) / os.uname().release
+
+
+def _legacy_iptables(alternatives: Path) -> None:
+    alternatives.mkdir(exist_ok=True)
+    for name in LEGACY:
+        command, _, action = name.partition("-")
+        (alternatives / name).symlink_to(f"/usr/sbin/{command}-legacy{'-' if action else ''}{action}")
 
 
 def _secure_shell(etc: Path, host_key: Path) -> None:
@@ -83,10 +98,10 @@ def _secure_shell(etc: Path, host_key: Path) -> None:
     (etc / "ssh_host_ed25519_key").chmod(0o600)
 
 
-def _kernel_files(root: Path) -> None:
-    modules = root / "lib" / "modules" / MODULES.name
-    modules.mkdir(parents=True, exist_ok=True)
-    kernel.mount(f"{root}{MODULES}", str(modules), flags=kernel.MS_BIND)
+def _kernel_files(root: Path, modules: Path) -> None:
+    place = root / "lib" / "modules" / modules.name
+    place.mkdir(parents=True, exist_ok=True)
+    kernel.mount(str(modules), str(place), flags=kernel.MS_BIND)
     for kind, place, data in (
         ("proc", "proc", None), ("sysfs", "sys", None), ("devtmpfs", "dev", None), ("tmpfs", "run", "mode=755"),
         ("tmpfs", "tmp", "mode=1777"), ("cgroup2", "sys/fs/cgroup", None),
@@ -105,18 +120,17 @@ def _kernel_files(root: Path) -> None:
 
 def _tree(root: Path, tree: Path) -> None:
     """The tree where it is on the machine, even under a folder that was hidden, with a layer of its own."""
-    seen, upper, work = (PLACE / name for name in ("tree", "tree-upper", "tree-work"))
-    for folder in (seen, upper, work):
+    upper, work = (PLACE / name for name in ("tree-upper", "tree-work"))
+    for folder in (upper, work):
         folder.mkdir(mode=0o755)
-    # Its own mount: overlayfs refuses a layer that is within another one.
-    kernel.mount("none", str(seen), "hostfs", data=str(tree))
     place = root / str(tree).lstrip("/")
     place.mkdir(parents=True, exist_ok=True)
-    kernel.mount("overlay", str(place), "overlay", data=f"lowerdir={seen},upperdir={upper},workdir={work},xino=off")
+    kernel.mount("overlay", str(place), "overlay", data=f"lowerdir={tree},upperdir={upper},workdir={work},xino=off")
 
 
 def _pivot(root: Path, told: dict[str, object]) -> None:
-    kernel.mount("none", str(root / "srv/shared"), "hostfs", data=str(told["shared"]))
+    shared: dict[str, str] = told["shared"]  # type: ignore[assignment]
+    kernel.mount(shared["source"], str(root / "srv/shared"), shared["kind"], data=shared["data"])
     os.chdir(root)
     kernel.pivot_root(".", ".")
     kernel.umount(".", kernel.MNT_DETACH)
@@ -126,14 +140,15 @@ def _pivot(root: Path, told: dict[str, object]) -> None:
 
 def _network(told: dict[str, object]) -> None:
     call("ip", "link", "set", "lo", "up")
-    call("ip", "link", "set", "vec0", "name", "eth0")
+    if told["cable"] != "eth0":
+        call("ip", "link", "set", str(told["cable"]), "name", "eth0")
     call("ip", "addr", "add", f"{told['address']}/24", "dev", "eth0")
     call("ip", "link", "set", "eth0", "up")
 
 
-def _daemons() -> None:
+def _daemons(told: dict[str, object]) -> None:
     call("/lib/systemd/systemd-udevd", "--daemon")
-    call("modprobe", "--all", "--quiet", *LOADED)
+    call("modprobe", "--all", "--quiet", *LOADED, *(LEGACY_LOADED if told["legacy_iptables"] else ()))
     call("udevadm", "trigger", "--type=all", "--action=add")
     call("dbus-daemon", "--system", "--fork")
     call("/usr/sbin/sshd")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that outlive who started them, and commands whose failures come with their own words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from .errors import LabError
+
+
+def tells(told: socket.socket, pid: int, seconds: float, word: bytes = b"") -> bool:
+    """Whether a datagram with this line in it comes before the process ends and the time is over."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ProcessLookupError), _process(pid) as process:
+        while (left := deadline - time.monotonic()) > 0:
+            readable, _, _ = select.select([told, process], [], [], left)
+            if told in readable and word in (b"", *told.recv(4096).split(b"\n")):
+                return True
+            if process in readable:
+                break
+    return False
+
+
+@contextlib.contextmanager
+def _process(pid: int) -> Iterator[int]:
+    """A descriptor that becomes readable when the process ends."""
+    handle = os.pidfd_open(pid)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def run(
+    command: Sequence[str], *, where: str, words: Sequence[str], enter: Callable[[], None], timeout: float,
+    check: bool = True, env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """A command that carries `words` to where they run, with its output; raises LabError with their words unless told not to."""
+    done = subprocess.run(
+        command, env=env, preexec_fn=enter, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
+        check=False,
+    )  # fmt: skip
+    if check and done.returncode:
+        raise LabError(f"{where}: {shlex.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done
