@@ -47,6 +47,14 @@ def prefix(hypervisor: LibvirtHypervisor) -> Iterator[str]:
     assert not list(Path("/sys/class/net").glob(f"{name}*"))
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Kernel and initramfs of the guest, where QEMU may read them."""
+    import guests  # beside this file, which the path above makes known
+
+    yield from guests.direct_boot()
+
+
 def _of(hypervisor: LibvirtHypervisor, prefix: str) -> list[Observed]:
     return [held for held in hypervisor.observe("test").values() if held.address.name.startswith(prefix)]
 

@@ -4,19 +4,30 @@
 from __future__ import annotations
 
 import os
+import re
+import select
+import shutil
 import subprocess
 import sys
+import termios
 import time
+import tty
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lxml import etree
+
 from dosvm.apply import converge
+from dosvm.compile.site import HostState, compile_site
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
-from dosvm.model.address import Address
 from dosvm.model.decode import decode
 from dosvm.model.slice import Permission, Slice
+from dosvm.site.load import load
 
 TOOLS = Path(__file__).parents[2] / "tools"
+PATIENCE = 90.0  # seconds until a guest is up; ten on an idle machine
 
 
 def image() -> Path:
@@ -51,6 +62,55 @@ def said(log: Path, text: str, seconds: float = 90) -> str:
         time.sleep(0.1)
 
 
+def wait_for(what: str, ask: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Ask until the answer is yes."""
+    deadline = time.monotonic() + seconds
+    while not ask():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
+        time.sleep(0.2)
+
+
+class Shell:
+    """The shell that a guest has on its first serial port."""
+
+    def __init__(self, path: str) -> None:
+        self._port = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(self._port, termios.TCSANOW)
+
+    @classmethod
+    def of(cls, domain: str) -> Shell:
+        """That of a running domain."""
+        xml = subprocess.run(["virsh", "dumpxml", domain], capture_output=True, check=True).stdout
+        return cls(etree.fromstring(xml).find("devices/serial/source").get("path"))
+
+    def run(self, command: str, seconds: float = 30.0) -> str:
+        """What a command printed; its end is a line of its own, so that the echo of what was typed does not count."""
+        mark = f"end-{time.monotonic_ns()}"
+        os.write(self._port, f"\n{command}; echo; echo {mark[:4]}''{mark[4:]}\n".encode())
+        heard, deadline = "", time.monotonic() + seconds
+        while f"\n{mark}" not in heard.replace("\r", ""):
+            left = deadline - time.monotonic()
+            assert left > 0, f"{command!r} did not end: {heard[-500:]}"
+            if select.select([self._port], [], [], left)[0]:
+                heard += os.read(self._port, 4096).decode(errors="replace")
+        return heard
+
+    def says_yes(self, command: str) -> bool:
+        """Whether a command succeeds."""
+        heard = self.run(f"{command} >/dev/null 2>&1; echo rc=$?").replace("\r", "")
+        found = re.search(r"\nrc=(\d+)", heard)
+        return found is not None and found[1] == "0"
+
+    def close(self) -> None:
+        os.close(self._port)
+
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class ShellGuest:
     """A guest with a shell on its serial port and a disk of its own to write to."""
 
@@ -69,20 +129,54 @@ class ShellGuest:
         assert converge(held, self.hypervisor, permission=Permission()).failures == ()
 
     def shell(self, command: str, answer: str) -> None:
-        """Type a line, and wait until the guest has written the answer, which the line itself must not contain."""
-        live = self.hypervisor.observe("test")[Address("domain", self.name)].live
-        assert live is not None
-        source = live.find("devices/serial/source")
-        assert source is not None
-        before = self.log.stat().st_size
-        with open(source.get("path", ""), "wb", buffering=0) as port:
-            port.write(command.encode() + b"\n")
-            deadline = time.monotonic() + 60
-            while answer not in self._since(before):
-                assert time.monotonic() < deadline, self._since(before)
-                time.sleep(0.1)
+        """Type a line, whose output must have the answer, which the line itself must not contain."""
+        with Shell.of(self.name) as port:
+            heard = port.run(command, seconds=60)
+        assert answer in heard, heard
 
-    def _since(self, position: int) -> str:
-        with self.log.open("rb") as log:
-            log.seek(position, os.SEEK_SET)
-            return log.read().decode(errors="replace")
+
+def direct_boot() -> Iterator[Path]:
+    """A folder with the guest's kernel and initramfs, where QEMU may read them; gone when the test is over."""
+    held = Path("/var/lib/dos-vm") / f"boot-{uuid.uuid4().hex[:8]}"
+    held.mkdir(parents=True)
+    builder = [sys.executable, TOOLS / "guest_image.py", "--kernel-out", held]
+    subprocess.run(builder, check=True, stdout=subprocess.DEVNULL, timeout=300)
+    for path in (held, *held.iterdir()):
+        path.chmod(0o755)
+    yield held
+    shutil.rmtree(held)
+
+
+class Cloud:
+    """A site of one host, converged as often as it changes. `declared` are its variables."""
+
+    def __init__(self, hypervisor: LibvirtHypervisor, prefix: str, folder: Path) -> None:
+        self._hypervisor, self.prefix, self._folder = hypervisor, prefix, folder
+        self.declared: dict[str, Any] = {"dos_site": "test", "dos_projects": {"p": {}}}
+
+    def machine(self, name: str, *cards: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """An instance of one machine, booted from the kernel in the folder."""
+        return {
+            "project": "p",
+            "memory": "96 MiB",
+            "kernel": str(self._folder / "vmlinuz"),
+            "initrd": str(self._folder / "initrd"),
+            "cmdline": (self._folder / "cmdline").read_text().strip(),
+            "boot": ["network"],
+            "interfaces": [{"boot_rom": False, **card} for card in cards],
+            "serial": {},
+            "vms": {f"{self.prefix}{name}": {}},
+            **more,
+        }
+
+    def converge(self, **changed: Any) -> list[str]:
+        """What has been done, in words."""
+        site = load({**self.declared, **changed}, hosts=["here"])
+        states = {"here": HostState(facts=self._hypervisor.facts())}
+        slice_ = compile_site(site, states, now=time.time()).slices["here"]
+        outcome = converge(slice_, self._hypervisor, permission=Permission())
+        assert not outcome.failures, [str(failure) for failure in outcome.failures]
+        return [str(sentence) for sentence in outcome.performed]
+
+    def shell(self, name: str) -> Shell:
+        return Shell.of(f"{self.prefix}{name}")

@@ -156,6 +156,12 @@ options:
             - Requirement NET-25.
             type: int
             required: true
+      ipv6:
+        description:
+        - Whether IPv6 is translated as well; routed when not.
+        - Requirement NET-15.
+        type: bool
+        default: false
   forwards:
     description:
     - Services that are machines behind it.

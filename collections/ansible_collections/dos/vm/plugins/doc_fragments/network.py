@@ -131,6 +131,12 @@ options:
             - Requirement NET-25.
             type: int
             required: true
+      ipv6:
+        description:
+        - Whether IPv6 is translated as well; routed when not.
+        - Requirement NET-15.
+        type: bool
+        default: false
   ipv6:
     description:
     - Whether guests may speak IPv6 among themselves on a network without an IPv6 subnet.

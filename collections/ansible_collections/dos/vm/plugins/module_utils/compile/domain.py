@@ -11,14 +11,11 @@ from ..model.types import AbsolutePath, VolumeName
 from ..site.instance import Instance, InstanceDisk, InstanceInterface
 from ..site.site import Site
 from .machine import Machine
-from .security_group import filter_name
+from .security_group import filter_name, parameters
 from .seed import compile_seed
 from .storage import encryption, on_host
 
 LOGS = "/var/log/libvirt/qemu"
-
-# What filters call a machine's own address.
-VARIABLES = {4: "IP", 6: "IPV6"}
 
 # What an instance says in the very words of a domain.
 SAME = (
@@ -104,7 +101,7 @@ def _filter(site: Site, machine: Machine, card: InstanceInterface) -> dict[str, 
     name = filter_name(site, machine, card)
     if name is None:
         return {}
-    address = machine.address(card)
-    # With the address known the filter need not learn it, and holds from the first packet.
-    known = {VARIABLES[address.version]: str(address)} if address else {}
-    return {"filter": name, "filter_parameters": {**known, **(card.filter_parameters or {})} or None}
+    return {
+        "filter": name,
+        "filter_parameters": {**parameters(site, machine, card), **(card.filter_parameters or {})} or None,
+    }

@@ -8,6 +8,7 @@ that has the network. While a host that may have it does not answer, nobody else
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import DeclarationError, Problem
@@ -18,7 +19,7 @@ from ..site.network import SWITCHED, Network
 from ..site.site import Site
 from ..site.subnet import AutomaticGateway, Subnet
 from .machine import Machine
-from .network import compile_dns, compile_subnets
+from .network import compile_dns, compile_subnets, named
 from .states import HostState
 
 MOVES = "dos_gateway_hosts"
@@ -31,10 +32,14 @@ class Carrier(NamedTuple):
     reason: str
 
 
-def automatic(site: Site, network: Network) -> tuple[Subnet, AutomaticGateway] | None:
-    """The subnet of a network with its automatic gateway, where it has both."""
-    subnet = site.subnets.get(network.subnet) if network.subnet and network.type in SWITCHED else None
-    return (subnet, subnet.automatic_gateway) if subnet and subnet.automatic_gateway else None
+def automatic(site: Site, network: Network) -> tuple[list[Subnet], AutomaticGateway] | None:
+    """The subnets of a network that have an automatic gateway, and that gateway, where there is one."""
+    held = [subnet for subnet in site.subnets_of(network) if subnet.automatic_gateway]
+    if network.type not in SWITCHED or not held:
+        return None
+    gateways = [subnet.automatic_gateway for subnet in held if subnet.automatic_gateway]
+    # Of two families one says what it is; the other only what it lets in.
+    return held, replace(gateways[0], forwards=tuple(one for gateway in gateways for one in gateway.forwards))
 
 
 def carriers(
@@ -108,20 +113,21 @@ def compile_gateway(site: Site, name: Name, network: Network, machines: Iterable
     found = automatic(site, network)
     assert found is not None  # only who has one is asked
     assert network.bridge is not None  # NET-T3.1, checked with the declaration
-    subnet, held = found
-    dns = subnet.dns
+    subnets, held = found
+    machines = list(machines)
+    dns = named(subnets)
     return Gateway(
         name=name,
         bridge=network.bridge,
-        subnets=compile_subnets(site, name, network, machines),
+        subnets=compile_subnets(name, subnets, machines, by_mac=True),
         forward=held.forward,
         device=held.interface,
         nat=held.nat,
         forwards=held.forwards,
         domain=dns.domain if dns else None,
-        dns=compile_dns(subnet),
+        dns=compile_dns(name, subnets, machines),
         start=held.start,
         stop=held.stop,
         autostart=held.host is not None,
-        mark=Mark(site=site.name, project=network.project, origin=f"dos_subnets.{network.subnet}"),
+        mark=Mark(site=site.name, project=network.project, origin=f"dos_subnets.{network.subnet or network.subnet6}"),
     )

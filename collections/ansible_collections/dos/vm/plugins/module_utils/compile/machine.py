@@ -45,9 +45,11 @@ class Machine:
         card = self.instance.interfaces[place]
         return (self.vm.mac or {}).get(card.network) or card.mac
 
-    def address(self, card: InstanceInterface) -> Address | None:
-        """The address that somebody wrote for a card: the machine's own, or its instance's."""
-        return (self.vm.ip or {}).get(card.network) or card.ip
+    def ips(self, card: InstanceInterface) -> tuple[Address, ...]:
+        """The addresses that somebody wrote for a card, one of a family: the machine's own, or its instance's."""
+        four = (self.vm.ip or {}).get(card.network) or card.ip
+        six = (self.vm.ip6 or {}).get(card.network) or card.ip6
+        return tuple(address for address in (four, six) if address is not None)
 
     def cards_without_mac(self) -> Iterator[str]:
         """The places of the cards that need one computed."""

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from ..model.address import Mark
-from ..model.network import Dhcp, DhcpHost, DhcpRange, Dns, Network, PortGroup
+from ..model.network import Dhcp, DhcpHost, DhcpRange, Dns, DnsHost, Network, PortGroup
 from ..model.network import Subnet as HostSubnet
 from ..model.types import Cidr, Name
 from ..site.network import SERVED
 from ..site.network import Network as SiteNetwork
 from ..site.site import Site
-from ..site.subnet import Subnet
+from ..site.subnet import Subnet, SubnetDns
 from .machine import Machine
 
 FORWARD = {"isolated": "none", "nat": "nat", "route": "route", "bridge": "bridge", "ovs": "bridge"}
@@ -24,18 +24,18 @@ SAME = ("bridge", "mac", "ipv6", "bandwidth", "routes", "vlan", "nat", "autostar
 
 def compile_network(site: Site, name: Name, network: SiteNetwork, here: Iterable[Machine]) -> Network:
     """The network of one host; `here` are the machines that run there."""
-    subnet = site.subnets[network.subnet] if network.subnet else None
-    dns = subnet.dns if subnet else None
+    served = network.type in SERVED
+    dns = named(site.subnets_of(network))
     return Network(
         name=name,
         forward=network.macvtap_mode or FORWARD.get(network.type, "bridge"),  # type: ignore[arg-type]  # libvirt's words
         devices=network.forward_interfaces,
         virtual_port="openvswitch" if network.type == "ovs" else None,
         port_groups=_port_groups(network),
-        **(_own_bridge(network) if network.type in SERVED else {}),
-        domain=dns.domain if dns and network.type in SERVED else None,
-        subnets=compile_subnets(site, name, network, here) if network.type in SERVED else (),
-        dns=compile_dns(subnet) if subnet and network.type in SERVED else None,
+        **(_own_bridge(network) if served else {}),
+        domain=dns.domain if dns and served else None,
+        subnets=compile_subnets(name, site.subnets_of(network), here, by_mac=False) if served else (),
+        dns=compile_dns(name, site.subnets_of(network), here) if served else None,
         mark=Mark(site=site.name, project=network.project, origin=f"dos_networks.{name}"),
         **{field: getattr(network, field) for field in SAME},
     )
@@ -59,15 +59,22 @@ def _port_groups(network: SiteNetwork) -> tuple[PortGroup, ...]:
     return (replace(groups[0], default=True), *groups[1:])
 
 
-def compile_subnets(site: Site, name: Name, network: SiteNetwork, here: Iterable[Machine]) -> tuple[HostSubnet, ...]:
-    """What the host that is the gateway has of the subnet; nothing where addresses are the machines' own affair."""
-    subnet = site.subnets[network.subnet] if network.subnet else None
-    if subnet is None or subnet.gateway is None:
-        return ()
-    return (_subnet(name, subnet, here, Cidr(f"{subnet.gateway}/{subnet.address.prefix}")),)
+def compile_subnets(
+    name: Name, subnets: Iterable[Subnet], here: Iterable[Machine], *, by_mac: bool
+) -> tuple[HostSubnet, ...]:
+    """What the host that is the gateway has of the subnets; nothing where addresses are the machines' own affair.
+
+    `by_mac` is whether its DHCPv6 may know machines by MAC, which ours does and libvirt's does not.
+    """
+    here = list(here)
+    return tuple(
+        _subnet(name, subnet, here, Cidr(f"{subnet.gateway}/{subnet.address.prefix}"), by_mac)
+        for subnet in subnets
+        if subnet.gateway is not None
+    )
 
 
-def _subnet(network: Name, subnet: Subnet, here: Iterable[Machine], address: Cidr) -> HostSubnet:
+def _subnet(network: Name, subnet: Subnet, here: Iterable[Machine], address: Cidr, by_mac: bool) -> HostSubnet:
     dhcp = subnet.dhcp
     if dhcp is None or not dhcp.enabled:
         return HostSubnet(address=address, tftp=subnet.tftp)
@@ -76,32 +83,52 @@ def _subnet(network: Name, subnet: Subnet, here: Iterable[Machine], address: Cid
         tftp=subnet.tftp,
         dhcp=Dhcp(
             ranges=tuple(DhcpRange(start=span.start, end=span.end) for span in subnet.pool),
-            hosts=(*dhcp.reservations, *_reservations(network, here)),
+            hosts=tuple(
+                replace(host, mac=None) if host.ip.version == 6 and not by_mac else host
+                for host in (*dhcp.reservations, *_reservations(network, subnet, here))
+            ),
             boot_file=dhcp.boot_file,
             boot_server=dhcp.boot_server,
         ),
     )
 
 
-def _reservations(network: Name, here: Iterable[Machine]) -> Iterable[DhcpHost]:
+def _reservations(network: Name, subnet: Subnet, here: Iterable[Machine]) -> Iterable[DhcpHost]:
     """Machines with a declared address get it by DHCP, and their name in the DNS with it."""
     for machine in here:
         for place, card in enumerate(machine.instance.interfaces):
-            address = machine.address(card)
-            if card.network == network and address is not None:
-                yield DhcpHost(mac=machine.addresses[place], ip=address, name=machine.name)
+            for address in machine.ips(card) if card.network == network else ():
+                if address.version == subnet.address.version:
+                    yield DhcpHost(mac=machine.addresses[place], ip=address, name=machine.name)
 
 
-def compile_dns(subnet: Subnet) -> Dns | None:
-    """The name service of whoever is the gateway."""
-    held = subnet.dns
-    if held is None:
+def named(subnets: Iterable[Subnet]) -> SubnetDns | None:
+    """The name service of a network: said in one of its subnets."""
+    return next((subnet.dns for subnet in subnets if subnet.dns), None)
+
+
+def compile_dns(network: Name, subnets: Iterable[Subnet], here: Iterable[Machine]) -> Dns | None:
+    """The name service of whoever is the gateway. Names of IPv6 addresses are in it: not every guest asks DHCPv6 for one."""
+    subnets = list(subnets)
+    held = named(subnets)
+    if held is None and all(subnet.address.version == 4 for subnet in subnets):
         return None
+    # With IPv6 it is always there, because a network that has none cannot be given one without a restart.
+    held = held or SubnetDns()
+    six = _names(network, subnets, here) if held.enabled else ()
+    declared = {host.ip for host in held.hosts}
     return Dns(
         enabled=held.enabled,
         forward_plain_names=held.forward_plain_names,
         forwarders=held.forwarders,
-        hosts=held.hosts,
+        hosts=(*held.hosts, *(host for host in six if host.ip not in declared)),
         txt=held.txt,
         srv=held.srv,
     )
+
+
+def _names(network: Name, subnets: Iterable[Subnet], here: Iterable[Machine]) -> Iterable[DnsHost]:
+    for subnet in subnets:
+        if subnet.address.version == 6:
+            for host in _reservations(network, subnet, here):
+                yield DnsHost(ip=host.ip, names=(str(host.name),))

@@ -170,6 +170,8 @@ def _concerns(rule: FilterRule, packet: Packet) -> bool:
     """Whether a rule of iptables is about packets of this direction, family and protocol, and about first ones."""
     family, protocol = PACKETS.get(str(rule.protocol), (0, None))
     states = (rule.match or {}).get("state")
+    if rule.direction == "inout" and protocol == "icmp" and "type" in (rule.match or {}):
+        return False  # libvirt makes no rule of it at all
     return (
         rule.direction in ("inout", packet.direction)
         and family == packet.family
@@ -233,9 +235,12 @@ def _networks(value: str, mask: str | None, parameters: Parameters, packet: Pack
         values = parameters.get(value[1:], "")
         if not values and value not in ("$IP", "$IPV6"):
             raise UndecidableError(f"variable {value} has no value")
-        yield from (ipaddress.ip_network(one) for one in values.split(",") if one)
-    else:
-        yield ipaddress.ip_network(f"{value}/{mask}" if mask else value, strict=False)
+        for one in values.split(",") if values else ():
+            yield from _networks(one, mask, parameters, packet)
+        return
+    if mask is not None and mask.startswith("$"):
+        mask = parameters.get(mask[1:])
+    yield ipaddress.ip_network(f"{value}/{mask}" if mask else value, strict=False)
 
 
 def _address_fits(end: End, meant: Network, packet: Packet) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..errors import DeclarationError, Problem
@@ -26,6 +26,7 @@ from .packet import IpAddress, Packet, UndecidableError, unfolded, verdicts
 from .packet import Network as Addresses
 from .predefined import FILTERS
 
+Family = int  # 4 or 6
 WITHIN_A_HOST = ("isolated", "nat", "route")
 
 
@@ -37,14 +38,22 @@ class Card:
     host: str
     network_name: Name
     network: Network
-    address: Address | None
-    subnet: Addresses | None
+    ips: Mapping[Family, Address]
+    subnets: Mapping[Family, Addresses]
     plug: Interface | None
 
-    @property
-    def addresses(self) -> Addresses | None:
+    def addresses(self, family: Family) -> Addresses | None:
         """Its address, or all that it may be given."""
-        return ipaddress.ip_network(self.address) if self.address else self.subnet
+        own = self.ips.get(family)
+        return ipaddress.ip_network(own) if own else self.subnets.get(family)
+
+    @property
+    def families(self) -> frozenset[Family]:
+        """The families it is known to speak; none where nothing is known of its addresses."""
+        return frozenset([*self.ips, *self.subnets])
+
+
+End = list[Card] | Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,7 @@ class Answer:
 
     yes: bool | None
     why: str
+    way: bool = True  # whether there is a way at all, which only filters could close
 
 
 def refuse_untrue(site: Site, by_host: Mapping[str, Iterable[Machine]], slices: Mapping[str, Slice]) -> tuple[str, ...]:
@@ -92,14 +102,14 @@ class Reach:
     def _add(self, host: str, machine: Machine, plugs: tuple[Interface, ...]) -> None:
         for place, card in enumerate(machine.instance.interfaces):
             network = self._site.networks[card.network]
-            subnet = self._site.subnets.get(network.subnet) if network.subnet else None
+            held = [subnet.address.network for subnet in self._site.subnets_of(network)]
             found = Card(
                 machine=machine.name,
                 host=host,
                 network_name=card.network,
                 network=network,
-                address=machine.address(card),
-                subnet=subnet.address.network if subnet else None,
+                ips={address.version: address for address in machine.ips(card)},
+                subnets={subnet.version: subnet for subnet in held},
                 plug=plugs[place] if plugs else None,
             )
             # By every word that an assertion may use for it: a name may stand for an instance and a machine at once.
@@ -115,17 +125,17 @@ class Reach:
     @cached_property
     def _given(self) -> frozenset[IpAddress]:
         """The addresses that are somebody's: who has none of his own gets none of these."""
-        return frozenset(card.address.ip for cards in self._cards.values() for card in cards if card.address)
+        return frozenset(own.ip for cards in self._cards.values() for card in cards for own in card.ips.values())
 
     def answers(self, held: Assertion) -> Iterator[Answer]:
-        """An answer for every two machines, or machine and network, that an assertion is about."""
+        """The answers for every two machines, or machine and network, that an assertion is about."""
         for left in self._ends(held.from_):
             for right in self._ends(held.to):
                 if isinstance(left, list) and isinstance(right, list) and left[0].machine == right[0].machine:
                     continue
-                yield self._answer(held, left, right)
+                yield from self._by_family(held, left, right)
 
-    def _ends(self, end: Endpoint) -> list[list[Card] | Addresses]:
+    def _ends(self, end: Endpoint) -> list[End]:
         if end.network is not None:
             return [end.network.network]
         by_machine: defaultdict[Name, list[Card]] = defaultdict(list)
@@ -133,27 +143,39 @@ class Reach:
             by_machine[card.machine].append(card)
         return list(by_machine.values())
 
-    def _answer(self, held: Assertion, left: list[Card] | Addresses, right: list[Card] | Addresses) -> Answer:
+    def _by_family(self, held: Assertion, left: End, right: End) -> list[Answer]:
+        """An answer for each family that leads there (LIMIT-18): a program may take either, so it must hold of both."""
+        families = sorted(_common(_families(left), _families(right)))
+        if not families:
+            return [Answer(False, "one of them has addresses of IPv4 only, and the other of IPv6", way=False)]
+        found = [self._answer(held, left, right, family) for family in families]
+        if len(families) > 1:
+            found = [
+                replace(answer, why=f"over IPv{family}, {answer.why}")
+                for family, answer in zip(families, found, strict=True)
+            ]
+        return [answer for answer in found if answer.way] or found[:1]
+
+    def _answer(self, held: Assertion, left: End, right: End, family: Family) -> Answer:
         """The best of the ways there are: a machine with two cards is reached if one of them is."""
         ways = [
-            self._way(held, source, target)
-            for source in (left if isinstance(left, list) else [left])
-            for target in (right if isinstance(right, list) else [right])
+            self._way(held, source, target, family)
+            for source in _speaking(left, family)
+            for target in _speaking(right, family)
         ]
         for wanted in (True, None):
             for way in ways:
                 if way.yes is wanted:
                     return way
-        return ways[0] if ways else Answer(False, "there is no card at one end")
+        return next((way for way in ways if way.way), ways[0]) if ways else Answer(False, "there is no card at one end")
 
-    def _way(self, held: Assertion, source: Card | Addresses, target: Card | Addresses) -> Answer:
-        path = _path(source, target)
+    def _way(self, held: Assertion, source: Card | Addresses, target: Card | Addresses, family: Family) -> Answer:
+        path = _path(source, target, family)
         if path.yes is False:
-            return path
-        asked = [_asked(end) for end in (source, target)]
-        guessed = any(isinstance(end, Card) and end.address is None for end in (source, target))
+            return replace(path, way=False)
+        asked = [_asked(end, family) for end in (source, target)]
+        guessed = any(isinstance(end, Card) and family not in end.ips for end in (source, target))
         others = self._given if guessed else frozenset()
-        family = next((end.version for end in asked if end is not None), 4)
         for end, direction in ((source, "out"), (target, "in")):
             if not isinstance(end, Card):
                 continue
@@ -186,20 +208,37 @@ class Reach:
         return path
 
 
-def _asked(end: Card | Addresses) -> Addresses | None:
-    return end.addresses if isinstance(end, Card) else end
+def _families(end: End) -> frozenset[Family]:
+    return frozenset().union(*(card.families for card in end)) if isinstance(end, list) else frozenset([end.version])
 
 
-def _path(source: Card | Addresses, target: Card | Addresses) -> Answer:
+def _common(left: frozenset[Family], right: frozenset[Family]) -> frozenset[Family]:
+    """The families both speak; who is known to speak none speaks what the other does."""
+    return left & right if left and right else left or right or frozenset([4])
+
+
+def _speaking(end: End, family: Family) -> list[Card] | list[Addresses]:
+    if not isinstance(end, list):
+        return [end]
+    return [card for card in end if family in card.families or not card.families]
+
+
+def _asked(end: Card | Addresses, family: Family) -> Addresses | None:
+    return end.addresses(family) if isinstance(end, Card) else end
+
+
+def _path(source: Card | Addresses, target: Card | Addresses, family: Family) -> Answer:
     """Whether there is a way at all, whatever the filters say."""
     if isinstance(source, Card) and isinstance(target, Card):
         if source.network_name == target.network_name:
             return _same(source, target)
-        return _leaves(source) if _leaves(source).yes is False else _enters(target, source.host)
+        out = _leaves(source)
+        return out if out.yes is False else _enters(target, source.host, family)
     if isinstance(source, Card):
+        assert not isinstance(target, Card)  # that is the pair above
         return Answer(True, "both are on one subnet") if _is_near(source, target) else _leaves(source)
     assert isinstance(target, Card)  # an assertion with two networks is refused when it is read
-    return Answer(True, "both are on one subnet") if _is_near(target, source) else _enters(target, None)
+    return Answer(True, "both are on one subnet") if _is_near(target, source) else _enters(target, None, family)
 
 
 def _same(source: Card, target: Card) -> Answer:
@@ -212,11 +251,9 @@ def _same(source: Card, target: Card) -> Answer:
     return Answer(True, f"both are on network {source.network_name}, and no filter is in the way")
 
 
-def _is_near(card: Card, other: Card | Addresses) -> bool:
-    asked = _asked(other)
-    if card.subnet is None or asked is None or asked.version != card.subnet.version:
-        return False
-    return asked.subnet_of(card.subnet)  # type: ignore[arg-type]  # of one version, seen above
+def _is_near(card: Card, other: Addresses) -> bool:
+    subnet = card.subnets.get(other.version)
+    return subnet is not None and other.subnet_of(subnet)  # type: ignore[arg-type]  # of one version
 
 
 def _leaves(card: Card) -> Answer:
@@ -225,9 +262,11 @@ def _leaves(card: Card) -> Answer:
     return Answer(True, f"network {card.network_name} of {card.machine} leads out, and no filter is in the way")
 
 
-def _enters(card: Card, host: str | None) -> Answer:
+def _enters(card: Card, host: str | None, family: Family) -> Answer:
     """Into a network from outside it; `host` is where a machine of the site that asks is."""
     name, type_ = card.network_name, card.network.type
+    if type_ == "nat" and family == 6 and not (card.network.nat and card.network.nat.ipv6):
+        type_ = "route"  # NET-15
     if type_ in ("isolated", "nat"):
         why = "is isolated" if type_ == "isolated" else "is behind NAT, and nothing forwards to it"
         return Answer(False, f"network {name} of {card.machine} {why}")

@@ -29,16 +29,50 @@ Direction = Literal["in", "out", "inout"]
 
 # What of libvirt's own keeps a guest from sending with somebody else's address.
 SPOOFED: Mapping[Family, tuple[str, ...]] = {4: ("no-ip-spoofing", "no-arp-spoofing"), 6: ()}
-LAST = 1000  # priority of what drops the rest
-# Sent before an address is known, and to find neighbours: a guest can do nothing without (RFC 4861).
-NEIGHBOURS = range(133, 138)
+FIRST, LAST = 100, 1000  # priorities of what goes before the rules, and of what drops the rest
+# What filters call a machine's own addresses. The mask is ours: one address, or all of the subnet.
+VARIABLES: Mapping[Family, str] = {4: "IP", 6: "IPV6"}
+MASK = "IPV6MASK"
+ANYWHERE = ipaddress.ip_network("::/0")
+# Of ICMPv6, what a guest can do nothing without: what became of its packets, which state RELATED does not tell libvirt
+# here; who is on which multicast group; routers and neighbours (RFC 4890).
+ERRORS = range(1, 5)
+MESSAGES: Mapping[Direction, Sequence[int]] = {
+    "in": (*ERRORS, 130, 134, 135, 136, 137),
+    "out": (*ERRORS, 131, 132, 133, 135, 136, 143),
+}
+ROUTERS = (134, 137)  # what only a router says: here I am, and there is a better way
+
+
+def parameters(site: Site, machine: Machine, card: InstanceInterface) -> Match:
+    """What its filter is told of a card's addresses. One that is known need not be learned, and holds from the first packet.
+
+    libvirt learns none of IPv6, so a guest that makes its address itself may have any of its subnet.
+    """
+    known = {VARIABLES[address.version]: str(address) for address in machine.ips(card)}
+    group = site.security_groups[card.security_group] if card.security_group else None
+    if group is None or group.rules is None or not group.anti_spoofing or 6 not in families(site, machine, card):
+        return known
+    if "IPV6" in known:
+        return {**known, MASK: "128"}
+    held = [subnet.address.network for subnet in site.subnets_of(site.networks[card.network])]
+    network = next((one for one in held if one.version == 6), ANYWHERE)
+    return {**known, "IPV6": str(network.network_address), MASK: str(network.prefixlen)}
 
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The addresses of the machines by security group: worked out once for a site."""
+    """The addresses of the machines by security group: worked out once for a site, and what is made of them kept."""
 
     _networks: Mapping[Name, Sequence[Network]] = field(default_factory=dict)
+    _filters: dict[tuple[Name, Families], Nwfilter] = field(default_factory=dict)
+
+    def filter_of(self, name: Name, group: SecurityGroup, spoken: Families) -> Nwfilter:
+        """The filter of a group, which is the same on every host."""
+        made = self._filters.get((name, spoken))
+        if made is None:
+            made = self._filters[name, spoken] = compile_group(name, group, spoken, self)
+        return made
 
     @classmethod
     def of(cls, site: Site, machines: Iterable[Machine]) -> Members:
@@ -49,8 +83,8 @@ class Members:
         found: defaultdict[Name, list[Network]] = defaultdict(list)
         for machine in machines if named else ():
             for card in machine.instance.interfaces:
-                if card.security_group in named and (address := machine.address(card)) is not None:
-                    found[card.security_group].append(ipaddress.ip_network(address))
+                for address in machine.ips(card) if card.security_group in named else ():
+                    found[Name(str(card.security_group))].append(ipaddress.ip_network(address))
         return cls(found)
 
     def peers(self, rule: GroupRule, family: Family) -> list[Network] | None:
@@ -79,10 +113,8 @@ def filter_name(site: Site, machine: Machine, card: InstanceInterface) -> Name |
 def families(site: Site, machine: Machine, card: InstanceInterface) -> Families:
     """The families of addresses a card speaks: those of its subnet, of its own address, and IPv6 where its network says so."""
     network = site.networks[card.network]
-    subnet = site.subnets.get(network.subnet) if network.subnet else None
-    address = machine.address(card)
-    found = {subnet.address.version} if subnet else set[int]()
-    found |= {address.version} if address else set()
+    found = {subnet.address.version for subnet in site.subnets_of(network)}
+    found |= {address.version for address in machine.ips(card)}
     found |= {6} if network.ipv6 else set()
     return tuple(sorted(found)) or (4,)
 
@@ -96,7 +128,7 @@ def group_filters(site: Site, here: Iterable[Machine], members: Members) -> Iter
         if card.security_group and site.security_groups[card.security_group].rules is not None
     }
     for name, spoken in sorted(wanted):
-        yield compile_group(name, site.security_groups[name], spoken, members)
+        yield members.filter_of(name, site.security_groups[name], spoken)
 
 
 def compile_group(name: Name, group: SecurityGroup, spoken: Families, members: Members) -> Nwfilter:
@@ -106,6 +138,7 @@ def compile_group(name: Name, group: SecurityGroup, spoken: Families, members: M
     if group.anti_spoofing:
         references += ["no-mac-spoofing", *(filter_ for family in spoken for filter_ in SPOOFED[family])]
         rules += (rule for family in spoken for rule in _frames(family))
+        rules += _no_routers() if 6 in spoken else ()
         references += ["no-other-l2-traffic", "qemu-announce-self"]
     for family in spoken:
         rules += _always(family)
@@ -134,10 +167,17 @@ def _frames(family: Family) -> Iterator[FilterRule]:
             action="accept", direction="inout", protocol="mac", priority=-400, match={"protocolid": "ipv4"}
         )
         return
-    for address, mask in (("$IPV6", None), ("fe80::", "10"), ("::", "128")):
-        match = {"srcipaddr": address, **({"srcipmask": mask} if mask else {})}
+    for address, mask in (("$IPV6", f"${MASK}"), ("fe80::", "10"), ("::", "128")):
+        match = {"srcipaddr": address, "srcipmask": mask}
         yield FilterRule(action="accept", direction="out", protocol="ipv6", priority=-400, match=match)
     yield FilterRule(action="accept", direction="in", protocol="mac", priority=-400, match={"protocolid": "ipv6"})
+
+
+def _no_routers() -> Iterator[FilterRule]:
+    """RFC 6105: who is no router must not say that it is one; all its neighbours would believe it."""
+    for message in ROUTERS:
+        match = {"type": str(message)}
+        yield _packets("drop", "out", "icmp", 6, match, priority=FIRST, statematch=False)
 
 
 def _always(family: Family) -> Iterator[FilterRule]:
@@ -146,8 +186,11 @@ def _always(family: Family) -> Iterator[FilterRule]:
     yield _accept("out", "udp", family, {"srcportstart": client, "dstportstart": server})
     yield _accept("in", "udp", family, {"srcportstart": server, "dstportstart": client})
     if family == 6:
-        for message in NEIGHBOURS:
-            yield _packets("accept", "inout", "icmp", family, {"type": str(message)}, statematch=False)
+        # One direction at a time: libvirt makes nothing of a rule about a type that is for both.
+        for direction, messages in MESSAGES.items():
+            for message in messages:
+                yield _packets("accept", direction, "icmp", family, {"type": str(message)}, statematch=False)
+        return
     for direction in ("in", "out"):
         yield _accept(direction, "icmp", family, {"state": "RELATED"})
 

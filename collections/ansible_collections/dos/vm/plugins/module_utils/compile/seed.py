@@ -15,6 +15,7 @@ from typing import Any
 from ..model.seed import Seed
 from ..site.seed import InstanceSeed
 from ..site.site import Site
+from ..site.subnet import Subnet
 from .machine import Machine
 
 OPENSTACK = (
@@ -126,7 +127,7 @@ def _openstack(site: Site, machine: Machine, said: InstanceSeed, own_id: str) ->
 
 def _ec2(machine: Machine, said: InstanceSeed, own_id: str) -> dict[str, Any]:
     groups = [str(card.security_group) for card in machine.instance.interfaces if card.security_group]
-    addresses = [str(ip) for card in machine.instance.interfaces if (ip := machine.address(card))]
+    addresses = [str(ip) for card in machine.instance.interfaces for ip in machine.ips(card) if ip.version == 4]
     first = machine.targets()[0][0] if machine.targets() else "vda"
     meta: dict[str, Any] = {
         "instance-id": own_id,
@@ -158,20 +159,32 @@ def _cloud_config(said: InstanceSeed, *, files: bool) -> str:
 
 
 def _cards(site: Site, machine: Machine) -> Iterator[dict[str, Any]]:
-    """Every card with its MAC, and what is known of its address."""
+    """Every card with its MAC, and what is known of its addresses, one of a family."""
     for place, card in enumerate(machine.instance.interfaces):
-        named = site.networks[card.network].subnet
-        subnet = site.subnets[named] if named else None
-        ip = machine.address(card)
+        subnets = {subnet.address.version: subnet for subnet in site.subnets_of(site.networks[card.network])}
+        known = [(ip, subnets[ip.version]) for ip in machine.ips(card) if ip.version in subnets]
         yield {
             "name": f"eth{place}",
             "mac": str(machine.addresses[place]),
-            "ip": str(ip) if ip and subnet else None,
-            "prefix": subnet.address.prefix if subnet else None,
-            "netmask": str(subnet.address.network.netmask) if subnet else None,
-            "gateway": str(subnet.gateway) if subnet and subnet.gateway and place == 0 else None,
-            "dns": [str(subnet.gateway)] if subnet and subnet.gateway else [],
+            "ips": [
+                {
+                    "ip": str(ip),
+                    "version": ip.version,
+                    "prefix": subnet.address.prefix,
+                    "netmask": str(subnet.address.network.netmask),
+                    "gateway": str(subnet.gateway) if subnet.gateway and place == 0 else None,
+                }
+                for ip, subnet in known
+            ],
+            "dhcp4": all(ip.version == 6 for ip, _ in known) and (4 in subnets or 6 not in subnets),
+            # Without DHCPv6 the router tells the network, and the guest makes its address itself.
+            "dhcp6": all(ip.version == 4 for ip, _ in known) and _asks_dhcp(subnets.get(6)),
+            "dns": [str(subnet.gateway) for _, subnet in known if subnet.gateway],
         }
+
+
+def _asks_dhcp(subnet: Subnet | None) -> bool:
+    return subnet is not None and subnet.dhcp is not None and subnet.dhcp.enabled
 
 
 def _network(site: Site, machine: Machine, said: InstanceSeed) -> dict[str, Any] | None:
@@ -181,28 +194,43 @@ def _network(site: Site, machine: Machine, said: InstanceSeed) -> dict[str, Any]
     ethernets: dict[str, Any] = {}
     for card in _cards(site, machine):
         told: dict[str, Any] = {"match": {"macaddress": card["mac"]}, "set-name": card["name"]}
-        if card["ip"] is None:
-            told["dhcp4"] = True
-        else:
-            told["addresses"] = [f"{card['ip']}/{card['prefix']}"]
+        told |= {name: True for name in ("dhcp4", "dhcp6") if card[name]}
+        if card["ips"]:
+            told["addresses"] = [f"{held['ip']}/{held['prefix']}" for held in card["ips"]]
             told |= {"nameservers": {"addresses": card["dns"]}} if card["dns"] else {}
-            told |= {"routes": [{"to": "default", "via": card["gateway"]}]} if card["gateway"] else {}
+            routes = [{"to": _all(held, "default"), "via": held["gateway"]} for held in card["ips"] if held["gateway"]]
+            told |= {"routes": routes} if routes else {}
         ethernets[card["name"]] = told
     return {"version": 2, "ethernets": ethernets}
+
+
+def _all(held: Mapping[str, Any], four: str) -> str:
+    return four if held["version"] == 4 else "::/0"
 
 
 def _network_data(site: Site, machine: Machine) -> dict[str, Any]:
     """As OpenStack's metadata have it since 2015-10-15."""
     links, networks, services = [], [], []
     for card in _cards(site, machine):
-        links.append({"id": card["name"], "type": "phy", "ethernet_mac_address": card["mac"]})
-        told: dict[str, Any] = {"id": f"net-{card['name']}", "link": card["name"], "type": "ipv4_dhcp"}
-        if card["ip"] is not None:
-            route = {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": card["gateway"]}
-            routes = [route] if card["gateway"] else []
-            told |= {"type": "ipv4", "ip_address": card["ip"], "netmask": card["netmask"], "routes": routes}
-            services += [{"type": "dns", "address": address} for address in card["dns"]]
-        networks.append(told)
+        name = card["name"]
+        links.append({"id": name, "type": "phy", "ethernet_mac_address": card["mac"]})
+        for asks, id_, kind in (("dhcp4", f"net-{name}", "ipv4_dhcp"), ("dhcp6", f"net6-{name}", "ipv6_dhcp")):
+            if card[asks]:
+                networks.append({"id": id_, "link": name, "type": kind})
+        for held in card["ips"]:
+            four = held["version"] == 4
+            anywhere = {"network": "0.0.0.0", "netmask": "0.0.0.0"} if four else {"network": "::", "netmask": "::"}
+            networks.append(
+                {
+                    "id": f"net-{name}" if four else f"net6-{name}",
+                    "link": name,
+                    "type": "ipv4" if four else "ipv6",
+                    "ip_address": held["ip"],
+                    "netmask": held["netmask"],
+                    "routes": [{**anywhere, "gateway": held["gateway"]}] if held["gateway"] else [],
+                }
+            )
+        services += [{"type": "dns", "address": address} for address in card["dns"]]
     return {"links": links, "networks": networks, "services": services}
 
 
@@ -210,13 +238,18 @@ def _interfaces(site: Site, machine: Machine) -> str:
     """As Debian's ifupdown reads it, for guests that know nothing newer."""
     lines = ["auto lo", "iface lo inet loopback"]
     for card in _cards(site, machine):
-        lines += ["", f"auto {card['name']}"]
-        if card["ip"] is None:
-            lines.append(f"iface {card['name']} inet dhcp")
-            continue
-        lines += [f"iface {card['name']} inet static", f"    address {card['ip']}", f"    netmask {card['netmask']}"]
-        lines += [f"    gateway {card['gateway']}"] if card["gateway"] else []
-        lines += [f"    dns-nameservers {' '.join(card['dns'])}"] if card["dns"] else []
+        name, dns = card["name"], card["dns"]
+        lines += ["", f"auto {name}"]
+        lines += [f"iface {name} inet dhcp"] if card["dhcp4"] else []
+        lines += [f"iface {name} inet6 dhcp"] if card["dhcp6"] else []
+        for held in card["ips"]:
+            four = held["version"] == 4
+            size = held["netmask"] if four else held["prefix"]
+            lines += [f"iface {name} {'inet' if four else 'inet6'} static", f"    address {held['ip']}"]
+            lines += [f"    netmask {size}"]
+            lines += [f"    gateway {held['gateway']}"] if held["gateway"] else []
+            lines += [f"    dns-nameservers {' '.join(dns)}"] if dns else []
+            dns = []  # once for the card
     return "\n".join(lines) + "\n"
 
 

@@ -71,7 +71,8 @@ def files(definition: Element) -> Mapping[str, str]:
 
 def serves(gateway: Gateway) -> bool:
     """Whether there is something for dnsmasq to do."""
-    return any(held.dhcp or held.tftp for held in gateway.subnets) or gateway.dns is None or gateway.dns.enabled
+    offers = any(held.dhcp or held.tftp or held.address.version == 6 for held in gateway.subnets)
+    return offers or gateway.dns is None or gateway.dns.enabled
 
 
 def carried(gateway: Gateway) -> list[tuple[str, str]]:
@@ -142,8 +143,12 @@ def _settings(gateway: Gateway) -> Iterator[str]:
     else:
         yield f"addn-hosts={ETC}/{name}.names"
         yield from _answers(gateway)
+    if any(subnet.address.version == 6 for subnet in gateway.subnets):
+        yield "enable-ra"
+    if any(subnet.dhcp for subnet in gateway.subnets):
+        yield f"dhcp-hostsfile={ETC}/{name}.hosts"
     for subnet in gateway.subnets:
-        yield from _dhcp(name, subnet, subnet.dhcp) if subnet.dhcp else ()
+        yield from _dhcp(subnet, subnet.dhcp) if subnet.dhcp else _announced(subnet)
         if subnet.tftp:
             yield "enable-tftp"
             yield f"tftp-root={subnet.tftp}"
@@ -183,7 +188,14 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _dhcp(name: str, subnet: Subnet, dhcp: Dhcp) -> Iterator[str]:
+def _announced(subnet: Subnet) -> Iterator[str]:
+    """Without DHCPv6 machines make their addresses themselves, of the network that the router tells them (RFC 4862)."""
+    network = subnet.address.network
+    if network.version == 6:
+        yield f"dhcp-range={network.network_address},ra-only,{network.prefixlen}"
+
+
+def _dhcp(subnet: Subnet, dhcp: Dhcp) -> Iterator[str]:
     network, six = subnet.address.network, subnet.address.version == 6
     size = network.prefixlen if six else network.netmask
     for span in dhcp.ranges:
@@ -191,9 +203,6 @@ def _dhcp(name: str, subnet: Subnet, dhcp: Dhcp) -> Iterator[str]:
     if not dhcp.ranges:
         # Who has a reservation gets its address, and nobody else one.
         yield f"dhcp-range={network.network_address},static,{size}"
-    if six:
-        yield "enable-ra"
-    yield f"dhcp-hostsfile={ETC}/{name}.hosts"
     if dhcp.boot_file:
         yield f"dhcp-boot={dhcp.boot_file}" + (f",,{dhcp.boot_server}" if dhcp.boot_server else "")
 
@@ -251,8 +260,9 @@ def _passing(gateway: Gateway) -> Iterator[str]:
     yield f"oifname {bridge} ct state established,related accept"
     yield f"oifname {bridge} ct status dnat accept"
     if gateway.forward == "nat":
-        # IPv6 is routed, not translated (NET-15).
-        yield f"oifname {bridge} meta nfproto ipv4 reject"
+        # IPv6 is routed, not translated, unless somebody asks for it (NET-15).
+        six = gateway.nat is not None and gateway.nat.ipv6
+        yield f"oifname {bridge} reject" if six else f"oifname {bridge} meta nfproto ipv4 reject"
 
 
 def _forwarded(gateway: Gateway, held: PortForward) -> str:
@@ -277,6 +287,8 @@ def _translated(gateway: Gateway) -> Iterator[str]:
             yield from _masked(
                 gateway, f"ip saddr {network} ip daddr != {{ {network}, 224.0.0.0/24, 255.255.255.255 }}"
             )
+        elif gateway.forward == "nat" and gateway.nat and gateway.nat.ipv6:
+            yield f"ip6 saddr {network} ip6 daddr != {{ {network}, ff00::/8 }} masquerade"
 
 
 def _masked(gateway: Gateway, what: str) -> Iterator[str]:

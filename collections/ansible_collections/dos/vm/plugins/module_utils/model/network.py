@@ -165,10 +165,11 @@ class PortRange:
 
 @declaration
 class Nat:
-    """What a NAT network translates to; everything when not given (AMB-05)."""
+    """What a NAT network translates to; every address and port when not given (AMB-05). The ranges are of IPv4."""
 
     addresses: DhcpRange | None = option("Source addresses used for translation.", spec="NET-24", default=None)
     ports: PortRange | None = option("Source ports used for translation.", spec="NET-25", default=None)
+    ipv6: bool = option("Whether IPv6 is translated as well; routed when not.", spec="NET-15", default=False)
 
 
 @declaration
@@ -282,8 +283,19 @@ class Network:
             yield "devices", f"are for macvtap, write forward: bridge or another of its modes, not {self.forward}"
         if self.forward in ("nat", "route") and not self.subnets:
             yield "subnets", f"forward: {self.forward} needs one, the host is the gateway (NET-T3.8)"
+        yield from self._check_clients()
         yield from self._check_port_groups()
         yield from self._check_switch()
+
+    def _check_clients(self) -> Iterator[tuple[str, str]]:
+        """https://libvirt.org/formatnetwork.html: DHCPv6 has no MAC addresses; clients are told apart by their names."""
+        for at, subnet in enumerate(self.subnets):
+            for place, host in enumerate(subnet.dhcp.hosts if subnet.dhcp else ()):
+                if host.mac and host.ip.version == 6:
+                    yield (
+                        f"subnets[{at}].dhcp.hosts[{place}].mac",
+                        "libvirt knows clients of DHCPv6 by name, leave it out",
+                    )
 
     def _check_bridged(self) -> Iterator[tuple[str, str]]:
         for name in ("subnets", "routes", "bandwidth", "domain", "dns", "mac"):

@@ -13,8 +13,10 @@ from typing import NamedTuple
 from ..model.types import Name
 from .bound import Bound
 from .instance import Instance, Vm
+from .network import Network
 from .project import Project
 from .site import KINDS, Site
+from .subnet import Subnet
 
 MOST_GUESSES = 20  # of what was meant; who got more names wrong than that has another problem
 Place = tuple[str | int, ...]
@@ -78,6 +80,11 @@ class Index:
             Machine(vm_name, (*at, vm_name), name, instance, vm, runs and vm.power == "on")
             for vm_name, vm in vms.items()
         ]
+
+    def subnets_of(self, network: Network | None) -> list[tuple[str, Name, Subnet]]:
+        """The subnets of a network that can be read: the field that names each, its name, and what it is."""
+        named = network.named_subnets() if network else ()
+        return [(field, name, self.site.subnets[name]) for field, name in named if name in self.site.subnets]
 
     def is_active(self, project: Name) -> bool:
         held: Project | None = self.site.projects.get(project)

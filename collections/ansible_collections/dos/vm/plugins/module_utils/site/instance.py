@@ -124,6 +124,9 @@ class InstanceInterface:
     ip: Address | None = option(
         "Address that DHCP reserves, for an instance with one machine.", spec="NIC-02", default=None
     )
+    ip6: Address | None = option(
+        "IPv6 address beside that of IPv4, for an instance with one machine.", spec="LIMIT-18", default=None
+    )
     tap: DeviceName | None = option(
         "Name of the tap device; libvirt's own when not given.", spec="NIC-T1.4", default=None
     )
@@ -148,6 +151,10 @@ class InstanceInterface:
     def check(self) -> Sentences:
         if self.filter_parameters and self.security_group is None:
             yield "filter_parameters", "are for a security group, and none is named"
+        if self.ip6 and self.ip6.version != 6:
+            yield "ip6", f"{self.ip6} is an IPv4 address, write it as ip"
+        if self.ip6 and self.ip and self.ip.version == 6:
+            yield "ip", f"{self.ip} is a second IPv6 address, leave one of them out"
 
 
 @declaration
@@ -166,6 +173,17 @@ class Vm:
     label: str | None = option("Label in any script.", default=None)
     mac: dict[Name, Mac] | None = option("Address of the card by network.", spec="NIC-T1.3", default=None)
     ip: dict[Name, Address] | None = option("Address that DHCP reserves, by network.", spec="NIC-02", default=None)
+    ip6: dict[Name, Address] | None = option(
+        "IPv6 address beside that of IPv4, by network.", spec="LIMIT-18", default=None
+    )
+
+    def check(self) -> Sentences:
+        for name, address in (self.ip6 or {}).items():
+            other = (self.ip or {}).get(name)
+            if address.version != 6:
+                yield f"ip6.{name}", f"{address} is an IPv4 address, write it under ip"
+            elif other is not None and other.version == 6:
+                yield f"ip.{name}", f"{other} is a second IPv6 address, leave one of them out"
 
 
 DEFAULT_VM = Vm()

@@ -29,6 +29,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "delay_ms": (*SERVED, *SWITCHED),
     "mtu": (*SERVED, *SWITCHED),
     "subnet": (*SERVED, *SWITCHED),
+    "subnet6": (*SERVED, *SWITCHED),
     "port_groups": (*SERVED, *SWITCHED),
     "vlan": ("ovs",),
     "datapath": ("ovs",),
@@ -95,6 +96,7 @@ class Network:
         "Where Open vSwitch forwards: in the kernel (the default), or in its own process.", default=None
     )
     subnet: Name | None = option("Subnet of the machines.", spec="NET-T3.8", default=None)
+    subnet6: Name | None = option("IPv6 subnet of the machines, beside an IPv4 one.", spec="LIMIT-18", default=None)
     ipv6: bool = option("Whether machines may speak IPv6 without an IPv6 subnet.", spec="NET-T3.4", default=False)
     bandwidth: Bandwidth | None = option("Limits of the whole network.", spec="NET-19", default=None)
     routes: tuple[Route, ...] = option("Static routes of the host.", spec="NET-21", default=())
@@ -120,12 +122,16 @@ class Network:
         if self.type == "macvtap" and not self.forward_interfaces:
             yield "forward_interfaces", "is required with type macvtap, name interfaces of the hosts (NET-T3.6)"
         yield from self._check_vlans()
-        if self.type in ("nat", "route") and self.subnet is None:
+        if self.type in ("nat", "route") and not self.named_subnets():
             yield "subnet", f"is required with type {self.type}, the host is the gateway (NET-T3.8)"
         if self.bridge == "virbr0":
             yield "bridge", "virbr0 belongs to libvirt's own network default, write another name (NET-T3.1)"
         yield from self._check_port_groups()
         yield from check_fragment("xml", self.xml, "network")
+
+    def named_subnets(self) -> list[tuple[str, Name]]:
+        """Its subnets, IPv4 before IPv6 where it has both, each with the field that names it."""
+        return [(field, name) for field in ("subnet", "subnet6") if (name := getattr(self, field))]
 
     @property
     def builds(self) -> bool:

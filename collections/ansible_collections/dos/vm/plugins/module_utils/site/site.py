@@ -75,6 +75,10 @@ class Site:
     instances: Mapping[Name, Instance] = field(default_factory=dict)
     assertions: Mapping[Name, Assertion] = field(default_factory=dict)
 
+    def subnets_of(self, network: Network) -> list[Subnet]:
+        """The subnets of a network that are declared, IPv4 before IPv6 where it has both."""
+        return [self.subnets[name] for _, name in network.named_subnets() if name in self.subnets]
+
     def hosts_of(self, bound: Bound) -> frozenset[Name] | None:
         """The hosts an object is bound to, `None` when it is on all."""
         if bound.host is not None:

@@ -169,6 +169,8 @@ class Subnet:
                 refusal = f"{host.ip} is the gateway"
             if refusal:
                 yield f"dhcp.reservations[{index}].ip", refusal
+            if host.ip.version == 6 and host.name is None:
+                yield f"dhcp.reservations[{index}].name", "is required with an IPv6 address, DHCPv6 knows no MAC"
         yield from _twice(((f"dhcp.reservations[{at}].ip", host.ip) for at, host in enumerate(held)))
         yield from _twice(((f"dhcp.reservations[{at}].mac", host.mac) for at, host in enumerate(held) if host.mac))
 

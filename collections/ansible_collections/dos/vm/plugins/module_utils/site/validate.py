@@ -31,6 +31,8 @@ RULES: tuple[Rule, ...] = (
     references.port_groups_exist,
     references.addresses_are_of_own_cards,
     networks.gateways,
+    networks.two_subnets_are_of_two_families,
+    networks.services_are_said_once,
     networks.automatic_gateways_are_of_bridged_networks,
     networks.subnets_do_not_overlap,
     networks.subnets_are_shared_as_allowed,

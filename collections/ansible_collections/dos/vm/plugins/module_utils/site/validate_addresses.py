@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ..model.types import Address, Mac, Name
 from .index import Finding, Index, Machine, Place
-from .network import SERVED
+from .network import SERVED, Network
+from .subnet import Subnet
 
 
 class Card(NamedTuple):
@@ -59,22 +60,25 @@ def _written_macs(index: Index) -> Iterator[tuple[Place, Mac]]:
 def _addressed(index: Index) -> Iterator[tuple[Address, Card]]:
     """Every address that somebody wrote for a card."""
     for machine in index.machines:
-        for name, address in _own(machine):
-            yield address, Card((*machine.at, "ip", name), name, machine)
+        for field, name, address in _own(machine):
+            yield address, Card((*machine.at, field, name), name, machine)
     for name, instance in index.site.instances.items():
-        if not any(card.ip for card in instance.interfaces):
+        if not any(card.ip or card.ip6 for card in instance.interfaces):
             continue
-        at = ("dos_instances", name, "vms")
         for machine in _single(index, name):
             for number, card in enumerate(instance.interfaces):
-                if card.ip and card.network not in (machine.vm.ip or {}):
-                    yield card.ip, Card((*at[:2], "interfaces", number, "ip"), card.network, machine)
+                for field, written, own in (("ip", card.ip, machine.vm.ip), ("ip6", card.ip6, machine.vm.ip6)):
+                    if written and card.network not in (own or {}):
+                        at = ("dos_instances", name, "interfaces", number, field)
+                        yield written, Card(at, card.network, machine)
 
 
-def _own(machine: Machine) -> Iterator[tuple[Name, Address]]:
+def _own(machine: Machine) -> Iterator[tuple[str, Name, Address]]:
     """A machine's own addresses, on networks that it has a card on; the others are another rule's."""
-    held = machine.vm.ip or {}
-    return ((card.network, held[card.network]) for card in machine.instance.interfaces if card.network in held)
+    for field, held in (("ip", machine.vm.ip or {}), ("ip6", machine.vm.ip6 or {})):
+        for card in machine.instance.interfaces if held else ():
+            if card.network in held:
+                yield field, card.network, held[card.network]
 
 
 def _single(index: Index, name: Name) -> Iterator[Machine]:
@@ -91,15 +95,25 @@ def addresses_fit_their_subnet(index: Index) -> Iterator[Finding]:
         network = index.site.networks.get(card.network)
         if network is None:
             continue
-        if network.subnet is None:
+        if not network.named_subnets():
             yield Finding(card.at, f"network {card.network} has no subnet to have an address in, leave it out")
             continue
-        subnet = index.site.subnets.get(network.subnet)
-        refusal = subnet and (
-            subnet.refusal(address) or (f"{address} is the gateway" if address == subnet.gateway else None)
+        found = _subnet_for(index, network, address)
+        refusal = found and (
+            found[1].refusal(address) or (f"{address} is the gateway" if address == found[1].gateway else None)
         )
-        if refusal:
-            yield Finding(card.at, f"{refusal} (subnet {network.subnet})")
+        if found and refusal:
+            yield Finding(card.at, f"{refusal} (subnet {found[0]})")
+
+
+def _subnet_for(index: Index, network: Network, address: Address) -> tuple[Name, Subnet] | None:
+    """The subnet that an address is meant to be of: the one of its family, or the only one."""
+    held = index.subnets_of(network)
+    if len(held) < len(network.named_subnets()):
+        return None  # one of them cannot be read
+    same = [entry for entry in held if entry[2].address.version == address.version]
+    found = next(iter(same or held), None)
+    return (found[1], found[2]) if found else None
 
 
 def addresses_are_unique(index: Index) -> Iterator[Finding]:
@@ -121,12 +135,13 @@ def reservations_are_made_once(index: Index) -> Iterator[Finding]:
         for at, held in enumerate(subnet.dhcp.reservations if subnet.dhcp else ()):
             if held.mac:
                 reserved[name, held.mac] = ("dos_subnets", name, "dhcp", "reservations", at, "mac")
-    for _, card in _addressed(index) if reserved else ():
+    for address, card in _addressed(index) if reserved else ():
         mac = (card.machine.vm.mac or {}).get(card.network) or next(
             (held.mac for held in card.machine.instance.interfaces if held.network == card.network), None
         )
         network = index.site.networks.get(card.network)
-        place = reserved.get((str(network.subnet), mac)) if network and mac else None
+        found = _subnet_for(index, network, address) if network else None
+        place = reserved.get((found[0], mac)) if found and mac else None
         if place:
             yield Finding(
                 card.at, f"MAC {mac} has a reservation already, write its address in one place (SUBN-04)", place
@@ -135,8 +150,9 @@ def reservations_are_made_once(index: Index) -> Iterator[Finding]:
 
 def addresses_without_dhcp(index: Index) -> Iterator[Finding]:
     """SUBN-T2.3: an address is given by DHCP, where that runs."""
-    for _, card in _addressed(index):
+    for address, card in _addressed(index):
         network = index.site.networks.get(card.network)
-        subnet = index.site.subnets.get(network.subnet) if network and network.subnet else None
-        if subnet and (network and network.type in SERVED) and not (subnet.dhcp and subnet.dhcp.enabled):
+        found = _subnet_for(index, network, address) if network else None
+        dhcp = found[1].dhcp if found else None
+        if found and (network and network.type in SERVED) and not (dhcp and dhcp.enabled):
             yield Finding(card.at, f"no DHCP runs on {card.network}, so the guest must set this address itself")

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from ..model.nwfilter import PREDEFINED
 from ..model.types import Name
-from .index import Finding, Index, Place
+from .index import Finding, Index, Machine, Place
+from .instance import InstanceInterface
 from .security_group import LONGEST, PREFIX
 
 N = TypeVar("N", bound=str)
@@ -45,12 +46,25 @@ def groups_know_their_members(index: Index) -> Iterator[Finding]:
                 named.setdefault(other, ("dos_security_groups", name, "rules", at, "groups", place))
     for machine in index.machines if named else ():
         for card in machine.instance.interfaces:
-            if card.security_group in named and not (machine.vm.ip or {}).get(card.network) and not card.ip:
+            for field in _unknown(index, machine, card) if card.security_group in named else ():
                 text = (
                     f"is in security group {card.security_group}, which a rule names, and has no known address on "
-                    f"{card.network}: write ip: {{{card.network}: …}}"
+                    f"{card.network}: write {field}: {{{card.network}: …}}"
                 )
-                yield Finding(machine.at, text, named[card.security_group])
+                yield Finding(machine.at, text, named[Name(str(card.security_group))])
+
+
+def _unknown(index: Index, machine: Machine, card: InstanceInterface) -> Iterator[str]:
+    """The fields for addresses that a card lacks: one of each family that its network has a subnet of."""
+    held = {
+        field: address
+        for field, own, general in (("ip", machine.vm.ip, card.ip), ("ip6", machine.vm.ip6, card.ip6))
+        if (address := (own or {}).get(card.network) or general)
+    }
+    if not held:
+        yield "ip"
+    elif len(index.subnets_of(index.site.networks.get(card.network))) > len(held):
+        yield "ip6" if "ip" in held else "ip"
 
 
 def assertions_name_what_is_there(index: Index) -> Iterator[Finding]:

@@ -40,12 +40,13 @@ def _uniqueness(index: Index, name: Name, instance: Instance) -> tuple[Place, st
     """What makes an instance unique: where that is written, in words, and what to write instead."""
     at = ("dos_instances", name)
     for number, card in enumerate(instance.interfaces):
-        if card.ip:
-            return (
-                (*at, "interfaces", number, "ip"),
-                f"address {card.ip} is one machine's",
-                "write it at the machine, under ip",
-            )
+        for field, address in (("ip", card.ip), ("ip6", card.ip6)):
+            if address:
+                return (
+                    (*at, "interfaces", number, field),
+                    f"address {address} is one machine's",
+                    f"write it at the machine, under {field}",
+                )
     if instance.unique is not None:
         return ((*at, "unique"), "unique is true", "write an instance for each") if instance.unique else None
     for number, card in enumerate(instance.interfaces):

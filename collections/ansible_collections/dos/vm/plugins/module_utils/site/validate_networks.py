@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..model.types import Name
 from .index import Finding, Index, Place
 from .network import SERVED, SWITCHED, Network
-from .subnet import Subnet
+from .subnet import AutomaticGateway, Subnet
 
 EXCLUSIVE = ("route", *SWITCHED)  # nobody else may have their subnet (SUBN-11, AMB-09)
 
@@ -17,42 +18,74 @@ EXCLUSIVE = ("route", *SWITCHED)  # nobody else may have their subnet (SUBN-11, 
 def gateways(index: Index) -> Iterator[Finding]:
     """NET-T3.8, SUBN-12, AMB-03: where the host serves a subnet it has the gateway's address."""
     for name, network in index.site.networks.items():
-        subnet = index.site.subnets.get(network.subnet) if network.subnet else None
-        if subnet is not None and subnet.gateway is None and network.type in SERVED:
-            text = (
-                f"subnet {network.subnet} has no gateway, which is the host's own address there: write one (NET-T3.8)"
-            )
-            yield Finding(("dos_networks", name, "subnet"), text, ("dos_subnets", str(network.subnet)))
+        for field, subnet_name, subnet in index.subnets_of(network):
+            if subnet.gateway is None and network.type in SERVED:
+                text = (
+                    f"subnet {subnet_name} has no gateway, which is the host's own address there: write one (NET-T3.8)"
+                )
+                yield Finding(("dos_networks", name, field), text, ("dos_subnets", subnet_name))
+
+
+def two_subnets_are_of_two_families(index: Index) -> Iterator[Finding]:
+    """LIMIT-18: a network has one subnet of IPv4, one of IPv6, or one of each."""
+    for name, network in index.site.networks.items():
+        held = {field: (subnet_name, subnet) for field, subnet_name, subnet in index.subnets_of(network)}
+        for field, version, instead in (("subnet6", 6, "subnet"), ("subnet", 4, "subnet6")):
+            if field not in held or (field == "subnet" and network.subnet6 is None):
+                continue  # alone it may be of either
+            subnet_name, subnet = held[field]
+            if subnet.address.version != version:
+                text = f"subnet {subnet_name} is of IPv{subnet.address.version}, write it as {instead} (LIMIT-18)"
+                yield Finding(("dos_networks", name, field), text, ("dos_subnets", subnet_name, "address"))
+
+
+def services_are_said_once(index: Index) -> Iterator[Finding]:
+    """LIMIT-18, SUBN-T1.10: names are a network's, not a family's; and one host is its gateway, for both families."""
+    for name, network in index.site.networks.items():
+        held = index.subnets_of(network)
+        if len(held) < 2:
+            continue
+        (_, first, four), (_, second, six) = held
+        if four.dns and six.dns:
+            text = f"the name service of network {name} is declared in both its subnets, write it in one of them"
+            yield Finding(("dos_subnets", second, "dns"), text, ("dos_subnets", first, "dns"))
+        if four.automatic_gateway and six.automatic_gateway:
+            alike = replace(six.automatic_gateway, forwards=four.automatic_gateway.forwards)
+            if alike not in (four.automatic_gateway, AutomaticGateway(forwards=alike.forwards)):
+                text = f"says of the gateway of network {name} what is said in its other subnet: leave out all but forwards"
+                yield Finding(
+                    ("dos_subnets", second, "automatic_gateway"), text, ("dos_subnets", first, "automatic_gateway")
+                )
 
 
 def automatic_gateways_are_of_bridged_networks(index: Index) -> Iterator[Finding]:
     """NET-18, SUBN-11, GW-01: a host that makes the network is its gateway already; one that cannot have it cannot be."""
     for name, network in index.site.networks.items():
-        subnet = index.site.subnets.get(network.subnet) if network.subnet else None
-        held = subnet.automatic_gateway if subnet else None
-        if held is None:
-            continue
-        at: Place = ("dos_subnets", str(network.subnet), "automatic_gateway")
-        if network.type in SERVED:
-            text = f"is for bridged networks, and {name} is {network.type}, where the host is the gateway: leave it out (NET-18)"
-            yield Finding(at, text, ("dos_networks", name, "type"))
-        allowed = index.hosts_of(network)
-        if held.host and allowed is not None and held.host not in allowed and held.host in index.hosts:
-            text = f"host {held.host} has no network {name}, write one of {', '.join(sorted(allowed))} (GW-01)"
-            yield Finding((*at, "host"), text, ("dos_networks", name))
+        for _, subnet_name, subnet in index.subnets_of(network):
+            if subnet.automatic_gateway:
+                yield from _misplaced(index, name, network, subnet_name, subnet.automatic_gateway)
+
+
+def _misplaced(index: Index, name: Name, network: Network, subnet: Name, held: AutomaticGateway) -> Iterator[Finding]:
+    at: Place = ("dos_subnets", subnet, "automatic_gateway")
+    if network.type in SERVED:
+        text = f"is for bridged networks, and {name} is {network.type}, where the host is the gateway: leave it out (NET-18)"
+        yield Finding(at, text, ("dos_networks", name, "type"))
+    allowed = index.hosts_of(network)
+    if held.host and allowed is not None and held.host not in allowed and held.host in index.hosts:
+        text = f"host {held.host} has no network {name}, write one of {', '.join(sorted(allowed))} (GW-01)"
+        yield Finding((*at, "host"), text, ("dos_networks", name))
 
 
 def services_run_somewhere(index: Index) -> Iterator[Finding]:
     """GW-06: on a bridged network nobody serves unless a host is its gateway."""
     for name, network in index.site.networks.items():
-        subnet = index.site.subnets.get(network.subnet) if network.subnet else None
-        if subnet is None or network.type not in SWITCHED or subnet.automatic_gateway:
-            continue
-        served = [word for word, held in (("dhcp", subnet.dhcp), ("dns", subnet.dns)) if held and held.enabled]
-        served += ["tftp"] if subnet.tftp else []
-        if served:
-            text = f"{' and '.join(served)} run nowhere, for {name} is bridged: write automatic_gateway, or leave them to a router outside (GW-06)"
-            yield Finding(("dos_subnets", str(network.subnet)), text, ("dos_networks", name))
+        for _, subnet_name, subnet in index.subnets_of(network) if network.type in SWITCHED else ():
+            served = [word for word, held in (("dhcp", subnet.dhcp), ("dns", subnet.dns)) if held and held.enabled]
+            served += ["tftp"] if subnet.tftp else []
+            if served and not subnet.automatic_gateway:
+                text = f"{' and '.join(served)} run nowhere, for {name} is bridged: write automatic_gateway, or leave them to a router outside (GW-06)"
+                yield Finding(("dos_subnets", subnet_name), text, ("dos_networks", name))
 
 
 def subnets_do_not_overlap(index: Index) -> Iterator[Finding]:
@@ -80,16 +113,16 @@ def _by_address(entry: tuple[Name, Subnet]) -> tuple[int, int, int]:
 
 def subnets_are_shared_as_allowed(index: Index) -> Iterator[Finding]:
     """SUBN-11, AMB-09: isolated and NAT networks may share a subnet; a routed or bridged one has it for itself."""
-    users: defaultdict[str, list[tuple[Name, Network]]] = defaultdict(list)
+    users: defaultdict[str, list[tuple[Name, Network, str]]] = defaultdict(list)
     for name, network in index.site.networks.items():
-        if network.subnet:
-            users[network.subnet].append((name, network))
+        for field, used in network.named_subnets():
+            users[used].append((name, network, field))
     for subnet, networks in users.items():
-        owner = next(((name, network) for name, network in networks if network.type in EXCLUSIVE), None)
-        for name, _ in networks:
+        owner = next((user for user in networks if user[1].type in EXCLUSIVE), None)
+        for name, _, field in networks:
             if owner is not None and name != owner[0]:
                 text = f"subnet {subnet} is used by the {_type(owner[1])} network {owner[0]}, which has it for itself (SUBN-11)"
-                yield Finding(("dos_networks", name, "subnet"), text, ("dos_networks", owner[0], "subnet"))
+                yield Finding(("dos_networks", name, field), text, ("dos_networks", owner[0], owner[2]))
 
 
 def _type(network: Network) -> str:

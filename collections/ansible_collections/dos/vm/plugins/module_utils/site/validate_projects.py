@@ -36,14 +36,16 @@ def pools_are_granted(index: Index) -> Iterator[Finding]:
 def subnets_are_granted(index: Index) -> Iterator[Finding]:
     """SUBN-16: a project's network, or a network of everybody's that it plugs into, has a subnet that it is granted."""
     for name, network in index.site.networks.items():
-        if network.project and network.subnet and not granted(index, "subnets", network.subnet, network.project):
-            yield Finding(("dos_networks", name, "subnet"), _refused("subnet", network.subnet, network.project))
+        for field, subnet in network.named_subnets():
+            if network.project and not granted(index, "subnets", subnet, network.project):
+                yield Finding(("dos_networks", name, field), _refused("subnet", subnet, network.project))
     for at, _, instance, number in index.each_card():
         held = index.site.networks.get(instance.interfaces[number].network)
-        if held is None or held.project or held.subnet is None:
+        if held is None or held.project:
             continue
-        if not granted(index, "subnets", held.subnet, instance.project):
-            yield Finding((*at, "network"), _refused("subnet", held.subnet, instance.project))
+        for _, subnet in held.named_subnets():
+            if not granted(index, "subnets", subnet, instance.project):
+                yield Finding((*at, "network"), _refused("subnet", subnet, instance.project))
 
 
 def _refused(kind: str, name: str, project: str) -> str:

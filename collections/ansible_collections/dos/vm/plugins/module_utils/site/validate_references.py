@@ -97,6 +97,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("subnets", "hosts", _gateway_host),
     ("networks", "hosts", _hosts),
     ("networks", "subnets", _field("subnet")),
+    ("networks", "subnets", _field("subnet6")),
     ("networks", "projects", _field("project")),
     ("filters", "filters", _calls),
     ("security_groups", "filters", _field("filter")),
@@ -150,10 +151,11 @@ def port_groups_exist(index: Index) -> Iterator[Finding]:
 def addresses_are_of_own_cards(index: Index) -> Iterator[Finding]:
     """NIC-01: a machine's MAC or address is for a network that exactly one card of its instance is on."""
     for machine in index.machines:
-        if not (machine.vm.mac or machine.vm.ip):
+        vm = machine.vm
+        if not (vm.mac or vm.ip or vm.ip6):
             continue
         networks = [card.network for card in machine.instance.interfaces]
-        for field, held in (("mac", machine.vm.mac), ("ip", machine.vm.ip)):
+        for field, held in (("mac", vm.mac), ("ip", vm.ip), ("ip6", vm.ip6)):
             for name in held or {}:
                 if networks.count(name) != 1:
                     yield Finding((*machine.at, field, name), _which_card(name, networks))

@@ -46,6 +46,7 @@ SHAPE = shape(
         Attr("dev", field="device"),
         shape(
             "nat",
+            Attr("ipv6", default="no"),
             shape("address", Attr("start"), Attr("end"), field="addresses"),
             shape("port", Attr("start"), Attr("end"), field="ports"),
         ),

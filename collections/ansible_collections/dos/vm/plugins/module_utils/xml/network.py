@@ -81,6 +81,7 @@ def nat(ranges: Nat | None) -> Element | None:
         "nat",
         E("address", start=addresses.start, end=addresses.end) if addresses else None,
         E("port", start=ports.start, end=ports.end) if ports else None,
+        ipv6=ranges.ipv6 or None,
     )
 
 
@@ -359,6 +360,7 @@ def read_nat(element: Element | None) -> dict[str, Any] | None:
         return None
     addresses, ports = element.find("address"), element.find("port")
     return pruned(
+        ipv6=flag(element.get("ipv6")),
         addresses=None if addresses is None else dict(addresses.attrib),
         ports=None
         if ports is None

@@ -48,14 +48,14 @@ def _rule(rule: FilterRule) -> Element:
         action=rule.action,
         direction=rule.direction,
         priority=rule.priority,
-        statematch=None if rule.statematch else False,
+        statematch=None if rule.statematch else "false",
     )
 
 
 def _plain_rule(element: Element) -> None:
-    # libvirt says `false` and `0` as well.
-    if element.get("statematch") in ("0", "false"):
-        element.set("statematch", "no")
+    # Of all the words there are for no, libvirt takes these two.
+    if element.get("statematch", "").lower() in ("0", "false"):
+        element.set("statematch", "false")
 
 
 SHAPE = shape(
@@ -77,7 +77,7 @@ SHAPE = shape(
         Attr("action"),
         Attr("direction"),
         Attr("priority", default="500"),
-        Attr("statematch", default="yes"),
+        Attr("statematch", default="true"),
         # Empty, it still says which packets are meant.
         *(shape(protocol, whole=True, flag=True, field="match") for protocol in PROTOCOLS),
         key=INDEX,
@@ -115,7 +115,7 @@ def _read_rule(element: Element) -> dict[str, Any]:
         action=element.get("action"),
         direction=element.get("direction"),
         priority=None if priority is None else int(priority),
-        statematch=False if element.get("statematch") == "no" else None,
+        statematch=False if element.get("statematch") == "false" else None,
         protocol=None if protocol is None else protocol.tag,
         match=None if protocol is None or not protocol.attrib else {str(k): str(v) for k, v in protocol.attrib.items()},
     )
