@@ -265,13 +265,24 @@ def _look_at_host(module: Module) -> Result:
             for pool in _of(found, "pool")
         ],
         "networks": [
-            {**brief(network), "leases": handed_out.get(network.address.name, [])} for network in _of(found, "network")
+            {
+                **brief(network),
+                "leases": handed_out.get(network.address.name, []),
+                "reservations": _reservations(network),
+            }
+            for network in _of(found, "network")
         ],
-        "gateways": [brief(gateway) for gateway in _of(found, "gateway")],
+        "gateways": [{**brief(gateway), "reservations": _reservations(gateway)} for gateway in _of(found, "gateway")],
         "volumes": [{**brief(volume), **volume.info} for volume in _of(found, "volume")],
         "nwfilters": [brief(nwfilter) for nwfilter in _of(found, "nwfilter")],
         "secrets": [brief(secret) for secret in _of(found, "secret")],
     }
+
+
+def _reservations(held: Observed) -> list[Result]:
+    """The addresses that a network or gateway has for somebody."""
+    hosts = held.xml.iterfind("ip/dhcp/host")
+    return [{name: host.get(name) for name in ("mac", "ip", "name")} for host in hosts if host.get("ip")]
 
 
 def _domains(found: Mapping[Address, Observed]) -> list[Result]:

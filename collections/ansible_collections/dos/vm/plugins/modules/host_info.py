@@ -59,7 +59,9 @@ pools:
   type: list
   elements: dict
 networks:
-  description: The networks with their DHCP C(leases), each with C(mac), C(ip), C(prefix), C(hostname) and C(expires).
+  description: >-
+    The networks with their DHCP C(leases), each with C(mac), C(ip), C(prefix), C(hostname) and C(expires), and
+    C(reservations), each with C(mac), C(ip) and C(name).
   returned: always
   type: list
   elements: dict

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
+from ansible_collections.dos.vm.plugins.module_utils.compile.states import Kept
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
+from ansible_collections.dos.vm.plugins.module_utils.model.types import Address
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load
 from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard, merge
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
@@ -99,8 +101,24 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                 pools={held["name"]: int(held["capacity"]) for held in told["pools"] if held.get("capacity")},
                 orders=tuple(_orders(told)),
                 epochs={held["name"]: int(held["epoch"]) for held in told["domains"] if held.get("epoch")},
+                addresses=tuple(_addresses(told)),
             )
     return found
+
+
+def _addresses(told: Mapping[str, Any]) -> Iterator[Kept]:
+    """What our networks and gateways of a host have reserved for cards, or handed out."""
+    for held in (*told.get("networks", ()), *told.get("gateways", ())):
+        for kind, name in (("reservations", "name"), ("leases", "hostname")):
+            for one in held.get(kind, ()) if held["ours"] else ():
+                if one.get("ip"):
+                    yield Kept(
+                        network=held["name"],
+                        ip=Address(one["ip"]),
+                        mac=(one.get("mac") or "").lower(),
+                        name=one.get(name) or "",
+                        firm=kind == "reservations",
+                    )
 
 
 def _orders(told: Mapping[str, Any]) -> Iterator[Order]:

@@ -88,7 +88,7 @@ def _card(site: Site, machine: Machine, place: int) -> Interface:
     return Interface(
         mac=machine.addresses[place],
         **_plug(site, card),
-        **_filter(site, machine, card),
+        **_filter(site, machine, place),
         **{name: getattr(card, name) for name in same},
     )
 
@@ -97,11 +97,11 @@ def _plug(site: Site, card: InstanceInterface) -> dict[str, Any]:
     return {"network": card.network}
 
 
-def _filter(site: Site, machine: Machine, card: InstanceInterface) -> dict[str, Any]:
-    name = filter_name(site, machine, card)
+def _filter(site: Site, machine: Machine, place: int) -> dict[str, Any]:
+    card, name = machine.instance.interfaces[place], filter_name(site, machine, place)
     if name is None:
         return {}
     return {
         "filter": name,
-        "filter_parameters": {**parameters(site, machine, card), **(card.filter_parameters or {})} or None,
+        "filter_parameters": {**parameters(site, machine, place), **(card.filter_parameters or {})} or None,
     }

@@ -186,7 +186,7 @@ def _rendered(register: Register, key: Name, instance: Instance, host: str, fact
     machine = next(iter(machines(site)), None)
     if machine is None:
         raise DeclarationError.at("vms", "names no machine")
-    declared = compile_domain(site, machine.settled(_macs(site.name, machine), on=True), host)
+    declared = compile_domain(site, machine.settled(_macs(site.name, machine), {}, on=True), host)
     return domain_xml.render(settled(replace(declared, mark=None), facts))
 
 

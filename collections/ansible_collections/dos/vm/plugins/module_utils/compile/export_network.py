@@ -106,7 +106,9 @@ def _services(held: Any, read: Any) -> dict[str, Any]:
     if dhcp is not None:
         found["pool"] = dhcp.get("ranges", [])
         boot = {name: dhcp[name] for name in ("boot_file", "boot_server") if name in dhcp}
-        found["dhcp"] = {"reservations": [host for host in dhcp.get("hosts", ()) if host.get("ip")], **boot}
+        # What the guests have stays theirs; nobody gets an address that the host has not reserved.
+        hosts = [host for host in dhcp.get("hosts", ()) if host.get("ip")]
+        found["dhcp"] = {"reservations": hosts, "allocate": False, **boot}
     dns = read.get("dns") or {"forward_plain_names": True}
     if read.get("dns") or read.get("domain"):
         domain = {"domain": read["domain"]} if read.get("domain") else {}

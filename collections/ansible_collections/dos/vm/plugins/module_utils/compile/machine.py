@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..model.types import Address, Mac, Name
-from ..site.instance import Instance, InstanceDisk, InstanceInterface, Vm
+from ..site.instance import Instance, InstanceDisk, Vm
 from ..site.site import Site
 
 Bus = Literal["virtio", "sata", "ide", "scsi", "usb"]
@@ -30,6 +30,7 @@ class Machine:
     on: bool = False
     epoch: int | None = None  # of a definition that is made now
     addresses: tuple[Mac, ...] = field(default=())
+    given: tuple[tuple[Address, ...], ...] = field(default=())  # to each card, of its subnet's pool
 
     @property
     def path(self) -> str:
@@ -45,11 +46,13 @@ class Machine:
         card = self.instance.interfaces[place]
         return (self.vm.mac or {}).get(card.network) or card.mac
 
-    def ips(self, card: InstanceInterface) -> tuple[Address, ...]:
-        """The addresses that somebody wrote for a card, one of a family: the machine's own, or its instance's."""
+    def ips(self, place: int) -> tuple[Address, ...]:
+        """The addresses of a card, one of a family: what somebody wrote for the machine or its instance, and what was given."""
+        card = self.instance.interfaces[place]
         four = (self.vm.ip or {}).get(card.network) or card.ip
         six = (self.vm.ip6 or {}).get(card.network) or card.ip6
-        return tuple(address for address in (four, six) if address is not None)
+        written = tuple(address for address in (four, six) if address is not None)
+        return written + self.given[place] if self.given else written
 
     def cards_without_mac(self) -> Iterator[str]:
         """The places of the cards that need one computed."""
@@ -59,11 +62,19 @@ class Machine:
         """The addresses that somebody wrote."""
         return (mac for place in range(len(self.instance.interfaces)) if (mac := self.mac(place)))
 
-    def settled(self, macs: Mapping[tuple[str, str], Mac], *, on: bool, epoch: int | None = None) -> Machine:
-        """The machine with every card's address and what it should be now."""
+    def settled(
+        self,
+        macs: Mapping[tuple[str, str], Mac],
+        given: Mapping[tuple[Name, int], tuple[Address, ...]],
+        *,
+        on: bool,
+        epoch: int | None = None,
+    ) -> Machine:
+        """The machine with every card's addresses and what it should be now."""
         cards = range(len(self.instance.interfaces))
         addresses = tuple(self.mac(place) or macs[self.name, str(place)] for place in cards)
-        return replace(self, addresses=addresses, on=on, epoch=epoch)
+        ips = tuple(given.get((self.name, place), ()) for place in cards)
+        return replace(self, addresses=addresses, given=ips, on=on, epoch=epoch)
 
     def targets(self) -> list[tuple[str, InstanceDisk]]:
         """Its disks with their device names: the declared one, or the next of its bus."""

@@ -97,7 +97,7 @@ def _reservations(network: Name, subnet: Subnet, here: Iterable[Machine]) -> Ite
     """Machines with a declared address get it by DHCP, and their name in the DNS with it."""
     for machine in here:
         for place, card in enumerate(machine.instance.interfaces):
-            for address in machine.ips(card) if card.network == network else ():
+            for address in machine.ips(place) if card.network == network else ():
                 if address.version == subnet.address.version:
                     yield DhcpHost(mac=machine.addresses[place], ip=address, name=machine.name)
 

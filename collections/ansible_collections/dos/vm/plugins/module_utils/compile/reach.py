@@ -108,7 +108,7 @@ class Reach:
                 host=host,
                 network_name=card.network,
                 network=network,
-                ips={address.version: address for address in machine.ips(card)},
+                ips={address.version: address for address in machine.ips(place)},
                 subnets={subnet.version: subnet for subnet in held},
                 plug=plugs[place] if plugs else None,
             )

@@ -16,7 +16,6 @@ from typing import Literal, cast
 
 from ..model.nwfilter import FilterReference, FilterRule, Nwfilter, Protocol
 from ..model.types import Name, Ports
-from ..site.instance import InstanceInterface
 from ..site.security_group import PREFIX, GroupRule, SecurityGroup
 from ..site.site import Site
 from .machine import Machine
@@ -44,14 +43,15 @@ MESSAGES: Mapping[Direction, Sequence[int]] = {
 ROUTERS = (134, 137)  # what only a router says: here I am, and there is a better way
 
 
-def parameters(site: Site, machine: Machine, card: InstanceInterface) -> Match:
+def parameters(site: Site, machine: Machine, place: int) -> Match:
     """What its filter is told of a card's addresses. One that is known need not be learned, and holds from the first packet.
 
     libvirt learns none of IPv6, so a guest that makes its address itself may have any of its subnet.
     """
-    known = {VARIABLES[address.version]: str(address) for address in machine.ips(card)}
+    card = machine.instance.interfaces[place]
+    known = {VARIABLES[address.version]: str(address) for address in machine.ips(place)}
     group = site.security_groups[card.security_group] if card.security_group else None
-    if group is None or group.rules is None or not group.anti_spoofing or 6 not in families(site, machine, card):
+    if group is None or group.rules is None or not group.anti_spoofing or 6 not in families(site, machine, place):
         return known
     if "IPV6" in known:
         return {**known, MASK: "128"}
@@ -82,8 +82,8 @@ class Members:
         }
         found: defaultdict[Name, list[Network]] = defaultdict(list)
         for machine in machines if named else ():
-            for card in machine.instance.interfaces:
-                for address in machine.ips(card) if card.security_group in named else ():
+            for place, card in enumerate(machine.instance.interfaces):
+                for address in machine.ips(place) if card.security_group in named else ():
                     found[Name(str(card.security_group))].append(ipaddress.ip_network(address))
         return cls(found)
 
@@ -102,19 +102,20 @@ def collapsed(networks: Iterable[Network]) -> list[Network]:
     return list(ipaddress.collapse_addresses(networks))  # type: ignore[type-var]  # of one family, which the caller saw to
 
 
-def filter_name(site: Site, machine: Machine, card: InstanceInterface) -> Name | None:
+def filter_name(site: Site, machine: Machine, place: int) -> Name | None:
     """The filter that is laid on a card: the one its group names, or the one made of its rules."""
+    card = machine.instance.interfaces[place]
     if card.security_group is None:
         return None
     group = site.security_groups[card.security_group]
-    return group.filter or _name(card.security_group, families(site, machine, card))
+    return group.filter or _name(card.security_group, families(site, machine, place))
 
 
-def families(site: Site, machine: Machine, card: InstanceInterface) -> Families:
+def families(site: Site, machine: Machine, place: int) -> Families:
     """The families of addresses a card speaks: those of its subnet, of its own address, and IPv6 where its network says so."""
-    network = site.networks[card.network]
+    network = site.networks[machine.instance.interfaces[place].network]
     found = {subnet.address.version for subnet in site.subnets_of(network)}
-    found |= {address.version for address in machine.ips(card)}
+    found |= {address.version for address in machine.ips(place)}
     found |= {6} if network.ipv6 else set()
     return tuple(sorted(found)) or (4,)
 
@@ -122,9 +123,9 @@ def families(site: Site, machine: Machine, card: InstanceInterface) -> Families:
 def group_filters(site: Site, here: Iterable[Machine], members: Members) -> Iterator[Nwfilter]:
     """The filters of the groups that machines `here` are in, each once, in the order of their names."""
     wanted = {
-        (card.security_group, families(site, machine, card))
+        (card.security_group, families(site, machine, place))
         for machine in here
-        for card in machine.instance.interfaces
+        for place, card in enumerate(machine.instance.interfaces)
         if card.security_group and site.security_groups[card.security_group].rules is not None
     }
     for name, spoken in sorted(wanted):

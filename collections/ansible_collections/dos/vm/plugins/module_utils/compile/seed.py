@@ -127,7 +127,8 @@ def _openstack(site: Site, machine: Machine, said: InstanceSeed, own_id: str) ->
 
 def _ec2(machine: Machine, said: InstanceSeed, own_id: str) -> dict[str, Any]:
     groups = [str(card.security_group) for card in machine.instance.interfaces if card.security_group]
-    addresses = [str(ip) for card in machine.instance.interfaces for ip in machine.ips(card) if ip.version == 4]
+    cards = range(len(machine.instance.interfaces))
+    addresses = [str(ip) for place in cards for ip in machine.ips(place) if ip.version == 4]
     first = machine.targets()[0][0] if machine.targets() else "vda"
     meta: dict[str, Any] = {
         "instance-id": own_id,
@@ -162,7 +163,7 @@ def _cards(site: Site, machine: Machine) -> Iterator[dict[str, Any]]:
     """Every card with its MAC, and what is known of its addresses, one of a family."""
     for place, card in enumerate(machine.instance.interfaces):
         subnets = {subnet.address.version: subnet for subnet in site.subnets_of(site.networks[card.network])}
-        known = [(ip, subnets[ip.version]) for ip in machine.ips(card) if ip.version in subnets]
+        known = [(ip, subnets[ip.version]) for ip in machine.ips(place) if ip.version in subnets]
         yield {
             "name": f"eth{place}",
             "mac": str(machine.addresses[place]),

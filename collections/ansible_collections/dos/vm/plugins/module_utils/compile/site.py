@@ -22,6 +22,7 @@ from ..site.network import BRIDGED, Network
 from ..site.pool import Pool
 from ..site.site import Site
 from ..site.volume import Volume
+from .addresses import give
 from .bridge import compile_bridge
 from .by_host import ByHost
 from .domain import compile_domain
@@ -91,15 +92,16 @@ def compile_situation(
         ((machine.name, card) for machine in found for card in machine.cards_without_mac()),
         (mac for machine in found for mac in machine.macs()),
     )
+    given = give(site, found, macs, held.states)
     changes = held.changes()
     by_host: defaultdict[str, list[Machine]] = defaultdict(list)
     for machine in found:
         host = decisions[machine.name].host or ""
         epoch = held.recall.epoch_of(machine.name, host, changes)
-        by_host[host].append(machine.settled(macs, on=held.starts(machine.name), epoch=epoch))
+        by_host[host].append(machine.settled(macs, given, on=held.starts(machine.name), epoch=epoch))
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
-    members = Members.of(site, found)
+    members = Members.of(site, (machine for machines in by_host.values() for machine in machines))
     plugged: dict[str, Mapping[Name, list[Machine]]] = {host: _plugged(by_host[host]) for host in site.hosts}
     gateways = carriers(site, held.states, plugged, moves=moves or {}, dead=dead)
     on_host: dict[str, list[tuple[Name, Network]]] = {

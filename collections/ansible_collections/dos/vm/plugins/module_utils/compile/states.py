@@ -6,11 +6,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..intent.power import Order
 from ..model.host import HostFacts
+from ..model.types import Address
 from ..site.site import Site
 from .machine import Machine
+
+
+class Kept(NamedTuple):
+    """An address that a host has for a card: `firm` when it is reserved, else handed out for a while.
+
+    It is known by its MAC, or where DHCP has none (IPv6) by its machine's name.
+    """
+
+    network: str
+    ip: Address
+    mac: str = ""
+    name: str = ""
+    firm: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +35,8 @@ class HostState:
     `domains` maps the names it has to whether they are ours; `active` those that run to their virtual CPUs and bytes, `None`
     when it was not told; `volumes` are `pool/name`, `gateways`
     maps ours to whether they are up; `pools` have the bytes that fit into each. `orders` are those
-    that its machines carry, and `epochs` those that our domains were defined under.
+    that its machines carry, and `epochs` those that our domains were defined under. `addresses` are what its networks and
+    gateways have for cards.
     """
 
     facts: HostFacts
@@ -31,6 +47,7 @@ class HostState:
     pools: Mapping[str, int] = field(default_factory=dict)
     orders: tuple[Order, ...] = ()
     epochs: Mapping[str, int] = field(default_factory=dict)
+    addresses: tuple[Kept, ...] = ()
 
     def runs(self, vm: str) -> bool:
         """Whether a domain runs; one that is defined is taken to, unless the host told what runs."""

@@ -11,6 +11,7 @@ from ..model.declaration import declaration, option
 from ..model.gateway import PortForward
 from ..model.network import DhcpHost, DhcpRange, DnsHost, DnsSrv, DnsTxt, Nat
 from ..model.types import AbsolutePath, Address, DeviceName, Name, Prefix
+from .network import SERVED
 
 Sentences = Iterator[tuple[str, str]]
 
@@ -21,6 +22,11 @@ class SubnetDhcp:
 
     enabled: bool = option("Whether it runs.", spec="SUBN-T1.9", default=True)
     reservations: tuple[DhcpHost, ...] = option("Who always gets which address.", spec="SUBN-T2.3", default=())
+    allocate: bool = option(
+        "Whether a card without an address gets one of the pool that stays its own; else whichever is free when it asks.",
+        spec="SUBN-03",
+        default=True,
+    )
     boot_file: str | None = option("Name of the network boot image.", spec="SUBN-T2.1", default=None)
     boot_server: str | None = option("TFTP server that has it.", spec="SUBN-T2.2", default=None)
 
@@ -103,6 +109,15 @@ class Subnet:
     )
     label: str | None = option("Label in any script.", spec="SUBN-T1.1", default=None)
     description: str | None = option("Free text.", spec="SUBN-T1.2", default=None)
+
+    @property
+    def gives(self) -> bool:
+        """Whether cards without an address get one of the pool for good."""
+        return bool(self.pool and self.dhcp and self.dhcp.enabled and self.dhcp.allocate)
+
+    def is_served(self, type_: str) -> bool:
+        """Whether its services run on one of our hosts, in a network of this type (GW-06)."""
+        return type_ in SERVED or self.automatic_gateway is not None
 
     def refusal(self, address: Address) -> str | None:
         """Why an address cannot be one of a machine here, or nothing."""

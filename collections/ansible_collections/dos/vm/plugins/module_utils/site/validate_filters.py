@@ -61,9 +61,10 @@ def _unknown(index: Index, machine: Machine, card: InstanceInterface) -> Iterato
         for field, own, general in (("ip", machine.vm.ip, card.ip), ("ip6", machine.vm.ip6, card.ip6))
         if (address := (own or {}).get(card.network) or general)
     }
-    if not held:
-        yield "ip"
-    elif len(index.subnets_of(index.site.networks.get(card.network))) > len(held):
+    network = index.site.networks.get(card.network)
+    subnets = index.subnets_of(network)
+    given = [1 for _, _, subnet in subnets if subnet.gives and network and subnet.is_served(network.type)]
+    if len(held) + len(given) < max(len(subnets), 1):
         yield "ip6" if "ip" in held else "ip"
 
 
