@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,6 +185,19 @@ def test_a_reservation_moves_while_the_machine_runs(operator: Operator) -> None:
     shown = operator.play("site")
     assert "192.168.233.11 → 192.168.233.12  [live]" in shown
     assert "0 interruptions" in shown
+    assert operator.plan() == NOTHING
+
+
+def test_an_address_that_was_given_is_nobody_elses(operator: Operator) -> None:
+    told = subprocess.run(["virsh", "net-dumpxml", "pb-net"], capture_output=True, text=True, check=True).stdout
+    given = re.search(r"name='pb-web-2' ip='(192\.168\.233\.1\d\d)'", told)
+    assert given is not None, told
+    vms = operator.site["dos_instances"]["pb-web"]["vms"]
+    before = vms["pb-web-1"]["ip"]["pb-net"]
+    vms["pb-web-1"]["ip"]["pb-net"] = given[1]
+    refused = operator.play("plan", succeeds=False)
+    assert f"{given[1]} is reserved for it since an earlier run, and dos_instances.pb-web.vms.pb-web-1" in refused
+    vms["pb-web-1"]["ip"]["pb-net"] = before
     assert operator.plan() == NOTHING
 
 
