@@ -58,7 +58,7 @@ def host() -> Iterator[Any]:
 def here(declared: Domain) -> Domain:
     """The same machine under a name and identity of its own, for a host without KVM."""
     name = Name(f"kd-{uuid.uuid4().hex[:10]}")
-    return replace(declared, name=name, uuid=None, virt_type="qemu", title=None)
+    return replace(declared, name=name, uuid=None, virt_type="qemu", hyperv=None, title=None)
 
 
 class Defined:
@@ -159,6 +159,20 @@ RUNNING: tuple[dict[str, Any], ...] = (
         "serial": {"log": "/var/log/libvirt/qemu/kd-serial.log"},
     },
     {"firmware": "uefi", "boot_menu": True, "boot_menu_timeout": 9000, "clock": "localtime"},
+    {"firmware": "uefi", "secure_boot": True, "tpm": {}, "watchdog": {"action": "none"}},
+    {
+        "shares": [{"path": "/usr/share", "tag": "data"}],
+        "panic": True,
+        "on_crash": "restart",
+        "cpuset": "0",
+        "numa_nodes": "0",
+    },
+    {"graphics": [{"type": "spice"}], "spice_agent": True, "usb_redirection": 2, "sound": "ich9", "guest": "windows"},
+    {
+        "cpu": {"mode": "custom", "model": "qemu64", "features": {"aes": "require"}},
+        "vcpus": 2,
+        "numa": [{"vcpus": "0", "memory": "16 MiB"}, {"vcpus": "1", "memory": "16 MiB"}],
+    },
     {"bios_serial": True, "reboot_timeout": 1000, "disks": [{"device": "cdrom", "tray": "open"}]},
 )
 

@@ -7,18 +7,6 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  uri:
-    description:
-    - Where libvirt is reached from the managed host.
-    - Requirement LVD-01.
-    type: str
-    default: qemu:///system
-  site:
-    description:
-    - The site that the objects belong to; objects of others are never touched.
-    - Requirement DOMX-03.
-    type: str
-    default: dos
   vm:
     description:
     - The machine.
@@ -64,4 +52,16 @@ options:
     - 'Range: 1 or more.'
     type: int
     default: 3600
+  uri:
+    description:
+    - Where libvirt is reached from the managed host.
+    - Requirement LVD-01.
+    type: str
+    default: qemu:///system
+  site:
+    description:
+    - The site that the objects belong to; objects of others are never touched.
+    - Requirement DOMX-03.
+    type: str
+    default: dos
 """

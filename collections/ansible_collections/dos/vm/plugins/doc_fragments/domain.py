@@ -23,168 +23,17 @@ options:
     - Label in any script.
     - Requirement INST-07.
     type: str
-  description:
+  active:
     description:
-    - Free text.
-    type: str
-  virt_type:
+    - Whether the machine runs.
+    - Requirement VM-T1.6.
+    type: bool
+    default: true
+  autostart:
     description:
-    - 'kvm, qemu, or auto: kvm where the host truly supports it.'
-    - Requirement INST-T1.2.
-    type: str
-    choices:
-    - auto
-    - kvm
-    - qemu
-    default: auto
-  arch:
-    description:
-    - Architecture of the machine.
-    - Requirement INST-T1.1.
-    type: str
-    choices:
-    - x86_64
-    - i686
-    - aarch64
-    default: x86_64
-  machine:
-    description:
-    - Board; an alias such as q35 or pc stays at the version it first became.
-    - Requirement INST-T1.3.
-    type: str
-    default: q35
-  vcpus:
-    description:
-    - Number of virtual CPUs.
-    - 'Range: 1 to 255.'
-    - Requirement INST-T1.9.
-    type: int
-    default: 1
-  vcpus_max:
-    description:
-    - How many it may come to while it runs; only up to there C(vcpus) changes live.
-    - 'Range: 1 to 255.'
-    - Requirement LIMIT-24.
-    type: int
-  memory:
-    description:
-    - Memory.
-    - 'Range: 1048576 or more.'
-    - For example V(1 GiB).
-    - Required with O(state=present).
-    - Requirement INST-T1.10.
-    type: str
-  memory_max:
-    description:
-    - How much it may come to while it runs, by its balloon; only up to there C(memory) changes live.
-    - 'Range: 1048576 or more.'
-    - Requirement LIMIT-24.
-    type: str
-  cpu:
-    description:
-    - Processor; libvirt's default for the kind of virtualisation when not given.
-    - Requirement DOMX-09.
-    type: dict
-    suboptions:
-      mode:
-        description:
-        - How the model is chosen.
-        - Requirement DOMX-09.
-        type: str
-        choices:
-        - host-passthrough
-        - host-model
-        - maximum
-        - custom
-        default: host-model
-      model:
-        description:
-        - Named model, with mode custom.
-        - Requirement DOMX-09.
-        type: str
-      sockets:
-        description:
-        - Sockets; the vCPUs when no topology is given.
-        - 'Range: 1 or more.'
-        - Requirement DOMX-09.
-        type: int
-      cores:
-        description:
-        - Cores of a socket.
-        - 'Range: 1 or more.'
-        - Requirement DOMX-09.
-        type: int
-      threads:
-        description:
-        - Threads of a core.
-        - 'Range: 1 or more.'
-        - Requirement DOMX-09.
-        type: int
-  firmware:
-    description:
-    - Firmware.
-    type: str
-    choices:
-    - bios
-    - uefi
-    default: bios
-  boot:
-    description:
-    - Boot devices, preferred first.
-    - Requirement INST-T1.4.
-    type: list
-    elements: str
-    choices:
-    - hd
-    - cdrom
-    - network
-    - fd
-  boot_menu:
-    description:
-    - Whether the firmware asks for a device.
-    - Requirement INST-T1.5.
+    - Whether libvirt starts it when the host comes up.
     type: bool
     default: false
-  boot_menu_timeout:
-    description:
-    - Milliseconds until the automatic choice.
-    - 'Range: 1 to 65535.'
-    - Requirement INST-T1.6.
-    type: int
-  bios_serial:
-    description:
-    - Whether the BIOS writes to the serial console.
-    - Requirement INST-T1.7.
-    type: bool
-    default: false
-  reboot_timeout:
-    description:
-    - Milliseconds until a guest that fails to boot is restarted; -1 for never.
-    - 'Range: -1 to 32767.'
-    - Requirement INST-T1.8.
-    type: int
-    default: -1
-  kernel:
-    description:
-    - Kernel on the host, for a boot without firmware disk.
-    type: str
-  initrd:
-    description:
-    - Initial RAM disk for the kernel.
-    type: str
-  cmdline:
-    description:
-    - Command line of the kernel.
-    type: str
-  clock:
-    description:
-    - Offset of the guest's clock; localtime for Windows.
-    - Requirement DOMX-05.
-    type: str
-    choices:
-    - utc
-    - localtime
-    default: utc
   disks:
     description:
     - Disks and optical drives.
@@ -192,31 +41,6 @@ options:
     type: list
     elements: dict
     suboptions:
-      target:
-        description:
-        - Device name such as vda; made from the bus when not given.
-        - Requirement DISK-T1.6.
-        type: str
-      device:
-        description:
-        - What the guest sees.
-        - Requirement DISK-T1.2.
-        type: str
-        choices:
-        - disk
-        - cdrom
-        default: disk
-      bus:
-        description:
-        - Bus; virtio for disks, sata or ide for optical drives when not given.
-        - Requirement DOMX-06.
-        type: str
-        choices:
-        - virtio
-        - sata
-        - ide
-        - scsi
-        - usb
       pool:
         description:
         - Pool of the volume.
@@ -245,6 +69,65 @@ options:
         - vmdk
         - vpc
         - vdi
+      transient:
+        description:
+        - Writes go to an overlay that is dropped when the machine stops.
+        - Requirement IMG-04.
+        type: bool
+        default: false
+      overlays:
+        description:
+        - Directory of that overlay; that of the file when not given.
+        - Requirement DMN-T1.15.
+        type: str
+      shareable:
+        description:
+        - Whether several machines may write at once; the guests must know how.
+        type: bool
+        default: false
+      encryption:
+        description:
+        - What unlocks an encrypted source.
+        - Requirement VOL-13.
+        type: dict
+        suboptions:
+          secret:
+            description:
+            - Secret whose value is the passphrase.
+            - Requirement VOL-13.
+            type: str
+            required: true
+          usage:
+            description:
+            - What libvirt finds the secret by; its name when not given.
+            - 'Characters: 1 to 128.'
+            - Requirement SECO-T1.4.
+            type: str
+      device:
+        description:
+        - What the guest sees.
+        - Requirement DISK-T1.2.
+        type: str
+        choices:
+        - disk
+        - cdrom
+        default: disk
+      target:
+        description:
+        - Device name such as vda; made from the bus when not given.
+        - Requirement DISK-T1.6.
+        type: str
+      bus:
+        description:
+        - Bus; virtio for disks, sata or ide for optical drives and for Windows when not given.
+        - Requirement DOMX-06.
+        type: str
+        choices:
+        - virtio
+        - sata
+        - ide
+        - scsi
+        - usb
       cache:
         description:
         - Cache mode.
@@ -257,6 +140,14 @@ options:
         - unsafe
         - writeback
         - writethrough
+      io:
+        description:
+        - How the host reads and writes for it.
+        type: str
+        choices:
+        - threads
+        - native
+        - io_uring
       discard:
         description:
         - Whether the guest may give space back.
@@ -274,22 +165,6 @@ options:
         description:
         - Read-only; always so for optical media.
         - Requirement DISK-T1.9.
-        type: bool
-        default: false
-      transient:
-        description:
-        - Writes go to an overlay that is dropped when the machine stops.
-        - Requirement IMG-04.
-        type: bool
-        default: false
-      overlays:
-        description:
-        - Directory of that overlay; that of the file when not given.
-        - Requirement DMN-T1.15.
-        type: str
-      shareable:
-        description:
-        - Whether several machines may write at once; the guests must know how.
         type: bool
         default: false
       removable:
@@ -316,24 +191,6 @@ options:
         - mandatory
         - requisite
         - optional
-      encryption:
-        description:
-        - What unlocks an encrypted source.
-        - Requirement VOL-13.
-        type: dict
-        suboptions:
-          secret:
-            description:
-            - Secret whose value is the passphrase.
-            - Requirement VOL-13.
-            type: str
-            required: true
-          usage:
-            description:
-            - What libvirt finds the secret by; its name when not given.
-            - 'Characters: 1 to 128.'
-            - Requirement SECO-T1.4.
-            type: str
       relabel:
         description:
         - Whether the security label is rewritten.
@@ -367,6 +224,16 @@ options:
         - Bridge of the host, instead of a network.
         - Requirement NIC-T1.1.
         type: str
+      filter:
+        description:
+        - Filter laid on the card.
+        - Requirement NIC-T1.5.
+        type: str
+      port_id:
+        description:
+        - Identity of its port on Open vSwitch; made anew at each start when not given.
+        - Requirement PGRT-T2.1.
+        type: str
       port_group:
         description:
         - Port group of the network.
@@ -374,18 +241,13 @@ options:
         type: str
       mac:
         description:
-        - Address; libvirt's own when not given.
+        - Address; made when not given.
         - Requirement NIC-T1.3.
         type: str
       tap:
         description:
         - Name of the tap device; libvirt's own when not given.
         - Requirement NIC-T1.4.
-        type: str
-      filter:
-        description:
-        - Filter laid on the card.
-        - Requirement NIC-T1.5.
         type: str
       filter_parameters:
         description:
@@ -394,7 +256,7 @@ options:
         type: dict
       model:
         description:
-        - Model of the card.
+        - Model of the card; virtio when not given, with guest windows e1000e or e1000.
         - Requirement NIC-T1.6.
         type: str
         choices:
@@ -405,7 +267,11 @@ options:
         - ne2k_pci
         - pcnet
         - vmxnet3
-        default: virtio
+      queues:
+        description:
+        - Pairs of queues of a virtio card, so that several vCPUs serve it.
+        - 'Range: 1 to 256.'
+        type: int
       link:
         description:
         - Whether the cable is plugged.
@@ -513,11 +379,6 @@ options:
             - Requirement PGRT-T2.2.
             type: bool
             default: false
-      port_id:
-        description:
-        - Identity of its port on Open vSwitch; made anew at each start when not given.
-        - Requirement PGRT-T2.1.
-        type: str
       boot_order:
         description:
         - Place in the boot order of devices, from 1.
@@ -529,6 +390,371 @@ options:
         - Whether the card's network boot ROM is loaded; without it a guest starts sooner.
         type: bool
         default: true
+  serial:
+    description:
+    - Serial console; one without log when not given.
+    - Requirement DOMX-10.
+    type: dict
+    suboptions:
+      log:
+        description:
+        - File on the host that receives what the guest writes.
+        - Requirement DOMX-10.
+        type: str
+  seed:
+    description:
+    - Disc that sets the guest up when it boots first.
+    - Requirement CFGD-01.
+    type: dict
+    suboptions:
+      format:
+        description:
+        - An optical disc, or a disk with a FAT file system.
+        - Requirement CFGD-02.
+        type: str
+        choices:
+        - iso9660
+        - vfat
+        default: iso9660
+      bus:
+        description:
+        - 'Bus it is on; sata or ide for an optical disc, virtio for a disk, when not given. An optical disc on
+          virtio is a disk with the file system of one: kernels of cloud images often know no other bus.'
+        - Requirement CFGD-12.
+        type: str
+        choices:
+        - virtio
+        - sata
+        - ide
+        - scsi
+        - usb
+      label:
+        description:
+        - Label by which the guest finds it.
+        - For example V(config-2).
+        - Requirement CFGD-03.
+        type: str
+        default: cidata
+      files:
+        description:
+        - The files by path. C(${secret:NAME}) in one becomes the value of that secret, C(${hash:NAME}) its hash
+          as a password.
+        - Requirement CFGD-05.
+        type: dict
+        required: true
+      on_change:
+        description:
+        - Whether a machine that has a seed gets another one when this changes; the guest sees it when it boots
+          next.
+        - Requirement CFGD-01.
+        type: str
+        choices:
+        - ignore
+        - next_boot
+        default: next_boot
+  description:
+    description:
+    - Free text.
+    type: str
+  guest:
+    description:
+    - 'What runs in it. With windows, silence means what Windows wants: local time, disks on sata, a card that it
+      has a driver for, an absolute pointer, and Hyper-V''s interfaces on kvm.'
+    - Requirement DISK-02.
+    type: str
+    choices:
+    - linux
+    - windows
+    - other
+    default: linux
+  virt_type:
+    description:
+    - 'kvm, qemu, or auto: kvm where the host truly supports it.'
+    - Requirement INST-T1.2.
+    type: str
+    choices:
+    - auto
+    - kvm
+    - qemu
+    default: auto
+  arch:
+    description:
+    - Architecture of the machine.
+    - Requirement INST-T1.1.
+    type: str
+    choices:
+    - x86_64
+    - i686
+    - aarch64
+    default: x86_64
+  machine:
+    description:
+    - Board; an alias such as q35 or pc stays at the version it first became.
+    - Requirement INST-T1.3.
+    type: str
+    default: q35
+  vcpus:
+    description:
+    - Number of virtual CPUs.
+    - 'Range: 1 to 255.'
+    - Requirement INST-T1.9.
+    type: int
+    default: 1
+  vcpus_max:
+    description:
+    - How many it may come to while it runs; only up to there C(vcpus) changes live.
+    - 'Range: 1 to 255.'
+    - Requirement LIMIT-24.
+    type: int
+  cpuset:
+    description:
+    - CPUs of the host that it may run on, 0-3,8; any when not given.
+    - Requirement DOMX-09.
+    type: str
+  memory:
+    description:
+    - Memory.
+    - 'Range: 1048576 or more.'
+    - For example V(1 GiB).
+    - Required with O(state=present).
+    - Requirement INST-T1.10.
+    type: str
+  memory_max:
+    description:
+    - How much it may come to while it runs, by its balloon; only up to there C(memory) changes live.
+    - 'Range: 1048576 or more.'
+    - Requirement LIMIT-24.
+    type: str
+  hugepages:
+    description:
+    - Size of the huge pages its memory is of, such as 2 MiB or 1 GiB; the host must have reserved them.
+    - 'Range: 65536 or more.'
+    type: str
+  memory_locked:
+    description:
+    - Whether its memory is never swapped out by the host.
+    type: bool
+    default: false
+  numa:
+    description:
+    - NUMA cells that the guest sees; together all its vCPUs and memory.
+    type: list
+    elements: dict
+    suboptions:
+      vcpus:
+        description:
+        - Its vCPUs, counted from 0, like 0-3.
+        type: str
+        required: true
+      memory:
+        description:
+        - Its memory.
+        - 'Range: 1048576 or more.'
+        type: str
+        required: true
+  numa_nodes:
+    description:
+    - NUMA nodes of the host that its memory comes from.
+    type: str
+  numa_mode:
+    description:
+    - Whether other nodes than C(numa_nodes) are never used, used when these are full, or these in turn.
+    type: str
+    choices:
+    - strict
+    - preferred
+    - interleave
+    default: strict
+  cpu:
+    description:
+    - Processor; libvirt's default for the kind of virtualisation when not given.
+    - Requirement DOMX-09.
+    type: dict
+    suboptions:
+      mode:
+        description:
+        - 'How the model is chosen. Where virt_type auto comes to qemu, host-passthrough is maximum: there is no
+          processor of the host to pass on.'
+        - Requirement DOMX-09.
+        type: str
+        choices:
+        - host-passthrough
+        - host-model
+        - maximum
+        - custom
+        default: host-model
+      model:
+        description:
+        - Named model, with mode custom.
+        - Requirement DOMX-09.
+        type: str
+      features:
+        description:
+        - Features by name, over what mode and model say.
+        - Requirement DOMX-09.
+        type: dict
+      sockets:
+        description:
+        - Sockets; the vCPUs when no topology is given.
+        - 'Range: 1 or more.'
+        - Requirement DOMX-09.
+        type: int
+      cores:
+        description:
+        - Cores of a socket.
+        - 'Range: 1 or more.'
+        - Requirement DOMX-09.
+        type: int
+      threads:
+        description:
+        - Threads of a core.
+        - 'Range: 1 or more.'
+        - Requirement DOMX-09.
+        type: int
+  hyperv:
+    description:
+    - Whether Windows finds the interfaces of Hyper-V, which it is faster with; with guest windows on kvm when not
+      given.
+    type: bool
+  firmware:
+    description:
+    - Firmware.
+    type: str
+    choices:
+    - bios
+    - uefi
+    default: bios
+  secure_boot:
+    description:
+    - Whether UEFI starts only what is signed, with the usual keys enrolled; as libvirt chooses when not given.
+    type: bool
+  tpm:
+    description:
+    - Trusted platform module; the host needs swtpm.
+    type: dict
+    suboptions:
+      model:
+        description:
+        - How the guest speaks to it.
+        type: str
+        choices:
+        - crb
+        - tis
+        default: crb
+      version:
+        description:
+        - Version of the standard.
+        type: str
+        choices:
+        - '2.0'
+        - '1.2'
+        default: '2.0'
+  boot:
+    description:
+    - Boot devices, preferred first.
+    - Requirement INST-T1.4.
+    type: list
+    elements: str
+    choices:
+    - hd
+    - cdrom
+    - network
+    - fd
+  boot_menu:
+    description:
+    - Whether the firmware asks for a device.
+    - Requirement INST-T1.5.
+    type: bool
+    default: false
+  boot_menu_timeout:
+    description:
+    - Milliseconds until the automatic choice.
+    - 'Range: 1 to 65535.'
+    - Requirement INST-T1.6.
+    type: int
+  bios_serial:
+    description:
+    - Whether the BIOS writes to the serial console.
+    - Requirement INST-T1.7.
+    type: bool
+    default: false
+  reboot_timeout:
+    description:
+    - Milliseconds until a guest that fails to boot is restarted; -1 for never.
+    - 'Range: -1 to 32767.'
+    - Requirement INST-T1.8.
+    type: int
+    default: -1
+  kernel:
+    description:
+    - Kernel on the host, for a boot without firmware disk.
+    type: str
+  initrd:
+    description:
+    - Initial RAM disk for the kernel.
+    type: str
+  cmdline:
+    description:
+    - Command line of the kernel.
+    type: str
+  clock:
+    description:
+    - Offset of the guest's clock; localtime with guest windows and utc otherwise when not given.
+    - Requirement DOMX-05.
+    type: str
+    choices:
+    - utc
+    - localtime
+  on_reboot:
+    description:
+    - What becomes of it when its guest reboots.
+    type: str
+    choices:
+    - restart
+    - destroy
+    default: restart
+  on_crash:
+    description:
+    - What becomes of it when its guest says, by C(panic), that it has crashed.
+    type: str
+    choices:
+    - destroy
+    - restart
+    - preserve
+    - coredump-destroy
+    - coredump-restart
+    default: destroy
+  panic:
+    description:
+    - Whether it has a pvpanic device, by which a guest says that it has crashed.
+    type: bool
+    default: false
+  watchdog:
+    description:
+    - Watchdog that a guest must keep feeding.
+    type: dict
+    suboptions:
+      model:
+        description:
+        - Model.
+        type: str
+        choices:
+        - i6300esb
+        - ib700
+        default: i6300esb
+      action:
+        description:
+        - What becomes of a guest that has not fed it.
+        type: str
+        choices:
+        - reset
+        - shutdown
+        - poweroff
+        - pause
+        - none
+        - dump
+        - inject-nmi
+        default: reset
   graphics:
     description:
     - Remote consoles.
@@ -669,23 +895,58 @@ options:
     - cirrus
     - vmvga
     - bochs
+    - ramfb
     - none
+  sound:
+    description:
+    - Sound card.
+    type: str
+    choices:
+    - ich9
+    - ich6
+    - ac97
+    - usb
   tablet:
     description:
-    - Absolute pointer.
+    - Absolute pointer; with guest windows and a console when not given.
     - Requirement INST-T1.11.
     type: bool
-    default: false
-  serial:
+  usb_redirection:
     description:
-    - Serial console; one without log when not given.
-    - Requirement DOMX-10.
-    type: dict
+    - How many USB devices of a SPICE client may be passed on to the guest.
+    - 'Range: 0 to 8.'
+    type: int
+    default: 0
+  shares:
+    description:
+    - Directories of the host that the guest mounts by virtio-fs.
+    type: list
+    elements: dict
     suboptions:
-      log:
+      path:
         description:
-        - File on the host that receives what the guest writes.
-        - Requirement DOMX-10.
+        - Directory of the host.
+        type: str
+        required: true
+      tag:
+        description:
+        - What the guest mounts it by.
+        type: str
+        required: true
+  host_devices:
+    description:
+    - Devices of the host that the guest has to itself; such a machine cannot move.
+    - Requirement HOT-07.
+    type: list
+    elements: dict
+    suboptions:
+      pci:
+        description:
+        - Address on the host's PCI buses; taken from its driver and given back.
+        type: str
+      usb:
+        description:
+        - Vendor and product of a USB device.
         type: str
   rng:
     description:
@@ -709,66 +970,9 @@ options:
     - Channel of the guest agent.
     type: bool
     default: false
-  seed:
+  spice_agent:
     description:
-    - Disc that sets the guest up when it boots first.
-    - Requirement CFGD-01.
-    type: dict
-    suboptions:
-      format:
-        description:
-        - An optical disc, or a disk with a FAT file system.
-        - Requirement CFGD-02.
-        type: str
-        choices:
-        - iso9660
-        - vfat
-        default: iso9660
-      bus:
-        description:
-        - 'Bus it is on; sata or ide for an optical disc, virtio for a disk, when not given. An optical disc on
-          virtio is a disk with the file system of one: kernels of cloud images often know no other bus.'
-        - Requirement CFGD-12.
-        type: str
-        choices:
-        - virtio
-        - sata
-        - ide
-        - scsi
-        - usb
-      label:
-        description:
-        - Label by which the guest finds it.
-        - For example V(config-2).
-        - Requirement CFGD-03.
-        type: str
-        default: cidata
-      files:
-        description:
-        - The files by path. C(${secret:NAME}) in one becomes the value of that secret, C(${hash:NAME}) its hash
-          as a password.
-        - Requirement CFGD-05.
-        type: dict
-        required: true
-      on_change:
-        description:
-        - Whether a machine that has a seed gets another one when this changes; the guest sees it when it boots
-          next.
-        - Requirement CFGD-01.
-        type: str
-        choices:
-        - ignore
-        - next_boot
-        default: next_boot
-  active:
-    description:
-    - Whether the machine runs.
-    - Requirement VM-T1.6.
-    type: bool
-    default: true
-  autostart:
-    description:
-    - Whether libvirt starts it when the host comes up.
+    - Channel of SPICE's agent, for the clipboard and the size of the screen.
     type: bool
     default: false
   stop_timeout:

@@ -7,6 +7,69 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
+  ways:
+    description:
+    - More options of this module, as C(dos_migration) says them for the site; what is written beside it counts
+      more.
+    type: dict
+  domain:
+    description:
+    - The machine.
+    - Requirement MIG-01.
+    type: str
+    required: true
+  source:
+    description:
+    - What the host is called that has it, for messages.
+    type: str
+    required: true
+  target:
+    description:
+    - What the host is called that it goes to, for messages.
+    type: str
+    required: true
+  address:
+    description:
+    - 'Where the host that has it reaches the other: an address, or a name that both know.'
+    - Requirement DMN-T1.1.
+    type: str
+    required: true
+  prepared:
+    description:
+    - 'Objects that the target will have when it comes to it, though it has them not yet: V(network web).'
+    type: list
+    elements: str
+  replace_copies:
+    description:
+    - 'Volumes at the target that may be written over: V(volume local/web-1-vda).'
+    type: list
+    elements: str
+  uri:
+    description:
+    - Where libvirt is reached from the managed host.
+    - Requirement LVD-01.
+    type: str
+    default: qemu:///system
+  seconds:
+    description:
+    - How long one call may watch before it reports back with RV(remaining); the migration goes on, and calling
+      again watches on. No limit when not given.
+    type: float
+  watch:
+    description:
+    - 'Begin nothing: watch what an earlier call began, or tell how it ended.'
+    type: bool
+    default: false
+  awake:
+    description:
+    - Whether the machine ran when its migration began, as RV(awake) told; for O(watch).
+    type: bool
+    default: false
+  abort:
+    description:
+    - End the migration of this machine that is under way; it stays where it is.
+    type: bool
+    default: false
   transport:
     description:
     - 'How the libvirt of one host reaches that of the other: as root over ssh, or with certificates.'
@@ -107,67 +170,4 @@ options:
     - 'Range: 5 to 86400.'
     type: int
     default: 60
-  ways:
-    description:
-    - More options of this module, as C(dos_migration) says them for the site; what is written beside it counts
-      more.
-    type: dict
-  domain:
-    description:
-    - The machine.
-    - Requirement MIG-01.
-    type: str
-    required: true
-  source:
-    description:
-    - What the host is called that has it, for messages.
-    type: str
-    required: true
-  target:
-    description:
-    - What the host is called that it goes to, for messages.
-    type: str
-    required: true
-  address:
-    description:
-    - 'Where the host that has it reaches the other: an address, or a name that both know.'
-    - Requirement DMN-T1.1.
-    type: str
-    required: true
-  prepared:
-    description:
-    - 'Objects that the target will have when it comes to it, though it has them not yet: V(network web).'
-    type: list
-    elements: str
-  replace_copies:
-    description:
-    - 'Volumes at the target that may be written over: V(volume local/web-1-vda).'
-    type: list
-    elements: str
-  uri:
-    description:
-    - Where libvirt is reached from the managed host.
-    - Requirement LVD-01.
-    type: str
-    default: qemu:///system
-  seconds:
-    description:
-    - How long one call may watch before it reports back with RV(remaining); the migration goes on, and calling
-      again watches on. No limit when not given.
-    type: float
-  watch:
-    description:
-    - 'Begin nothing: watch what an earlier call began, or tell how it ended.'
-    type: bool
-    default: false
-  awake:
-    description:
-    - Whether the machine ran when its migration began, as RV(awake) told; for O(watch).
-    type: bool
-    default: false
-  abort:
-    description:
-    - End the migration of this machine that is under way; it stays where it is.
-    type: bool
-    default: false
 """

@@ -7,18 +7,6 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  uri:
-    description:
-    - Where libvirt is reached from the managed host.
-    - Requirement LVD-01.
-    type: str
-    default: qemu:///system
-  site:
-    description:
-    - The site that the objects belong to; objects of others are never touched.
-    - Requirement DOMX-03.
-    type: str
-    default: dos
   names:
     description:
     - The machines, each by its name.
@@ -95,4 +83,16 @@ options:
     - Where on the host a screenshot is written, as PNG.
     - Requirement VM-27.
     type: str
+  uri:
+    description:
+    - Where libvirt is reached from the managed host.
+    - Requirement LVD-01.
+    type: str
+    default: qemu:///system
+  site:
+    description:
+    - The site that the objects belong to; objects of others are never touched.
+    - Requirement DOMX-03.
+    type: str
+    default: dos
 """

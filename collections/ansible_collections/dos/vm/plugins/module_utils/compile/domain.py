@@ -6,7 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..model.address import Mark
+from ..model.declaration import options
+from ..model.device import Card, Drive
 from ..model.domain import Disk, Domain, Interface, Serial
+from ..model.hardware import Hardware
 from ..model.types import AbsolutePath, VolumeName
 from ..site.instance import Instance, InstanceDisk, InstanceInterface
 from ..site.site import Site
@@ -18,11 +21,7 @@ from .storage import encryption, on_host
 LOGS = "/var/log/libvirt/qemu"
 
 # What an instance says in the very words of a domain.
-SAME = (
-    "description", "virt_type", "arch", "machine", "vcpus", "vcpus_max", "memory", "memory_max", "cpu", "firmware", "boot", "boot_menu",
-    "boot_menu_timeout", "bios_serial", "reboot_timeout", "kernel", "initrd", "cmdline", "clock", "graphics", "video",
-    "tablet", "rng", "balloon", "balloon_period", "agent", "stop_timeout", "xml",
-)  # fmt: skip
+SAME, OF_A_DISK, OF_A_CARD = (tuple(options(shared)) for shared in (Hardware, Drive, Card))
 
 
 def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
@@ -54,14 +53,9 @@ def _serial(instance: Instance, name: str) -> Serial | None:
 
 
 def _disk(site: Site, machine: Machine, host: str, target: str, disk: InstanceDisk) -> Disk:
-    same = ("device", "cache", "copy_on_read", "removable", "tray", "startup_policy", "relabel", "serial", "boot_order")
-    return Disk(
-        target=target,
-        bus=machine.bus(disk),
-        read_only=disk.read_only or disk.device == "cdrom",
-        **{name: getattr(disk, name) for name in same},
-        **_source(site, machine, host, target, disk),
-    )
+    said = {name: getattr(disk, name) for name in OF_A_DISK}
+    settled = {"target": target, "bus": machine.bus(disk), "read_only": disk.read_only or disk.device == "cdrom"}
+    return Disk(**{**said, **settled, **_source(site, machine, host, target, disk)})
 
 
 def _source(site: Site, machine: Machine, host: str, target: str, disk: InstanceDisk) -> dict[str, Any]:
@@ -84,13 +78,9 @@ def _source(site: Site, machine: Machine, host: str, target: str, disk: Instance
 
 def _card(site: Site, machine: Machine, place: int) -> Interface:
     card = machine.instance.interfaces[place]
-    same = ("port_group", "tap", "model", "link", "mtu", "bandwidth", "vlan", "boot_order", "boot_rom")
-    return Interface(
-        mac=machine.addresses[place],
-        **_plug(site, card),
-        **_filter(site, machine, place),
-        **{name: getattr(card, name) for name in same},
-    )
+    said = {name: getattr(card, name) for name in OF_A_CARD}
+    settled = {"mac": machine.addresses[place], "filter_parameters": None}
+    return Interface(**{**said, **settled, **_plug(site, card), **_filter(site, machine, place)})
 
 
 def _plug(site: Site, card: InstanceInterface) -> dict[str, Any]:

@@ -23,18 +23,12 @@ from ..xml.build import to_text
 from ..xml.common import mark_of
 from ..xml.normalize import normalize
 from ..xml.residue import residue, unsaid
-from .domain import LOGS, SAME, compile_domain
+from .domain import LOGS, OF_A_CARD, OF_A_DISK, SAME, compile_domain
 from .identity import allocate
 from .machine import Machine, machines
 from .register import Register
 
-DISK = (
-    "device", "target", "bus", "cache", "copy_on_read", "read_only", "startup_policy", "removable", "tray", "relabel",
-    "serial", "boot_order",
-)  # fmt: skip
-CARD = (
-    "network", "port_group", "mac", "tap", "filter_parameters", "model", "link", "mtu", "bandwidth", "boot_order", "boot_rom"
-)  # fmt: skip
+CARD = ("network", *OF_A_CARD)
 
 
 def export_domain(register: Register, host: str, observed: Observed, facts: HostFacts) -> None:
@@ -127,7 +121,7 @@ def _disk(register: Register, host: str, read: Mapping[str, Any]) -> dict[str, A
     source = _source(register, host, read)
     if source is None:
         return None
-    said = {name: read[name] for name in DISK if name in read} | source
+    said = {name: read[name] for name in OF_A_DISK if name in read} | source
     try:
         decode_most(InstanceDisk, said)
     except DeclarationError:

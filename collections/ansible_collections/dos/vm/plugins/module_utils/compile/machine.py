@@ -90,13 +90,11 @@ class Machine:
         """The bus of a disk: the declared one, or what suits the device and the board (DOMX-06)."""
         if disk.bus:
             return disk.bus
-        if disk.device == "disk":
-            return "virtio"
-        return (
-            "ide"
-            if self.instance.machine.startswith(("pc-i440fx", "pc")) and "q35" not in self.instance.machine
-            else "sata"
-        )
+        board = self.instance.machine
+        built_in: Bus = "ide" if board.startswith(("pc-i440fx", "pc")) and "q35" not in board else "sata"
+        # What is dropped at power off, or never written, cannot be on ide or sata.
+        plain = self.instance.guest == "windows" and not disk.read_only and (disk.pool or not disk.image)
+        return built_in if disk.device == "cdrom" or plain else "virtio"
 
     def own_volume(self, target: str) -> str:
         """The name of the volume that this machine alone has for a disk."""

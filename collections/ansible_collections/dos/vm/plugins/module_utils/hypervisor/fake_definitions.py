@@ -75,6 +75,7 @@ DEVICE_ORDER = [
     "rng",
     "shmem",
     "memory",
+    "panic",
     "vsock",
 ]
 UNITS = {"b": 1, "bytes": 1, "kb": 10**3, "k": 2**10, "kib": 2**10, "mb": 10**6, "m": 2**20, "mib": 2**20}

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from .declaration import Option, key_of
+from .declaration import Option, in_order, key_of
 from .decode import encode
 
 Spec = dict[str, Any]
@@ -32,7 +32,7 @@ class Field(NamedTuple):
 def fields_of(kind: type) -> Iterator[Field]:
     """The fields of a declaration, in order."""
     hints = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
+    for field in in_order(kind):
         required = field.default is dataclasses.MISSING
         default = None if required else field.default
         yield Field(key_of(field), bare(hints[field.name]), field.metadata["option"], default, required)

@@ -72,6 +72,14 @@ def key_of(field: dataclasses.Field[Any]) -> str:
     return field.name.removesuffix("_")
 
 
+def in_order(kind: type) -> list[dataclasses.Field[Any]]:
+    """The fields of a declaration as a reader should meet them: its own, then those that it shares with others."""
+    shared = {
+        field.name for base in kind.__mro__[1:] if dataclasses.is_dataclass(base) for field in dataclasses.fields(base)
+    }
+    return sorted(dataclasses.fields(kind), key=lambda field: field.name in shared)
+
+
 def options(kind: type) -> Mapping[str, Option]:
-    """The options of a declaration class by field name, in the order they were written."""
-    return {field.name: field.metadata["option"] for field in dataclasses.fields(kind)}
+    """The options of a declaration class by field name, in order."""
+    return {field.name: field.metadata["option"] for field in in_order(kind)}

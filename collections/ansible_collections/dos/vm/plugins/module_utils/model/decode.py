@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import DeclarationError, Origin, Problem, join, spell
-from .declaration import Option, key_of
+from .declaration import Option, in_order, key_of
 from .types import ByteSize
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def encode(value: object) -> Any:
 
 @functools.cache
 def _defaults(kind: type) -> tuple[tuple[str, str, object], ...]:
-    return tuple((key_of(field), field.name, field.default) for field in dataclasses.fields(kind))
+    return tuple((key_of(field), field.name, field.default) for field in in_order(kind))
 
 
 @functools.cache
@@ -96,7 +96,7 @@ def decoder(kind: Any) -> Decoder:
 
 def _declaration(kind: type) -> Decoder:
     hints = typing.get_type_hints(kind)
-    fields = {key_of(field): field for field in dataclasses.fields(kind)}
+    fields = {key_of(field): field for field in in_order(kind)}
     required = tuple(name for name, field in fields.items() if field.default is dataclasses.MISSING)
     # A decoder is looked up when it is first needed, so that a declaration may hold others of its own kind.
     decoders: dict[str, Decoder] = {}

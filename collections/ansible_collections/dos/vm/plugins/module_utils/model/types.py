@@ -19,6 +19,9 @@ MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 PORTS = re.compile(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?")
 CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+CPUS = re.compile(r"\^?\d{1,4}(?:-\d{1,4})?(?:,\^?\d{1,4}(?:-\d{1,4})?)*")
+PCI = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
+USB = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
 PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
 
 UNITS = {
@@ -91,6 +94,66 @@ class AbsolutePath(str):
         if ".." in text.split("/"):
             raise ValueError(f"{_shown(text)} climbs with '..', write the path it ends at")
         return super().__new__(cls, re.sub(r"/+", "/", text).rstrip("/") or "/")
+
+
+class CpuSet(str):
+    """Numbers of CPUs or of NUMA nodes, `0-3,8`; `0-7,^4` leaves out. Spelled as libvirt writes it back."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str | int) -> CpuSet:
+        spelled = re.sub(r"\s", "", str(text))
+        members = _members(spelled) if CPUS.fullmatch(spelled) else set()
+        if not members:
+            raise ValueError(f"{_shown(text)} is not a set of CPUs, write one like 0-3,8")
+        return super().__new__(cls, _ranges(members))
+
+    @property
+    def members(self) -> frozenset[int]:
+        """The numbers."""
+        return frozenset(_members(self))
+
+
+def _members(text: str) -> set[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        low, _, high = part.removeprefix("^").partition("-")
+        numbers = range(int(low), int(high or low) + 1)
+        found = found.difference(numbers) if part.startswith("^") else found.union(numbers)
+    return found
+
+
+def _ranges(members: set[int]) -> str:
+    starts = [number for number in sorted(members) if number - 1 not in members]
+    ends = [number for number in sorted(members) if number + 1 not in members]
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in zip(starts, ends, strict=True))
+
+
+class PciAddress(str):
+    """Where a device is on the PCI buses of a host, as lspci -D says it: `0000:03:00.0`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> PciAddress:
+        found = PCI.fullmatch(str(text).strip().lower())
+        if found is None:
+            raise ValueError(f"{_shown(text)} is not a PCI address, write it as lspci -D says it, like 0000:03:00.0")
+        domain, bus, slot, function = found.groups()
+        return super().__new__(cls, f"{domain or '0000'}:{bus}:{slot}.{function}")
+
+
+class UsbId(str):
+    """Vendor and product of a USB device, as lsusb says them: `046d:c31c`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> UsbId:
+        spelled = str(text).strip().lower()
+        if not USB.fullmatch(spelled):
+            raise ValueError(
+                f"{_shown(text)} is not a USB device, write vendor and product as lsusb says, like 046d:c31c"
+            )
+        return super().__new__(cls, spelled)
 
 
 class Checksum(str):

@@ -65,7 +65,11 @@ def settled(domain: Domain, host: HostFacts) -> Domain:
     """The domain with what only the host can decide: KVM where it truly works (INST-T1.2)."""
     if domain.virt_type != "auto":
         return domain
-    return replace(domain, virt_type="kvm" if host.kvm and host.arch == domain.arch else "qemu")
+    if host.kvm and host.arch == domain.arch:
+        return replace(domain, virt_type="kvm")
+    passed_on = domain.cpu and domain.cpu.mode == "host-passthrough"
+    cpu = replace(domain.cpu, mode="maximum") if domain.cpu and passed_on else domain.cpu
+    return replace(domain, virt_type="qemu", cpu=cpu, hyperv=None)  # both need what KVM gives
 
 
 def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:

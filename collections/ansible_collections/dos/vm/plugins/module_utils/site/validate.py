@@ -72,6 +72,7 @@ RULES: tuple[Rule, ...] = (
     machines.unique_instances_have_one_machine,
     machines.bindings_agree,
     machines.console_ports_are_free,
+    machines.host_devices_are_given_once,
     placement.settings_are_of_hosts,
     placement.groups_have_hosts,
     placement.hosts_are_in_one_group_of_a_key,

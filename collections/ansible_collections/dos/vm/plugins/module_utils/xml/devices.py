@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..model.domain import Disk, Domain, Graphics, Interface
+from ..model.domain import Disk, Domain, Interface
+from ..model.graphics import Graphics
 from ..model.overlay import SUFFIX, link, split
+from . import hardware
 from .build import E, maybe, on_off
 from .common import absent, flag, lower, pruned
 from .network import BANDWIDTH, VLAN, bandwidth, read_bandwidth, read_vlan, vlan
@@ -37,6 +39,7 @@ def render(domain: Domain) -> Element:
         domain.video and E("video", E("model", type=domain.video)),
         _balloon(domain),
         E("rng", E("backend", "/dev/urandom", model="random"), model="virtio") if domain.rng else None,
+        hardware.devices(domain),
     )
 
 
@@ -70,6 +73,7 @@ def _driver(disk: Disk) -> Element:
         name="qemu",
         type=disk.format,
         cache=disk.cache,
+        io=disk.io,
         copy_on_read=on_off(disk.copy_on_read or None),
         discard=disk.discard,
     )
@@ -99,6 +103,7 @@ def interface(card: Interface) -> Element:
         bandwidth(card.bandwidth) if card.bandwidth else None,
         maybe("target", dev=card.tap),
         E("model", type=card.model),
+        maybe("driver", queues=card.queues),
         card.filter and E("filterref", _parameters(card), filter=card.filter),
         E("link", state="down") if card.link == "down" else None,
         card.mtu and E("mtu", size=card.mtu),
@@ -156,6 +161,13 @@ def _unless(value: str, usual: str) -> str | None:
 
 
 # --- what libvirt chose, and where it may stay -------------------------------------------------------------------------
+
+
+def card_model(domain: Domain) -> Any:
+    """The card of a guest that has a driver for it (DOMX-07)."""
+    if domain.guest != "windows":
+        return "virtio"
+    return "e1000" if family(domain.machine) == "pc" else "e1000e"
 
 
 def is_live(element: Element) -> bool:
@@ -300,6 +312,7 @@ DISK = shape(
         Attr("name", default="qemu"),
         Attr("type", field="format"),
         Attr("cache", default="default", computed=_cache_of_shared),
+        Attr("io"),
         Attr("copy_on_read", default="off"),
         Attr("discard"),
         field=".",
@@ -361,6 +374,7 @@ INTERFACE = shape(
     # libvirt names the tap device while the machine runs, vnetN.
     shape("target", Attr("dev", field="tap"), computed=_live, field="."),
     shape("model", Attr("type", field="model"), field="."),
+    shape("driver", Attr("queues"), Attr("name", computed=True), field="."),
     shape(
         "filterref",
         Attr("filter"),
@@ -459,12 +473,11 @@ SHAPE: Shape = shape(
     GRAPHICS,
     shape("audio", Attr("id"), Attr("type", computed=True), key="@id", computed=True),
     VIDEO,
-    # Part of the q35 board, listed since libvirt 9.1.
-    shape("watchdog", Attr("model"), Attr("action"), *PLACE, key="@model", computed=True),
     shape(
         "memballoon", Attr("model"), shape("stats", Attr("period", field="_period"), field="."), *PLACE, field="balloon"
     ),
     shape("rng", Attr("model"), shape("backend", Attr("model"), text=True), *PLACE, key=INDEX),
+    *hardware.rows(PLACE),
     field=".",
 )
 
@@ -488,6 +501,7 @@ def parse(devices: Element) -> dict[str, Any]:
         balloon=balloon is not None and balloon.get("model") != "none",
         balloon_period=None if balloon is None else _number(balloon.find("stats"), "period"),
         agent=AGENT in channels or None,
+        **hardware.read_devices(devices),
     )
 
 
@@ -504,6 +518,7 @@ def _read_disk(disk: Element) -> dict[str, Any]:
         overlays=overlays,
         format=absent(driver, "type"),
         cache=absent(driver, "cache"),
+        io=absent(driver, "io"),
         discard=absent(driver, "discard"),
         copy_on_read=flag(absent(driver, "copy_on_read")),
         read_only=True if disk.find("readonly") is not None else None,
@@ -531,6 +546,7 @@ def _read_interface(card: Element) -> dict[str, Any]:
         filter=absent(filtered, "filter"),
         filter_parameters=_by_name(filtered, "parameter", "value"),
         model=absent(card.find("model"), "type"),
+        queues=_number(card.find("driver"), "queues"),
         link=absent(card.find("link"), "state"),
         mtu=_number(card.find("mtu"), "size"),
         bandwidth=read_bandwidth(card.find("bandwidth")),

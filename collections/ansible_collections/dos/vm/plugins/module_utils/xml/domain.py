@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DeclarationError, InternalError, Problem
-from ..model.domain import Cpu, Disk, Domain, Graphics, Serial
+from ..model.domain import Disk, Domain, Interface, Serial
+from ..model.graphics import Graphics
 from ..model.types import AbsolutePath, ByteSize
-from . import devices
+from . import devices, hardware
 from .build import E, maybe
 from .build import parse as parse_xml
 from .common import METADATA, absent, flag, mark_element, mark_of, pruned
@@ -25,6 +26,7 @@ from .shape import Attr, Shape, shape
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
+REBOOT, CRASH = "restart", "destroy"  # what libvirt does when nothing is said
 LAST = {"ide": "hdd", "sata": "sdf", "scsi": "sdg", "virtio": "vdz"}  # where a seed lies, by bus
 PREFIX = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd", "ide": "hd"}  # of disk names, by bus
 
@@ -49,21 +51,31 @@ def _render(domain: Domain) -> Element:
         mark_element(domain.mark),
         E("memory", (domain.memory_max or domain.memory).kib, unit="KiB"),
         E("currentMemory", domain.memory.kib, unit="KiB") if domain.memory_max else None,
-        E("vcpu", domain.vcpus_max or domain.vcpus, current=domain.vcpus if domain.vcpus_max else None),
+        hardware.memory_backing(domain),
+        _vcpu(domain),
+        hardware.numatune(domain),
         _os(domain),
         # Without acpi no soft shutdown, without apic Windows does not run (DOMX-08).
-        E("features", E("acpi"), None if domain.arch == "aarch64" else E("apic")),
-        _cpu(domain.cpu) if domain.cpu else None,
-        E("clock", offset=domain.clock),
+        E("features", E("acpi"), None if domain.arch == "aarch64" else E("apic"), hardware.hyperv(domain)),
+        _cpu(domain),
+        E("clock", hardware.timers(domain), offset=domain.clock or "utc"),
+        E("on_reboot", domain.on_reboot) if domain.on_reboot != REBOOT else None,
+        E("on_crash", domain.on_crash) if domain.on_crash != CRASH else None,
         devices.render(domain),
         type=domain.virt_type,
     )
+
+
+def _vcpu(domain: Domain) -> Element:
+    now = domain.vcpus if domain.vcpus_max else None
+    return E("vcpu", domain.vcpus_max or domain.vcpus, cpuset=domain.cpuset, current=now)
 
 
 def _os(domain: Domain) -> Element:
     return E(
         "os",
         E("type", "hvm", arch=domain.arch, machine=domain.machine),
+        hardware.secure_boot(domain),
         domain.kernel and E("kernel", domain.kernel),
         domain.initrd and E("initrd", domain.initrd),
         domain.cmdline and E("cmdline", domain.cmdline),
@@ -78,11 +90,17 @@ def _unless_never(timeout: int) -> int | None:
     return None if timeout == -1 else timeout
 
 
-def _cpu(cpu: Cpu) -> Element:
+def _cpu(domain: Domain) -> Element | None:
+    cells = hardware.numa(domain.numa)
+    cpu = domain.cpu
+    if cpu is None:
+        return cells if cells is None else E("cpu", cells)
     return E(
         "cpu",
         cpu.model and E("model", cpu.model),
         maybe("topology", sockets=cpu.sockets, cores=cpu.cores, threads=cpu.threads),
+        (E("feature", policy=policy, name=name) for name, policy in sorted((cpu.features or {}).items())),
+        cells,
         mode=cpu.mode,
         match="exact" if cpu.mode == "custom" else None,
     )
@@ -103,11 +121,40 @@ def explicit(domain: Domain) -> Domain:
         boot=domain.boot or (() if any(orders) else ("hd",)),
         disks=tuple(_named(domain)),
         seed=None,
+        # What Windows wants is settled here; that it is Windows stands nowhere in the XML.
+        guest="linux",
+        clock=_clock(domain),
+        hyperv=_hyperv(domain),
+        tablet=_tablet(domain),
+        cpu=domain.cpu and replace(domain.cpu, features=domain.cpu.features or None),
         graphics=tuple(replace(held, channels=_channels(held)) for held in domain.graphics),
-        interfaces=tuple(replace(held, filter_parameters=held.filter_parameters or None) for held in domain.interfaces),
+        interfaces=tuple(_card(domain, held) for held in domain.interfaces),
         video=domain.video or _video(domain),
         serial=domain.serial or Serial(),
         xml=(),
+    )
+
+
+def _hyperv(domain: Domain) -> bool | None:
+    if domain.hyperv is not None:
+        return domain.hyperv or None
+    return (domain.guest == "windows" and domain.virt_type == "kvm" and domain.arch != "aarch64") or None
+
+
+def _clock(domain: Domain) -> Literal["localtime"] | None:
+    wanted = domain.clock or ("localtime" if domain.guest == "windows" else "utc")
+    return "localtime" if wanted == "localtime" else None
+
+
+def _tablet(domain: Domain) -> bool | None:
+    if domain.tablet is not None:
+        return domain.tablet or None
+    return (domain.guest == "windows" and bool(domain.graphics)) or None
+
+
+def _card(domain: Domain, card: Interface) -> Interface:
+    return replace(
+        card, model=card.model or devices.card_model(domain), filter_parameters=card.filter_parameters or None
     )
 
 
@@ -121,7 +168,7 @@ def _seed(domain: Domain, taken: set[str | None]) -> Disk:
     if domain.seed is None:
         raise InternalError(f"domain {domain.name} has no seed")
     disc = domain.seed.format == "iso9660"
-    bus = domain.seed.bus or (_bus(Disk(device="cdrom"), domain.machine) if disc else "virtio")
+    bus = domain.seed.bus or (_bus(Disk(device="cdrom"), domain) if disc else "virtio")
     disk = Disk(
         device="cdrom" if disc and bus != "virtio" else "disk",
         bus=bus,
@@ -136,7 +183,7 @@ def _seed(domain: Domain, taken: set[str | None]) -> Disk:
 def _named(domain: Domain) -> Iterator[Disk]:
     taken = {disk.target for disk in domain.disks}
     for disk in [*domain.disks, *([_seed(domain, taken)] if domain.seed else [])]:
-        bus = disk.bus or _bus(disk, domain.machine)
+        bus = disk.bus or _bus(disk, domain)
         target = disk.target or next(name for name in _names(PREFIX[bus]) if name not in taken)
         taken.add(target)
         optical = disk.device == "cdrom"
@@ -156,10 +203,11 @@ def _channels(console: Graphics) -> Any:
     return {name: mode for name, mode in (console.channels or {}).items() if mode != "any"} or None
 
 
-def _bus(disk: Disk, machine: str) -> Any:
-    if disk.device == "disk":
-        return "virtio"
-    return {"pc": "ide", "q35": "sata"}.get(devices.family(machine), "scsi")
+def _bus(disk: Disk, domain: Domain) -> Any:
+    """Where a disk is when nothing is said: where the guest has a driver for it, and the board has the bus."""
+    built_in = {"pc": "ide", "q35": "sata"}.get(devices.family(domain.machine), "scsi")
+    plain = domain.guest == "windows" and not (disk.read_only or disk.transient)  # those two cannot be on ide or sata
+    return built_in if disk.device == "cdrom" or (plain and built_in != "scsi") else "virtio"
 
 
 def _names(prefix: str) -> Iterator[str]:
@@ -290,10 +338,6 @@ def _libvirts_own_cpu(cpu: Element, declared: Element) -> bool:
     return cpu.get("mode") in ("custom", EXPANDED) and absent(cpu.find("model"), "fallback") == "forbid"
 
 
-def _of_uefi(observed: Element, declared: Element) -> bool:
-    return declared.get("firmware") == "efi"
-
-
 def _is_versioned(alias: str, machine: str) -> bool:
     """Whether `machine` is a version of the board `alias`: `pc-q35-7.2` is of `q35`, `pc-i440fx-7.2` of `pc`."""
     return "-" not in alias and "-" in machine and alias == devices.family(machine)
@@ -317,13 +361,22 @@ SHAPE: Shape = shape(
     shape("memory", UNIT, text=True, tidy=_tidy_memory, show=size),
     # Only a running machine may have less than it was given; in a definition it would be less at the next start.
     shape("currentMemory", UNIT, text=True, tidy=_tidy_memory, show=size, computed=_live, field="current_memory"),
-    shape("vcpu", Attr("placement", default="static"), Attr("current", field="current"), text=True, field="vcpus"),
+    hardware.MEMORY[0],
+    shape(
+        "vcpu",
+        Attr("placement", default="static"),
+        Attr("cpuset", field="cpuset"),
+        Attr("current", field="current"),
+        text=True,
+        field="vcpus",
+    ),
+    hardware.MEMORY[1],
     shape("resource", whole=True, computed=_live),
     shape(
         "os",
         Attr("firmware"),
         shape("type", Attr("arch"), Attr("machine", settles=_is_versioned), text=True, field="."),
-        *(shape(tag, whole=True, computed=_of_uefi) for tag in ("firmware", "loader", "nvram")),
+        *hardware.FIRMWARE,
         shape("kernel"),
         shape("initrd"),
         shape("cmdline"),
@@ -349,6 +402,7 @@ SHAPE: Shape = shape(
         shape("apic", flag=True),
         shape("gic", whole=True, computed=True),
         shape("smm", whole=True, computed=True),
+        hardware.HYPERV_ROW,
     ),
     shape(
         "cpu",
@@ -364,12 +418,15 @@ SHAPE: Shape = shape(
             Attr("dies", default="1"),
             field=".",
         ),
-        shape("feature", Attr("policy"), Attr("name"), key="@name", computed=_expansion),
+        shape("feature", Attr("policy"), Attr("name"), key="@name", field="features", computed=_expansion),
+        replace(hardware.NUMA, field="numa"),
         computed=_libvirts_own_cpu,
         tidy=_tidy_cpu,
     ),
-    shape("clock", Attr("offset", field=".", default="utc")),
-    *(shape(f"on_{event}", computed=True) for event in ("poweroff", "reboot", "crash")),
+    shape("clock", Attr("offset", field=".", default="utc"), hardware.TIMER),
+    shape("on_poweroff", computed=True),
+    shape("on_reboot", default=REBOOT),
+    shape("on_crash", default=CRASH),
     shape("pm", whole=True, computed=True),
     devices.SHAPE,
     shape("seclabel", whole=True, key="@model", computed=True),
@@ -411,17 +468,24 @@ def parse(element: Element) -> dict[str, Any]:
         initrd=element.findtext("os/initrd"),
         cmdline=element.findtext("os/cmdline"),
         clock=absent(element.find("clock"), "offset"),
+        hyperv=hardware.read_hyperv(element),
+        secure_boot=hardware.read_secure_boot(element),
+        on_reboot=element.findtext("on_reboot"),
+        on_crash=element.findtext("on_crash"),
+        cpuset=absent(vcpu, "cpuset"),
+        **hardware.read_memory(element),
         **devices.parse(_devices(element)),
     )
 
 
 def _read_cpu(cpu: Element | None) -> dict[str, Any] | None:
-    if cpu is None or _libvirts_own_cpu(cpu, cpu):
+    if cpu is None or cpu.get("mode") is None or _libvirts_own_cpu(cpu, cpu):
         return None
     topology = cpu.find("topology")
     return pruned(
         mode=cpu.get("mode"),
         model=cpu.findtext("model"),
+        features={str(held.get("name")): held.get("policy", "require") for held in cpu.iterfind("feature")} or None,
         **{name: _number(topology, name) for name in ("sockets", "cores", "threads")},
     )
 

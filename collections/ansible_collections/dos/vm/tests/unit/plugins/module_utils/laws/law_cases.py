@@ -54,7 +54,7 @@ class Case:
             self._host = FakeHypervisor(files=self.files, blocks=self.blocks, offered=self.offered)
             for held in (self.theirs, self.before):
                 outcome = converge(held, self._host, permission=Permission(), secrets=self.values_before)
-                assert outcome.failures == ()
+                assert outcome.failures == (), str(outcome.failures)
             self._host.writes = 0
             self._host.performed.clear()
         return deepcopy(self._host)

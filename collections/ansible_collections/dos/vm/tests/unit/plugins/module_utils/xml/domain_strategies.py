@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from dosvm.errors import DeclarationError
 from dosvm.model.address import Mark
-from dosvm.model.domain import Cpu, Disk, Domain, Graphics, Interface, Serial
+from dosvm.model.device import Share, Watchdog
+from dosvm.model.domain import Disk, Domain, Interface, Serial
+from dosvm.model.graphics import Graphics
 from dosvm.model.network import Bandwidth, Rate
-from dosvm.model.types import AbsolutePath, Address, ByteSize, DeviceName, Mac, Name, Uuid
+from dosvm.model.processor import Cpu
+from dosvm.model.types import AbsolutePath, Address, ByteSize, CpuSet, DeviceName, Mac, Name, Uuid
 
 names = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,20}", fullmatch=True).map(Name)
 filters = st.from_regex(r"[a-zA-Z][a-zA-Z0-9._-]{0,20}", fullmatch=True).map(Name)
@@ -113,7 +116,7 @@ def interfaces(draw: st.DrawFn, **fixed: Any) -> Interface:
         filter_parameters=draw(maybe(st.dictionaries(st.sampled_from(["IP", "MAC", "PORT"]), values)))
         if filtered
         else None,
-        model=draw(st.sampled_from(["virtio", "e1000", "e1000e", "rtl8139"])),
+        model=draw(st.sampled_from([None, "virtio", "e1000", "e1000e", "rtl8139"])),
         link=draw(st.sampled_from(["up", "down"])),
         mtu=draw(maybe(numbers(68, 9000))),
         bandwidth=draw(maybe(bandwidths)),
@@ -157,7 +160,8 @@ def cpus(draw: st.DrawFn, vcpus: int) -> Cpu | None:
     if mode is None:
         return None
     topology = {"sockets": vcpus, "cores": 1, "threads": 1} if draw(flags) else {}
-    return Cpu(mode=mode, model="qemu64" if mode == "custom" else None, **topology)
+    features = draw(st.sampled_from([None, {}, {"aes": "require"}])) if mode == "custom" else None
+    return Cpu(mode=mode, model="qemu64" if mode == "custom" else None, features=features, **topology)
 
 
 @st.composite
@@ -170,6 +174,9 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
     def fixed() -> dict[str, Any]:
         return {"boot_order": next(order)} if by_device and draw(flags) else {}
 
+    firmware, graphics = draw(st.sampled_from(["bios", "uefi"])), draw(consoles)
+    spice_only = any(console.type == "spice" for console in graphics)
+    panic = draw(flags)
     kernel, menu = draw(maybe(paths)), draw(flags)
     addresses = draw(st.lists(macs, unique=True, max_size=3))
     return Domain(
@@ -183,21 +190,34 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
         memory=memory,
         memory_max=ByteSize(memory + draw(numbers(0, 2**33))) if balloon and draw(flags) else None,
         cpu=draw(cpus(most or vcpus)),
-        firmware=draw(st.sampled_from(["bios", "uefi"])),
+        firmware=firmware,  # type: ignore[arg-type]
+        secure_boot=draw(maybe(flags)) if firmware == "uefi" else None,
+        guest=draw(st.sampled_from(["linux", "windows"])),
+        hyperv=draw(maybe(flags)) if virt_type == "kvm" else None,
+        cpuset=draw(st.sampled_from([None, CpuSet("0"), CpuSet("0-1")])),
+        memory_locked=draw(flags),
+        panic=panic,
+        on_crash=draw(st.sampled_from(["destroy", "restart", "preserve"])) if panic else "destroy",
+        on_reboot=draw(st.sampled_from(["restart", "destroy"])),
+        watchdog=draw(maybe(st.builds(Watchdog, action=st.sampled_from(["reset", "poweroff", "none"])))),
+        sound=draw(st.sampled_from([None, "ich9"])),
+        shares=tuple(draw(st.sampled_from([[], [Share(path=AbsolutePath("/srv"), tag="data")]]))),
+        spice_agent=spice_only and draw(flags),
+        usb_redirection=draw(numbers(0, 2)) if spice_only else 0,
         boot=() if by_device else tuple(draw(st.lists(st.sampled_from(["hd", "cdrom", "network"]), unique=True))),
         boot_menu=menu,
         boot_menu_timeout=draw(maybe(numbers(1, 65535))) if menu else None,
         bios_serial=draw(flags),
-        reboot_timeout=draw(numbers(-1, 32767)),
+        reboot_timeout=draw(st.just(-1) | numbers(1, 32767)),
         kernel=kernel,
         initrd=draw(maybe(paths)) if kernel else None,
         cmdline=draw(maybe(texts)) if kernel else None,
-        clock=draw(st.sampled_from(["utc", "localtime"])),
+        clock=draw(st.sampled_from([None, "utc", "localtime"])),
         disks=tuple(draw(disks(**fixed())) for _ in range(draw(numbers(0, 4)))),
         interfaces=tuple(draw(interfaces(mac=mac if draw(flags) else None, **fixed())) for mac in addresses),
-        graphics=draw(consoles),
+        graphics=graphics,
         video=draw(maybe(st.sampled_from(["virtio", "vga", "qxl", "none"]))),
-        tablet=draw(flags),
+        tablet=draw(maybe(flags)),
         serial=draw(maybe(st.builds(Serial, log=maybe(paths)))),
         rng=draw(flags),
         balloon=balloon,

@@ -167,7 +167,7 @@ def test_a_declared_mac_is_never_given_to_another_card() -> None:
 
 
 def test_foreign_elements_are_kept() -> None:
-    foreign = "<domain><iothreads>2</iothreads><devices><sound model='ich9'/></devices></domain>"
+    foreign = "<domain><iothreads>2</iothreads><devices><smartcard mode='host'/></devices></domain>"
     assert changes(domain(), domain(), foreign) == []
 
 

@@ -27,10 +27,11 @@ NOT_SHOWN = {
     "domain/pm": "written for desktop guests by other tools",
     "domain/features/gic": "aarch64 only",
     "domain/features/smm": "written by libvirt when the firmware has secure boot",
-    "domain/os/firmware": "features of the firmware, written when it is found at definition",
-    "domain/os/loader": "likewise",
-    "domain/os/nvram": "likewise",
-    "domain/devices/watchdog": "listed for q35 since libvirt 9.1",
+    "domain/devices/hostdev/driver": "while a machine has it",
+    "domain/devices/hostdev/alias": "likewise; no machine of ours has a device to give away",
+    **dict.fromkeys(
+        ("domain/devices/panic/address", "domain/devices/panic/alias", "domain/devices/tpm/address"), "of the board"
+    ),
     "domain/devices/disk/mirror": "while a block job runs",
     **{
         f"domain/devices/{row}": "ports share one table"
