@@ -156,15 +156,15 @@ def _ports(machine: Machine) -> Iterator[tuple[Place, int]]:
 
 def host_devices_are_given_once(index: Index) -> Iterator[Finding]:
     """HOT-07: a device of a host is of that host, and one machine has it at a time."""
-    seen: dict[tuple[Name, str], tuple[Name, Place]] = {}
+    seen: dict[tuple[str, str], tuple[Name, Place]] = {}
     for machine in index.machines:
         held = [str(device.pci or device.usb) for device in machine.instance.host_devices]
         at: Place = ("dos_instances", machine.instance_name, "host_devices")
         host = machine.vm.host or machine.instance.host or (min(index.hosts) if len(index.hosts) == 1 else None)
         if held and host is None:
             yield Finding(at, f"are of one host: write host for {machine.name}, which then stays there (HOT-07)")
-        for device in held if host is not None and machine.on else ():
-            other = seen.setdefault((host, device), (machine.name, at))
+        for device in held if host and machine.on else ():
+            other = seen.setdefault((str(host), device), (machine.name, at))
             if other[0] != machine.name:
                 text = f"{device} of host {host} is {other[0]}'s, and {machine.name} is on too: one machine has it at a time"
                 yield Finding(at, text, other[1] if other[1] != at else None)
