@@ -17,7 +17,7 @@ PATIENCE = 120.0
 OFFICE: dict[str, Any] = {
     "dos_site": "gateways",
     "dos_projects": {"p": {}},
-    "dos_pools": {"local": {"path": "/var/lib/dos-vm/gateways-test"}},
+    "dos_pools": {"gw-local": {"path": "/var/lib/dos-vm/gateways-test"}},
     "dos_images": {"busybox": {"file": "/srv/shared/images/busybox.qcow2", "format": "qcow2", "shared": True}},
     "dos_subnets": {
         "office": {
@@ -55,7 +55,7 @@ OFFICE: dict[str, Any] = {
             "project": "p",
             "memory": "96 MiB",
             "stop_timeout": 0,
-            "disks": [{"image": "busybox", "pool": "local"}],
+            "disks": [{"image": "busybox", "pool": "gw-local"}],
             "interfaces": [{"network": "office", "boot_rom": False}],
             "vms": {"web": {"host": "h2", "ip": {"office": "10.70.0.11"}}},
         }
@@ -70,7 +70,8 @@ def site(lab: Lab, image: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     made.done("dos.vm.site")
     yield made
     made.declare({"dos_site": "gateways"})
-    made.done("dos.vm.site", {"dos_prune": True, "dos_allow": ["restart"]})
+    gone = {"data_loss": ["volume gw-local/web-vda"]}
+    made.done("dos.vm.site", {"dos_prune": True, "dos_allow": ["restart", gone]})
     for host in lab.hosts():
         assert not host.run("sh", "-c", "ls /etc/dos-vm/*; ls /run/dos-vm/gateways; true").stdout.split()[1:]
         assert "dos_gw" not in host.run("nft", "list", "tables").stdout
