@@ -17,6 +17,7 @@ from dosvm.intent.power import Order as PowerOrder
 from dosvm.store.events import Event
 from dosvm.store.evidence import Evidence
 from dosvm.store.hosts import HostRecord
+from dosvm.store.loads import Load
 from dosvm.store.orders import Order
 from dosvm.store.runs import Running
 from dosvm.store.store import Store, open_store
@@ -48,6 +49,39 @@ def test_a_sign_of_life_is_as_old_as_the_database_says(store: Store) -> None:
     beat = store.hosts.heartbeats()["h1"]
     assert (beat.boot, beat.load) == ("b2", {"cpu": 12.5})
     assert 0 <= beat.age < 30
+
+
+def load(at: float, host: str = "h1", traffic: int = 0, boot: str = "b1") -> Load:
+    return Load(host=host, at=at, cpu=12, memory=50, disk=None, traffic=traffic, boot=boot)
+
+
+def test_how_busy_hosts_were_is_a_row_a_period_with_what_they_carried_between(store: Store) -> None:
+    """HOST-06; a boot begins to count anew, and a sample that comes too early is left out."""
+    for at, traffic, boot in [
+        (0.0, 100, "b1"),
+        (30.0, 150, "b1"),
+        (60.0, 700, "b1"),
+        (120.0, 50, "b2"),
+        (180.0, 650, "b2"),
+    ]:
+        store.loads.sample([load(at, traffic=traffic, boot=boot), load(at, "h2")], every=60.0)
+    held = [(moment.load.at, moment.network) for moment in store.loads.read(host="h1")]
+    assert held == [(0.0, None), (60.0, 10.0), (120.0, None), (180.0, 10.0)]
+    assert [moment.load.at for moment in store.loads.read(host="h2", since=60.0, until=180.0)] == [60.0, 120.0]
+    assert store.loads.read(host="h3") == []
+    now = store.loads.since_last([load(200.0, traffic=2650, boot="b2"), load(200.0, "h9")])
+    assert {host: moment.network for host, moment in now.items()} == {"h1": 100.0}
+
+
+def test_a_history_is_forgotten_up_to_a_time_and_who_did_that_stays(store: Store) -> None:
+    """HOST-08."""
+    for at in (0.0, 60.0, 120.0):
+        store.loads.sample([load(at)], every=60.0)
+    assert store.loads.purge(100.0, at=200.0, actor="ada") == 2
+    assert [moment.load.at for moment in store.loads.read()] == [120.0]
+    assert [(event.actor, event.text) for event in store.events.read(kind="purge")] == [
+        ("ada", "ada purged 2 loads of hosts before 100")
+    ]
 
 
 def test_orders_come_back_as_intent_takes_them(store: Store) -> None:

@@ -34,6 +34,7 @@ from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import used
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.loads import loads
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
@@ -75,6 +76,8 @@ class ActionModule(ActionBase):
         for made in compiled.decisions.values():
             if made.host is None or made.refusals:
                 display.display(f"{made.vm} {made.reason}", color="red")
+            for host, why in made.refusals.items() if made.vm in (self._task.args.get("failed") or {}) else ():
+                display.display(f"  {host}: {why}", color="red")
         for vm, on in compiled.ordered.items():
             display.display(f"{vm} is {'on' if on else 'off'} by order, and declared otherwise", color="yellow")
         for sentence in compiled.untold:
@@ -97,7 +100,7 @@ class ActionModule(ActionBase):
             "slices": {host: encode(held) for host, held in compiled.slices.items()},
             "losses": [dataclasses.asdict(loss) for loss in lost if loss.homeless],
             "decisions": {
-                vm: {"host": made.host, "target": made.target, "reason": made.reason}
+                str(vm): {"host": _plain(made.host), "target": _plain(made.target), "reason": str(made.reason)}
                 for vm, made in compiled.decisions.items()
             },
             "taken": {
@@ -110,6 +113,11 @@ class ActionModule(ActionBase):
         """Where gateways are to go, by network."""
         held = self._templar.template(variables.get(MOVES) or {})
         return {str(name): str(host) for name, host in held.items()}
+
+
+def _plain(name: str | None) -> str | None:
+    """A name as Ansible keeps it, which knows no types of ours."""
+    return None if name is None else str(name)
 
 
 def _decided(
@@ -143,6 +151,7 @@ def _decided(
             register(store, hosts, at=now)
             store.used.keep(used(site), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
+            store.loads.sample(loads(states, variables, at=now), every=site.monitoring.history)
             return decided, compiled, hosts.findings
     raise StoreError(
         "place the machines", "others placed the same ones again and again; run this again", retryable=True

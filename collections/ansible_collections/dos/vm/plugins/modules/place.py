@@ -17,7 +17,9 @@ author:
   - dos.vm contributors (@dos-vm)
 options:
   failed:
-    description: Hosts that could not start a machine in this run, by machine; it is placed on another one if it can be.
+    description:
+      - Hosts that could not start a machine in this run, by machine, as a list, or as a dictionary with their reasons. It is placed
+        on another one if it can be; one that cannot fails nothing.
     type: dict
 extends_documentation_fragment:
   - dos.vm.attributes

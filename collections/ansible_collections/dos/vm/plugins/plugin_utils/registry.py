@@ -11,7 +11,7 @@ from ansible_collections.dos.vm.plugins.module_utils.store.identity import Regis
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 
 # Of these a host says something else every time.
-FLEETING = ("free_memory", "boot", "fences")
+FLEETING = ("free_memory", "available_memory", "traffic", "load", "boot", "fences")
 
 
 def introduced(store: Store | None, states: Mapping[str, HostState], *, at: float) -> Registration:
@@ -21,11 +21,14 @@ def introduced(store: Store | None, states: Mapping[str, HostState], *, at: floa
     return identify(store.hosts.all(), {host: _told(state) for host, state in states.items()}, at=at)
 
 
-def register(store: Store, held: Registration, *, at: float) -> None:
-    """Write down who answered, and that all they hold is remembered. After the placements, which is what that says."""
+def register(store: Store, held: Registration, *, at: float, looked_at: bool = True) -> None:
+    """Write down who answered, and that all they hold is remembered: after the placements, which is what that says.
+
+    Without `looked_at` nobody has compared what they hold with the placements.
+    """
     if held.replaced:
         store.hosts.forget(held.replaced)
-    store.hosts.register(surveyed(held.records, at))
+    store.hosts.register(surveyed(held.records, at) if looked_at else held.records)
 
 
 def _told(state: HostState) -> Told:

@@ -71,6 +71,8 @@ class Situation:
         made, request = self.decisions[vm], self.requests[vm]
         if vm in self.waiting or made.target is not None or (made.host is not None and not made.refusals):
             return False
+        if request.failed:
+            return False  # it has had its tries in this run: the others go on (SCHED-11)
         if made.host is not None and request.bound is not None and request.bound.isdisjoint(self.states):
             return False  # it stays where it is until those answer that it is bound to; nothing starts it there
         elsewhere = request.bound is not None and made.host not in request.bound
@@ -179,4 +181,4 @@ def _unbound(made: Decision, request: Request, recall: Recall) -> Decision:
 def _remembered(request: Request, recall: Recall) -> Request:
     """A machine that no host has yet is where it was placed: somebody may be defining it there this very moment."""
     at = recall.host(request.vm) if request.current is None else None
-    return request if at is None else replace(request, current=at)
+    return request if at is None or at in request.failed else replace(request, current=at)

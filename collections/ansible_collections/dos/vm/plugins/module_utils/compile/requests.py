@@ -15,7 +15,8 @@ from .affinity import Rules
 from .machine import Machine
 from .states import HostState, Places
 
-Failed = Mapping[str, Iterable[str]]  # machine, hosts that could not start it in this run
+# By machine, the hosts that could not start it in this run; with the reasons where these are known.
+Failed = Mapping[str, Iterable[str] | Mapping[str, str]]
 
 
 class Requests:
@@ -32,6 +33,7 @@ class Requests:
         self._bounds: dict[str, frozenset[str] | None] = {}
 
     def of(self, machine: Machine) -> Request:
+        failed = self._failed.get(machine.name, ())
         at = self.places.defined(machine.name)
         return Request(
             vm=machine.name,
@@ -42,7 +44,8 @@ class Requests:
             current=at,
             running=at is not None and self._states[at].runs(machine.name),
             data=self.places.data(self._site, machine),
-            failed=frozenset(self._failed.get(machine.name, ())),
+            failed=frozenset(failed),
+            setbacks=failed if isinstance(failed, Mapping) else {},
         )
 
     def _bound(self, machine: Machine) -> frozenset[str] | None:

@@ -62,12 +62,14 @@ def machines(capabilities: Element) -> dict[str, str]:
     return {machine.text or "": machine.get("canonical", "") for machine in found}
 
 
-def memory(connection: Any) -> int | None:
-    """Bytes of memory there are now; getInfo has what the NUMA nodes had at boot, which may be less."""
+def memory(connection: Any) -> tuple[int, int] | None:
+    """Bytes of memory there are now, and those not in use; getInfo has what the NUMA nodes had at boot, which may be less."""
     try:
-        return int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024
+        held = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     except libvirt.libvirtError:
         return None  # a driver without such statistics
+    unused = sum(int(held.get(part, 0)) for part in ("free", "buffers", "cached"))
+    return int(held["total"]) * 1024, unused * 1024
 
 
 def boards(capabilities: Element, arch: str) -> tuple[str, ...]:

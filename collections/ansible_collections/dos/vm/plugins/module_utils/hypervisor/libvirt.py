@@ -69,7 +69,7 @@ from .connection import allowing, constant, open_connection, saying
 from .fences import fences
 from .gateways import GATEWAYS
 from .identity import boot, hardware, identity
-from .links import links
+from .links import links, traffic
 from .lock import lock_file, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
 from .ready import is_here, make_ready
@@ -156,6 +156,7 @@ class LibvirtHypervisor:
         here = "///" in self.uri  # a URI that names a host is about that one, and not about the machine we are on
         with saying("read what the host has"):
             arch, mebibytes, cpus, *_rest = self._connection.getInfo()
+            there, unused = memory(self._connection) or (mebibytes * 2**20, self._connection.getFreeMemory())
             kvm = offers_kvm(capabilities, arch) and kvm_works(arch)
             return HostFacts(
                 hostname=self._connection.getHostname(),
@@ -166,8 +167,10 @@ class LibvirtHypervisor:
                 arch=arch,
                 cpu_model=capabilities.findtext("host/cpu/model") or "",
                 cpus=cpus,
-                memory=ByteSize(memory(self._connection) or mebibytes * 2**20),
+                memory=ByteSize(there),
                 free_memory=ByteSize(self._connection.getFreeMemory()),
+                available_memory=ByteSize(unused),
+                traffic=traffic() if self._here else 0,
                 kvm=kvm,
                 libvirt=libvirt_version,
                 hypervisor=version,

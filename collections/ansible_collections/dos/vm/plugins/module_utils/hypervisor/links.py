@@ -37,6 +37,21 @@ def links() -> dict[str, Link]:
     }
 
 
+def traffic() -> int:
+    """Bytes that the machine's own interfaces have received and sent: not those of guests, of bridges, or to itself."""
+    return sum(
+        int((NET / name / "statistics" / counter).read_text())
+        for name in os.listdir(NET)
+        if name != "lo" and not name.startswith(MADE_BY_LIBVIRT) and not _is_made(NET / name)
+        for counter in ("rx_bytes", "tx_bytes")
+    )
+
+
+def _is_made(link: Path) -> bool:
+    """A bridge, a tap, or something that is not an interface: what goes through it goes through another one as well."""
+    return any((link / what).exists() for what in ("bridge", "tun_flags")) or not (link / "statistics").is_dir()
+
+
 def _master(name: str) -> str | None:
     link = NET / name / "master"
     return os.path.basename(os.readlink(link)) if link.is_symlink() else None

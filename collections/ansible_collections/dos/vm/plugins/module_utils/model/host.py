@@ -45,6 +45,12 @@ class HostFacts:
     cpus: int = option("Processors that run now.", spec="HOST-T1.5")
     memory: ByteSize = option("Memory.", spec="HOST-T1.6")
     free_memory: ByteSize = option("Memory that is free now.", spec="HOST-T1.11", default=ByteSize(0))
+    available_memory: ByteSize = option(
+        "Memory that is free, or that the kernel would give back at once.", spec="HOST-T1.11", default=ByteSize(0)
+    )
+    traffic: int = option(
+        "Bytes that its network cards have received and sent since its boot.", spec="HOST-T1.13", default=0
+    )
     kvm: bool = option(
         "Whether KVM truly works here: the device opens, and the processor virtualises.", spec="INST-T1.2"
     )

@@ -64,7 +64,10 @@ def retry(request: Request, room: Room) -> bool:
 
 
 def tell_retry(request: Request, room: Room) -> str:
-    return "could not start it in this run" if room.host in request.failed else "has not failed to start it"
+    if room.host not in request.failed:
+        return "has not failed to start it"
+    why = request.setbacks.get(room.host)
+    return f"could not start it in this run{f': {why}' if why else ''}"
 
 
 # ------------------------------------------------------------------------------------------------- who may be where

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class Request:
 
     `bound` are the hosts that somebody declared, `None` for any; `current` is where it is defined now, and `running` whether
     it runs there. `data` are the hosts that have what its own disks hold, `None` when they are the same everywhere or not
-    made yet. `failed` are the hosts where starting it failed in this run.
+    made yet. `failed` are the hosts where starting it failed in this run, `setbacks` why.
     """
 
     vm: str
@@ -83,6 +84,7 @@ class Request:
     running: bool = False
     data: frozenset[str] | None = None
     failed: frozenset[str] = frozenset()
+    setbacks: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

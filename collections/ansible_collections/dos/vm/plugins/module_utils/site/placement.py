@@ -123,6 +123,13 @@ class Placement:
         spec="SCHED-07",
         default=1,
     )
+    attempts: int = option(
+        "How many hosts may try in one run to bring up a new machine; 1 lets no other host try.",
+        spec="SCHED-10",
+        default=3,
+        low=1,
+        high=20,
+    )
     homeless: Literal["fail", "wait"] = option(
         "Whether a machine that no host can take fails the run before anything is changed, or waits while the others go on.",
         spec="SCHED-11",

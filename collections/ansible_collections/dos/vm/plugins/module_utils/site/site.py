@@ -13,6 +13,7 @@ from .filter import Filter
 from .host import HostGroup, HostSettings
 from .image import Image
 from .instance import Instance
+from .monitoring import Monitoring
 from .network import Network
 from .placement import Placement
 from .pool import Pool
@@ -45,7 +46,7 @@ KINDS: Mapping[str, type] = {
 }
 
 # What there is one of in a site: no names, and the variable holds the fields themselves.
-SINGLES: Mapping[str, type] = {"placement": Placement, "storage": Storage}
+SINGLES: Mapping[str, type] = {"placement": Placement, "storage": Storage, "monitoring": Monitoring}
 
 DEFAULT_NAME = Name("dos")
 
@@ -58,6 +59,7 @@ class Site:
     hosts: tuple[Name, ...] = ()
     placement: Placement = field(default_factory=Placement)
     storage: Storage = field(default_factory=Storage)
+    monitoring: Monitoring = field(default_factory=Monitoring)
     host_settings: Mapping[Name, HostSettings] = field(default_factory=dict)
     host_groups: Mapping[Name, HostGroup] = field(default_factory=dict)
     project_groups: Mapping[Name, ProjectGroup] = field(default_factory=dict)

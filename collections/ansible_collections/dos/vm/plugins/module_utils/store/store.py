@@ -17,6 +17,7 @@ from .events import Events
 from .evidence import Proofs
 from .hosts import Hosts
 from .leases import Leases
+from .loads import Loads
 from .orders import Orders
 from .placements import Placements
 from .runs import Runs
@@ -39,6 +40,7 @@ class Store:
         self.events = Events(database, tables)
         self.runs = Runs(database, tables)
         self.leases = Leases(database, tables)
+        self.loads = Loads(database, tables)
         self.proofs = Proofs(database, tables)
         self.used = Used(database, tables)
 

@@ -157,3 +157,17 @@ class Tables:
             sa.Column("at", time, nullable=False),
             **OPTIONS,
         )
+
+        # How busy hosts were, a row for each host and period (HOST-06). `traffic` counts bytes since the boot.
+        self.loads = sa.Table(
+            "loads",
+            held,
+            sa.Column("host", name, primary_key=True),
+            sa.Column("at", time, primary_key=True),
+            sa.Column("cpu", sa.Integer(), nullable=False),
+            sa.Column("memory", sa.Integer(), nullable=False),
+            sa.Column("disk", sa.Integer()),
+            sa.Column("traffic", sa.BigInteger()),
+            sa.Column("boot", sa.String(36)),
+            **OPTIONS,
+        )
