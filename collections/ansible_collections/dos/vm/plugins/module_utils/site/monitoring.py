@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ..errors import DeclarationError
+from collections.abc import Iterator
+
 from ..model.declaration import declaration, option
 
 
@@ -29,8 +30,6 @@ class Monitoring:
         high=10,
     )
 
-    def __post_init__(self) -> None:
+    def check(self) -> Iterator[tuple[str, str]]:
         if self.history <= self.sample:
-            raise DeclarationError.at(
-                "history", f"{self.history} is not more than sample, write {self.sample + 1} or more"
-            )
+            yield "history", f"{self.history} is not more than sample, write {self.sample + 1} or more"

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is declared, as rows: who is granted what from either side, one row a pair, and nothing of passwords."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dosvm.errors import DeclarationError
+from dosvm.site.listing import LISTINGS, listed
+from dosvm.site.load import load
+
+DECLARED: dict[str, Any] = {
+    "dos_project_groups": {"web": {"directory": "/srv/web"}, "lone": {"directory": "/srv/lone"}},
+    "dos_projects": {
+        "shop": {"groups": ["web"], "administrators": ["ada"], "host_groups": ["fast"]},
+        "blog": {"groups": ["web"], "active": False, "description": "closed"},
+    },
+    "dos_users": {
+        "ada": {"label": "Ada Lovelace", "phone": "1815"},
+        "bob": {"project": "blog", "frozen": True},
+        "root": {"role": "system"},
+    },
+    "dos_host_groups": {
+        "fast": {"hosts": ["h1"]},
+        "rack": {"hosts": ["h1", "h2"], "key": "rack", "projects": ["blog"]},
+    },
+    "dos_instances": {
+        "web": {"project": "shop", "memory": "64 MiB", "vms": {"web-1": {"power": "off"}, "web-2": {"host": "h2"}}},
+        "db": {"project": "shop", "memory": "64 MiB", "enabled": False, "vms": {"db-1": {}}},
+    },
+}
+SITE = load(DECLARED, hosts=("h1", "h2"), check=False)
+
+
+def names(kind: str, **wish: Any) -> list[str]:
+    return [str(row["name"]) for row in listed(SITE, kind, **wish)]
+
+
+def test_a_grant_shows_from_either_side() -> None:
+    held = {row["name"]: (row["hosts"], row["projects"]) for row in listed(SITE, "host_groups")}
+    assert held == {"fast": (["h1"], ["shop"]), "rack": (["h1", "h2"], ["blog"])}
+
+
+def test_projects_by_part_of_their_name_and_by_whether_they_are_active() -> None:
+    assert names("projects") == ["blog", "shop"]
+    assert names("projects", name="lo") == ["blog"]
+    assert names("projects", active=True) == ["shop"]
+    assert names("projects", name="lo", active=True) == []
+    assert listed(SITE, "projects", name="blog")[0]["administrators"] == ["bob"]
+
+
+def test_project_groups_have_a_row_for_each_pair_and_one_without_projects() -> None:
+    pairs = [(row["name"], row["project"]) for row in listed(SITE, "project_groups")]
+    assert pairs == [("lone", None), ("web", "blog"), ("web", "shop")]
+    assert names("project_groups", project="blog") == ["web"]
+
+
+def test_users_are_found_by_either_name_and_show_no_password() -> None:
+    assert names("users", name="Lovelace") == ["ada"]
+    assert [(row["name"], row["project"], row["frozen"]) for row in listed(SITE, "users")] == [
+        ("ada", "shop", False),
+        ("bob", "blog", True),
+        ("root", None, False),
+    ]
+    assert names("users", active=False) == ["bob"]
+    assert not any("password" in row for row in listed(SITE, "users"))
+
+
+def test_machines_of_a_project() -> None:
+    assert names("machines", project="shop") == ["db-1", "web-1", "web-2"]
+    assert names("machines", project="shop", active=True) == ["web-1", "web-2"]
+    assert names("machines", project="blog") == []
+    assert [row["host"] for row in listed(SITE, "machines", name="web")] == [None, "h2"]
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+def test_every_row_has_what_its_table_shows(kind: str) -> None:
+    for row in LISTINGS[kind].rows(SITE):
+        assert set(LISTINGS[kind].columns) <= set(row)
+        assert set(LISTINGS[kind].found_by) <= set(row)
+
+
+def test_a_history_is_coarser_than_what_it_is_made_of() -> None:
+    with pytest.raises(
+        DeclarationError, match=r"dos_monitoring\.history: 60 is not more than sample, write 61 or more"
+    ):
+        load({"dos_monitoring": {"sample": 60}}, hosts=("h1",))
