@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kernels import ready
+from kernels import cloud, ready
 from kernels.kinds import KINDS, wanted
 from kernels.lab import FOLDERS, Kernels
 from namespaces import net
@@ -176,3 +176,27 @@ def test_a_cloud_kernel_boots_in_an_emulated_machine(monkeypatch: pytest.MonkeyP
     finally:
         emulated.down()
     assert left_of(emulated.name) == []
+
+
+def test_a_kernel_that_apt_cannot_get_is_a_reason_to_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched() -> None:
+        raise cloud.guest_image.BuildError("apt knows no linux-image-cloud-amd64: run `apt-get update`")
+
+    monkeypatch.setattr(cloud, "ensure", cloud.ensure.__wrapped__)  # not what is known from before
+    monkeypatch.setattr(cloud, "_fetched", fetched)
+    (reason,) = KINDS["tcg"].missing()
+    assert "run `apt-get update`" in reason
+
+
+def test_a_group_is_of_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Kernels(name_of_mine("w"))
+    group.folder.mkdir(parents=True)
+    try:
+        (group.folder / "kind").write_text("uml")
+        monkeypatch.setenv("LAB", "tcg")
+        assert group.kind is KINDS["uml"]
+        with pytest.raises(LabError, match="of another kind"):
+            group.up(1)
+    finally:
+        group.down()
+    assert left_of(group.name) == []

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from namespaces.errors import LabError
 from namespaces.group import TREE
 
 sys.path.append(str(TREE / "tools"))
 import guest_image
-from guest_image import BuildError, Entry
-
-__all__ = ["BuildError", "Cloud", "ensure", "initrd"]
+from guest_image import Entry
 
 CACHE = guest_image.DEFAULT_CACHE
 SCRIPT = Path(__file__).with_name("initrd.sh")
@@ -49,7 +48,14 @@ class Cloud:
 
 @cache
 def ensure() -> Cloud:
-    """Fetches what the cache has not; raises BuildError when apt does not know the packages or cannot get them."""
+    """Fetches what the cache has not; raises LabError when apt does not know the packages or cannot get them."""
+    try:
+        return _fetched()
+    except guest_image.BuildError as error:
+        raise LabError(f"no kernel for an emulated machine: {error}") from None
+
+
+def _fetched() -> Cloud:
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock, contextlib.redirect_stdout(sys.stderr):
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from namespaces.errors import LabError
+
 from . import cloud
 from .kernel import MEMORY, Kernel
 
@@ -38,8 +40,8 @@ class Emulated(Kernel):
     def missing(cls) -> Iterator[str]:
         try:
             cloud.ensure()
-        except cloud.BuildError as error:
-            yield f"no kernel for an emulated machine: {error}"
+        except LabError as error:
+            yield str(error)
 
     def _told(self, shared: Path) -> dict[str, object]:
         return {
