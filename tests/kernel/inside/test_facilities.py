@@ -231,4 +231,4 @@ def test_tun_and_threads(sh: Shell) -> None:
     for each in threads:
         each.join()
     assert sorted(told) == list(range(8))
-    assert re.fullmatch(r"\d+\.\d+\.\d+", os.uname().release)
+    assert re.match(r"\d+\.\d+\.\d+", os.uname().release)

@@ -214,7 +214,7 @@ def test_a_volume_group_is_made_its_volumes_grow_and_it_stays_when_the_pool_goes
     names = ["volume labvg/one", "volume labvg/theirs"]
     host.converge(pools=[group(disk)], allow={"prune": True, "data_loss": names})
     assert sh("lvs --noheadings labvg").stdout == ""
-    sh("virsh pool-destroy labvg; vgremove -qq -y labvg; pvremove -qq -y /dev/ubda")
+    sh(f"virsh pool-destroy labvg; vgremove -qq -y labvg; pvremove -qq -y {disk}")
 
 
 @pytest.mark.parametrize("kind", ["logical", "disk"])
@@ -229,7 +229,7 @@ def test_a_device_with_data_is_taken_only_when_the_pool_is_named(host: Host, sh:
     assert sh(f"head -c 4M {disk} | sha256sum").stdout == before
     host.made(pools=[pool], allow={"data_loss": ["pool labvg"]})
     assert host.holds()["pool labvg"].active
-    sh("virsh pool-destroy labvg; virsh pool-undefine labvg; vgremove -qq -y labvg || true; wipefs -qa /dev/ubda")
+    sh(f"virsh pool-destroy labvg; virsh pool-undefine labvg; vgremove -qq -y labvg || true; wipefs -qa {disk}")
 
 
 @pytest.mark.parametrize("use", ["mounted", "a partition mounted", "swap", "in a volume group", "of an unknown kind"])
@@ -277,22 +277,25 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_done(host: Host) 
 
 def test_a_disk_is_given_a_table_and_its_partitions_are_volumes(host: Host, sh: Shell, disk: str) -> None:
     pool = {"name": "parts", "type": "disk", "source": {"devices": [disk], "format": "gpt"}}
-    volumes = [{"pool": "parts", "name": "ubda1", "capacity": "64 MiB", "format": "raw"}]
+    first, second = (f"{Path(disk).name}{number}" for number in (1, 2))
+    volumes = [{"pool": "parts", "name": first, "capacity": "64 MiB", "format": "raw"}]
     host.made(pools=[pool], volumes=volumes)
     assert "gpt" in sh(f"parted -s {disk} print").stdout
-    sh("printf precious > /dev/ubda1")
+    sh(f"printf precious > {disk}1")
     # One that somebody makes beside appears when the pool is read again.
     sh(f"parted -s {disk} mkpart theirs 100MiB 164MiB; udevadm settle; virsh pool-refresh parts")
-    assert "volume parts/ubda2" in host.holds()
+    assert f"volume parts/{second}" in host.holds()
     left = host.converge(allow={"prune": True})
     assert plan_of(left, "pool parts").verdict == "left"
-    assert sh("head -c 8 /dev/ubda1").stdout == "precious"
+    assert sh(f"head -c 8 {disk}1").stdout == "precious"
     sh("virsh pool-destroy parts; virsh pool-undefine parts")
     assert "pool parts has been built" not in host.made(pools=[pool], volumes=volumes).performed
-    assert sh("head -c 8 /dev/ubda1").stdout == "precious"
+    assert sh(f"head -c 8 {disk}1").stdout == "precious"
 
 
-def test_a_pool_that_a_machine_runs_on_is_neither_stopped_nor_removed(host: Host, sh: Shell, disk: str) -> None:
+def test_a_pool_that_a_machine_runs_on_is_neither_stopped_nor_removed(
+    host: Host, sh: Shell, disk: str, other_disk: str
+) -> None:
     """A machine without a system, which waits at its firmware, has the volume open all the same."""
     volumes = [{"pool": "labvg", "name": "one", "capacity": "32 MiB", "format": "raw"}]
     disks = [{"pool": "labvg", "volume": "one", "format": "raw"}]
@@ -300,7 +303,7 @@ def test_a_pool_that_a_machine_runs_on_is_neither_stopped_nor_removed(host: Host
     outcome = host.converge(pools=[group(disk)], volumes=volumes, domains=[domain])
     assert outcome.failures == ()
     assert host.holds()["domain small"].active
-    moved = group("/dev/ubdb")
+    moved = group(other_disk)
     with pytest.raises(ConflictError, match="pool labvg holds volume labvg/one"):
         host.converge(pools=[moved], volumes=volumes, domains=[domain], allow={"recreate": True, "restart": True})
     grown = host.converge(pools=[group(disk)], volumes=[{**volumes[0], "capacity": "64 MiB"}], domains=[domain])

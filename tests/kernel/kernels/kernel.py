@@ -151,9 +151,7 @@ class Kernel:
 
     def crash(self) -> None:
         """Ends it and whatever it runs at once; nothing of it stays but its console and the blocks of its disks."""
-        for pid in [*_session(self.pid()), *_helpers(self.mark)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
+        process.end([*_session(self.pid()), *_helpers(self.mark)])
         with contextlib.suppress(RuntimeError):
             net.batch(self.control, [f"link del {self.name}"])
         (self.folder / "pid").unlink(missing_ok=True)

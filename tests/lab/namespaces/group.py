@@ -11,7 +11,6 @@ import fcntl
 import os
 import re
 import shutil
-import signal
 import subprocess
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
-from . import kernel, net
+from . import kernel, net, process
 from .errors import LabError
 
 TREE = Path(__file__).resolve().parents[3]
@@ -122,9 +121,7 @@ class Group:
 
     def _leave_nothing(self) -> None:
         """The end of `down`, once what was in it has no power any more."""
-        for pid in net.processes(self.control):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        process.end(net.processes(self.control))
         net.delete(self.control)
         net.forget_netns()
         if self.folder.exists():

@@ -7,10 +7,11 @@ import contextlib
 import os
 import select
 import shlex
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from .errors import LabError
 
@@ -36,6 +37,19 @@ def _process(pid: int) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def end(pids: Iterable[int], seconds: float = 10) -> None:
+    """Kills processes, and waits until none of them can write any more: one with much memory takes its time to go."""
+    deadline = time.monotonic() + seconds
+    with contextlib.ExitStack() as held:
+        left = set()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                left.add(held.enter_context(_process(pid)))
+                os.kill(pid, signal.SIGKILL)
+        while left and (patience := deadline - time.monotonic()) > 0:
+            left -= set(select.select(left, [], [], patience)[0])
 
 
 def run(
