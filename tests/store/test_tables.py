@@ -84,6 +84,16 @@ def test_a_history_is_forgotten_up_to_a_time_and_who_did_that_stays(store: Store
     ]
 
 
+def test_a_machine_without_a_host_has_waited_since_it_first_did(store: Store) -> None:
+    """SCHED-13: with the last reason; who has had a host meanwhile begins anew."""
+    assert store.pending.keep({}, at=1.0) == {}
+    assert store.pending.keep({"web-1": "no room", "web-2": "no room"}, at=10.0) == {"web-1": 10.0, "web-2": 10.0}
+    assert store.pending.keep({"web-1": "no network"}, at=20.0) == {"web-1": 10.0}
+    assert store.pending.keep({"web-1": "no network", "web-2": "no room"}, at=30.0) == {"web-1": 10.0, "web-2": 30.0}
+    assert store.pending.since() == {"web-1": 10.0, "web-2": 30.0}
+    assert store.pending.keep({}, at=40.0) == store.pending.since() == {}
+
+
 def test_orders_come_back_as_intent_takes_them(store: Store) -> None:
     orders = [
         Order(kind="power", object="web-1", value=False, at=10.0, until=20.0, actor="ada", reason="backup"),

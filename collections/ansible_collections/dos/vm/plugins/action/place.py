@@ -8,6 +8,7 @@ placed twice, and of two controllers that place one machine exactly one does.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -70,9 +71,12 @@ class ActionModule(ActionBase):
                     moves=self._moves(variables),
                     failed=self._task.args.get("failed"),
                 )
+                since = {} if store is None else store.pending.since()
         except DosVmError as error:
             return {**result, **refused(error)}
-        lost = reckoned(decided)
+        lost, pending = reckoned(decided), decided.pending()
+        for sentence in _overdue(pending, since, site.monitoring.pending, time.time()):
+            display.warning(sentence)
         for made in compiled.decisions.values():
             if made.host is None or made.refusals:
                 display.display(f"{made.vm} {made.reason}", color="red")
@@ -103,6 +107,7 @@ class ActionModule(ActionBase):
                 str(vm): {"host": _plain(made.host), "target": _plain(made.target), "reason": str(made.reason)}
                 for vm, made in compiled.decisions.items()
             },
+            "pending": {vm: {"since": since.get(vm), "reason": why} for vm, why in pending.items()},
             "taken": {
                 str(host): {str(vm): epoch for vm, epoch in epochs.items()} for host, epochs in compiled.taken.items()
             },
@@ -113,6 +118,14 @@ class ActionModule(ActionBase):
         """Where gateways are to go, by network."""
         held = self._templar.template(variables.get(MOVES) or {})
         return {str(name): str(host) for name, host in held.items()}
+
+
+def _overdue(pending: Mapping[str, str], since: Mapping[str, float], patience: int, now: float) -> Iterator[str]:
+    """The machines that have been without a host for long, with the reason (SCHED-13)."""
+    for vm, why in pending.items():
+        waited = int(now - since.get(vm, now))
+        if vm in since and waited >= patience:
+            yield f"{vm} has had no host for {datetime.timedelta(seconds=waited)}: {why}"
 
 
 def _plain(name: str | None) -> str | None:
@@ -151,6 +164,7 @@ def _decided(
             register(store, hosts, at=now)
             store.used.keep(used(site), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
+            store.pending.keep(decided.pending(), at=now)
             store.loads.sample(loads(states, variables, at=now), every=site.monitoring.history)
             return decided, compiled, hosts.findings
     raise StoreError(

@@ -57,6 +57,10 @@ losses:
   returned: success
   type: list
   elements: dict
+pending:
+  description: The machines that are to be on and have no host, with the reason, and since when as far as the store knows.
+  returned: success
+  type: dict
 taken:
   description: By host, the machines that were to be there and are given to another one, for M(dos.vm.fence).
   returned: success

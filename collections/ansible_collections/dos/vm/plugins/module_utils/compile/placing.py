@@ -44,6 +44,10 @@ class Situation:
         stuck = made.target is not None or (made.host is not None and bool(made.refusals))
         return self.intent[vm] and (request.running or not stuck)
 
+    def pending(self) -> dict[str, str]:
+        """The machines that are to be on and have no host, with the reasons (SCHED-13)."""
+        return {vm: _why(made) for vm, made in self.decisions.items() if made.host is None and self.intent[vm]}
+
     def changes(self) -> dict[str, Placement]:
         """The placements that are to be remembered from now on, by machine."""
         projects = {str(machine.name): str(machine.instance.project) for machine in self.machines}
@@ -120,6 +124,10 @@ def situation(
         recall=recall,
         states=states,
     )
+
+
+def _why(made: Decision) -> str:
+    return "; ".join([made.reason, *(f"{host}: {why}" for host, why in made.refusals.items())])
 
 
 def _survivor(request: Request, lost: frozenset[str]) -> Request:

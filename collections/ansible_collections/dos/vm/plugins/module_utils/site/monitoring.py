@@ -22,6 +22,12 @@ class Monitoring:
     history: int = option(
         "Between two rows of a host's history; more than C(sample).", spec="SYS-T1.4", default=60, low=10, high=3600
     )
+    pending: int = option(
+        "How long a machine that is to be on may be without a host before that is told in every run.",
+        spec="SCHED-13",
+        default=600,
+        low=0,
+    )
     missed: int = option(
         "How many looks in a row a host may leave without an answer before it is called stopped.",
         spec="SYS-T1.7",

@@ -19,6 +19,7 @@ from .hosts import Hosts
 from .leases import Leases
 from .loads import Loads
 from .orders import Orders
+from .pending import Pending
 from .placements import Placements
 from .runs import Runs
 from .schema import HEAD, upgrade, version
@@ -36,6 +37,7 @@ class Store:
         self.name = database.name
         self.hosts = Hosts(database, tables)
         self.placements = Placements(database, tables)
+        self.pending = Pending(database, tables)
         self.orders = Orders(database, tables)
         self.events = Events(database, tables)
         self.runs = Runs(database, tables)

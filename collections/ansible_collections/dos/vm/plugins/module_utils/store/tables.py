@@ -171,3 +171,13 @@ class Tables:
             sa.Column("boot", sa.String(36)),
             **OPTIONS,
         )
+
+        # Machines that are to be on and have no host (SCHED-13).
+        self.pending = sa.Table(
+            "pending",
+            held,
+            sa.Column("vm", name, primary_key=True),
+            sa.Column("since", time, nullable=False),
+            sa.Column("reason", sa.Text()),
+            **OPTIONS,
+        )
