@@ -85,17 +85,16 @@ class Site:
 @contextmanager
 def taken(host: Host) -> Iterator[None]:
     """Somebody else has the port."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         host.command("python3", "-c", LISTEN), env=ENVIRONMENT, preexec_fn=host.join,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    number = process.stdout.readline().strip()  # as the host counts
-    try:
-        yield
-    finally:
-        host.run("kill", number)
-        process.wait(30)
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        number = process.stdout.readline().strip()  # as the host counts
+        try:
+            yield
+        finally:
+            host.run("kill", number)
 
 
 @pytest.fixture
