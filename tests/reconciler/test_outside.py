@@ -140,7 +140,11 @@ class Hands:
         print("looked", flush=True)
         return Failure(text="wrong", terminal=True)
 
-_run(Daemon(Rules(interval=1000), lambda: "a", Hands(), Metrics()), _listen_for_signals())
+    def observe(self):
+        print("observed", flush=True)
+
+every = float(sys.argv[1]) if sys.argv[1:] else None
+_run(Daemon(Rules(interval=1000), lambda: "a", Hands(), Metrics()), _listen_for_signals(), every)
 """
 
 
@@ -156,6 +160,20 @@ def test_sighup_looks_now_and_sigterm_lets_the_play_end() -> None:
             assert running.stdout.read() == "looked\n"
             assert running.wait(timeout=10) == 0
             assert time.monotonic() - started < 10
+        finally:
+            running.kill()
+
+
+def test_hosts_are_looked_at_between_the_rounds_and_a_signal_need_not_wait() -> None:
+    """HOST-10."""
+    with subprocess.Popen([sys.executable, "-c", DAEMON, "0.2"], stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            said = [running.stdout.readline().strip() for _ in range(5)]
+            assert said == ["look", "looked", "observed", "observed", "observed"]
+            running.send_signal(signal.SIGTERM)
+            assert set(running.stdout.read().split()) <= {"observed"}
+            assert running.wait(timeout=10) == 0
         finally:
             running.kill()
 

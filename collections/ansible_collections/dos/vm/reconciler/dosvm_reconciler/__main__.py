@@ -35,19 +35,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STATUS.get(daemon.round().verdict, DRIFTED)
     signals = _listen_for_signals()
     with serving(Views(metrics.text, daemon.healthy, daemon.page), *options.listen):
-        _run(daemon, signals)
+        _run(daemon, signals, options.observe)
     return NOTHING_TO_DO
 
 
-def _run(daemon: Daemon, signals: Signals) -> None:
-    """Come round until a signal says that it is enough."""
+def _run(daemon: Daemon, signals: Signals, observe: float | None = None) -> None:
+    """Come round until a signal says that it is enough; in between look at the hosts every so many seconds, if at all."""
     forced = False
     while True:
         decision = daemon.round(forced=forced)
-        received = _wait(signals, decision.at)
+        received = _observe(daemon, signals, decision.at, observe)
         if received & {signal.SIGTERM, signal.SIGINT}:
             return
         forced = signal.SIGHUP in received
+
+
+def _observe(daemon: Daemon, signals: Signals, until: float, every: float | None) -> set[int]:
+    """Wait, and look at the hosts meanwhile. A play that runs is not interrupted for it, so a look may come late."""
+    while every is not None and time.monotonic() + every < until:
+        daemon.observe()
+        if received := _wait(signals, min(time.monotonic() + every, until)):
+            return received
+    return _wait(signals, until)
 
 
 def _wait(signals: Signals, until: float) -> set[int]:
@@ -82,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--inventory", required=True, type=_inventory, metavar="DIR", help="the site, as for ansible-playbook -i")
     add("--interval", type=_seconds, default=300.0, metavar="SECONDS", help="time between two looks (%(default)s)")
+    add("--observe", type=_seconds, metavar="SECONDS", help="time between two looks which hosts answer, and how busy (none)")
     add("--apply", action="store_true", help="make the hosts as declared; without it, only say where they differ")
     add("--once", action="store_true", help="come round once: 0 nothing to do, 2 drift, 1 failure; no web page")
     add("--listen", type=_endpoint, default="127.0.0.1:9177", metavar="ADDRESS:PORT", help="web page (%(default)s)")

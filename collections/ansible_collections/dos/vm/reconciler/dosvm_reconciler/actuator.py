@@ -20,6 +20,7 @@ from .plan import Failure, Seen, read
 CHECK = "dos.vm.site"
 NO_HOST = "no host was asked: the inventory cannot be read, or its group dos_hosts is empty"
 LAST_LINES = 20
+UNREACHABLE = 4  # the exit status of a play in which hosts did not answer and nothing else was wrong
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Run:
 
 
 class Actuator:
-    """The playbooks `dos.vm.plan` and `dos.vm.site` on one inventory, in the folder the daemon was started in."""
+    """The playbooks `dos.vm.plan`, `dos.vm.site` and `dos.vm.hosts` on one inventory, in the folder the daemon was started in."""
 
     def __init__(self, inventory: Path) -> None:
         self._inventory = inventory.absolute()
@@ -71,6 +72,12 @@ class Actuator:
         """Make the hosts as declared."""
         with TemporaryDirectory(prefix="dosvm-") as folder:
             return self._play("dos.vm.site", folder, {}).failure
+
+    def observe(self) -> Failure | None:
+        """Write into the store which hosts answer and how busy they are (HOST-10). A host that does not is no failure."""
+        with TemporaryDirectory(prefix="dosvm-") as folder:
+            run = self._play("dos.vm.hosts", folder, {})
+            return None if run.status == UNREACHABLE else run.failure
 
     def _play(self, playbook: str, folder: str, variables: Mapping[str, str]) -> Run:
         run = Run()

@@ -26,6 +26,8 @@ class Hands(Protocol):
 
     def apply(self) -> Failure | None: ...
 
+    def observe(self) -> Failure | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -94,11 +96,17 @@ class Daemon:
             return Decision(Verdict.RETRY, decision.at, failure.text)
         return decision
 
-    def _timed(self, play: str, act: Callable[[], Held]) -> Held:
-        """Run a play and count it."""
+    def observe(self) -> None:
+        """Look which hosts answer and how busy they are. Decides nothing."""
+        failure = self._timed("hosts", self._hands.observe, "observed")
+        if failure:
+            log.warning("the hosts could not be looked at: %s", failure.text)
+
+    def _timed(self, play: str, act: Callable[[], Held], done: str = "applied") -> Held:
+        """Run a play and count it; `done` is the word for one that has nothing to tell."""
         start = self._clock.now()
         held = act()
-        self._metrics.ran(play, _outcome(held), self._clock.now() - start, self._clock.date())
+        self._metrics.ran(play, _outcome(held, done), self._clock.now() - start, self._clock.date())
         return held
 
     # ------------------------------------------------------------------------------------------------ for the web
@@ -113,11 +121,11 @@ class Daemon:
         return f"{last.verdict}: {last.why}", self._plan
 
 
-def _outcome(held: Seen | None) -> str:
+def _outcome(held: Seen | None, done: str) -> str:
     """The word under which a play is counted."""
     match held:
         case None:
-            return "applied"
+            return done
         case Failure():
             return "invalid" if held.terminal else "failed"
         case Plan() if held.failed:

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from .plan import VERDICTS, Plan
 
-PLAYS = ("plan", "site")
-OUTCOMES = ("nothing", "drift", "applied", "failed", "invalid")
+PLAYS = ("plan", "site", "hosts")
+OUTCOMES = ("nothing", "drift", "applied", "observed", "failed", "invalid")
 SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which host is which: a new name, a system installed anew, a cloned disk, another machine under an old name (LIMIT-06). Pure.
+"""Which host is which: a new name, a system installed anew, a cloned disk, another machine under an old name (LIMIT-06, HOST-02).
+
+Pure.
 
 A host is known by the identity of its installed system, and beside it by what the machine is made of:
 

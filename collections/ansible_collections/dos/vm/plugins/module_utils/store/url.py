@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a store is: checked, and shown without its password."""
+"""Where a store is (DB-04): checked, and shown without its password."""
 
 from __future__ import annotations
 
