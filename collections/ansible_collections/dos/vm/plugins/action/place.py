@@ -35,6 +35,7 @@ from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import used
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.explain import log
 from ansible_collections.dos.vm.plugins.plugin_utils.loads import loads
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
@@ -56,7 +57,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        write = not self._task.check_mode
+        write, began = not self._task.check_mode, time.monotonic()
+        display.v("placement: begins")
         try:
             site = SiteReader(self._templar, variables).load(check=False)
             url = url_of(self._templar, variables, site.name, site.hosts)
@@ -74,6 +76,8 @@ class ActionModule(ActionBase):
                 since = {} if store is None else store.pending.since()
         except DosVmError as error:
             return {**result, **refused(error)}
+        for sentence in log(decided, compiled.placements, time.monotonic() - began) if display.verbosity else ():
+            display.v(sentence)
         lost, pending = reckoned(decided), decided.pending()
         for sentence in _overdue(pending, since, site.monitoring.pending, time.time()):
             display.warning(sentence)

@@ -3,16 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Explanation
+from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Placement
+from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Explanation, Situation, explain_vm
 from ansible_collections.dos.vm.plugins.module_utils.placement.explain import Verdict
 
+MOST_LOGGED = 100  # machines whose filters are counted for a log; each is a question to every host
 FEW_HOSTS = 10  # up to so many every answer is shown
 NUMBERS = ("memory", "vcpus")  # filters whose numbers are shown of a host that will do, when there are many hosts
 
 Line = tuple[str, str | None]
+
+
+def log(held: Situation, placed: Iterable[Placement], seconds: float) -> Iterator[str]:
+    """What a log keeps of a decision: how much was decided, and for each new place how many hosts each filter left (SCHED-14)."""
+    answering = sum(room.answers for room in held.fleet.rooms)
+    yield (
+        f"placement: {len(held.requests)} machines on {answering} of {len(held.fleet.rooms)} hosts, decided in {seconds:.2f} s"
+    )
+    new = [placement for placement in placed if placement.host is not None and not placement.seen]
+    for placement in new[:MOST_LOGGED]:
+        if placement.vm in held.requests:
+            left = [f"{name} {number}" for name, number in explain_vm(held, placement.vm).remaining]
+            yield f"placement: {placement.vm} → {placement.host}; hosts left by filter: {', '.join(_runs(left))}"
+    if len(new) > MOST_LOGGED:
+        yield f"placement: {len(new) - MOST_LOGGED} more machines have a new host"
 
 
 def lines(found: Explanation, *, everything: bool = False) -> Iterator[Line]:
