@@ -43,6 +43,7 @@ class ActionModule(ActionBase):
             **result,
             "changed": False,
             "counts": found,
+            "images": {str(name): str(image.file) for name, image in site.images.items()},
             "quotas": [asdict(row) for row in quotas],
             "warnings": [*warnings(site), *more],
         }

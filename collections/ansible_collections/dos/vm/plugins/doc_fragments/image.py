@@ -45,6 +45,12 @@ options:
     - The file on the controller, sent to the host where it is not there yet. What was cut off is gone on with.
     - Requirement LIMIT-17.
     type: str
+  at_most:
+    description:
+    - Size that it was declared with and that counts for a quota; a larger file is refused.
+    - 'Range: 0 or more.'
+    - Requirement IMG-10.
+    type: str
   size:
     description:
     - Bytes of the source; the action plugin says it.

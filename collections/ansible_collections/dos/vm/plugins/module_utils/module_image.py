@@ -82,7 +82,14 @@ def _convert(module: Module, asked: Convert) -> Result:
         convert.chain(source, asked.source_format, flatten=asked.flatten)
     require("virt-sparsify" if asked.sparsify else "qemu-img")
     work = partial(convert.convert, asked, source, destination, environment=_environment())
+    if asked.destination is not None and asked.destination.is_path:
+        work = partial(_as_image, work, destination)
     return _advance(module, job, work, destination)
+
+
+def _as_image(work: Callable[[Report], Mapping[str, Any]], path: str, report: Report) -> Mapping[str, Any]:
+    """A disk saved as a file of its own, and what there is to declare of it (VOL-12)."""
+    return {**work(report), "image": file.declaration(path, report)}
 
 
 def _environment() -> dict[str, str]:

@@ -37,6 +37,12 @@ EXAMPLES = r"""
     destination: fast/web-restored
     flatten: true
 
+- name: Save a volume as an image
+  dos.vm.image_convert:
+    source: fast/web-1-root
+    destination: /srv/shared/shop/web.qcow2
+    flatten: true
+
 - name: Give back what the file systems in an image have free
   dos.vm.image_convert:
     source: /srv/images/debian-12.qcow2
@@ -65,6 +71,10 @@ after:
   description: Bytes that the result takes.
   returned: when the work is done
   type: int
+image:
+  description: What to declare in C(dos_images) to register the result, C(file), C(format), C(size) and C(checksum).
+  returned: when the work is done, for an O(destination) that is a path
+  type: dict
 """
 
 from ansible_collections.dos.vm.plugins.module_utils.module_image import run_convert

@@ -32,4 +32,8 @@ counts:
   returned: success
   type: dict
   sample: {"networks": 2, "instances": 5}
+images:
+  description: The file of each image that is declared, by its name.
+  returned: success
+  type: dict
 """

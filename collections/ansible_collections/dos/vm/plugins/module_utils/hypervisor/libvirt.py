@@ -73,7 +73,7 @@ from .links import links, traffic
 from .lock import lock_file, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
 from .ready import is_here, make_ready
-from .storage import create_volume, unseen, wipe
+from .storage import create_volume, refuse_too_small, unseen, wipe
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -462,8 +462,11 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _create_volume(self, action: CreateVolume, secrets: Mapping[str, bytes]) -> None:
-        if (backing := parse(action.xml).find("backingStore")) is not None and backing.find("format") is None:
+        xml = parse(action.xml)
+        if (backing := xml.find("backingStore")) is not None and backing.find("format") is None:
             raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
+        if self._here:
+            refuse_too_small(action.address, xml)
         pool = self._find(Address("pool", action.address.name.partition("/")[0]))
         try:
             create_volume(pool, action.xml)

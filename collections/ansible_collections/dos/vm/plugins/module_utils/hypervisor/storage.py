@@ -9,14 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
+from ..errors import HypervisorError
+from ..model.address import Address
+from ..model.types import ByteSize
 from ..plan.plan import Observed
 from ..xml.build import parse
 
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
 STEP = 4 * 2**20  # bytes written at once
 ZEROS = bytes(STEP)
+QCOW2 = b"QFI\xfb"
 ATTEMPTS = 20  # to encrypt a volume
 
 
@@ -53,6 +60,27 @@ def create_volume(pool: Any, xml: str) -> None:
         except libvirt.libvirtError as refused:
             if "accurate CPU usage" not in str(refused) or attempt == ATTEMPTS - 1:
                 raise
+
+
+def refuse_too_small(address: Address, xml: Element) -> None:
+    """CONV-12: a layer that is smaller than what it is layered over cuts off the end of its file systems, and QEMU says nothing."""
+    capacity, path = xml.findtext("capacity"), xml.findtext("backingStore/path")
+    form = xml.find("backingStore/format")
+    size = None if path is None or form is None else _capacity_of(path, form.get("type", ""))
+    if capacity and size and int(capacity) < size:
+        text = f"it would have {ByteSize(int(capacity))}, and {path} has {ByteSize(size)}: write that capacity or more (CONV-12)"
+        raise HypervisorError(f"create {address}", text)
+
+
+def _capacity_of(path: str, format_: str) -> int | None:
+    """The logical size of a file that may be layered over; `None` where it is not told in the first bytes."""
+    if not os.path.isfile(path) or format_ not in ("raw", "qcow2"):
+        return None
+    if format_ == "raw":
+        return os.path.getsize(path)
+    with open(path, "rb") as file:
+        head = file.read(32)
+    return int.from_bytes(head[24:], "big") if head.startswith(QCOW2) else None
 
 
 def wipe(volume: Any) -> None:

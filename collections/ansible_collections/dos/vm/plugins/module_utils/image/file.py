@@ -39,7 +39,9 @@ def look(asked: ImageFile, size: int | None, seconds: float) -> Mapping[str, Any
     `running` and `percent` while its content is still being read. Raises `DeclarationError` for a file that is another than
     was declared, and `HypervisorError` where the whole would not fit.
     """
-    if os.path.exists(asked.file):
+    is_there = os.path.exists(asked.file)
+    _within(asked, os.path.getsize(asked.file) if is_there else size)
+    if is_there:
         refuse(asked.file, read_header(asked.file), asked.format)
         digest = noted(asked.file)
         if asked.checksum and digest is None:
@@ -62,6 +64,13 @@ def look(asked: ImageFile, size: int | None, seconds: float) -> Mapping[str, Any
     part.parent.mkdir(parents=True, exist_ok=True)
     enough(str(part.parent), size - offset, os.path.basename(asked.file))
     return {"present": False, "offset": offset, "part": str(part)}
+
+
+def _within(asked: ImageFile, size: int | None) -> None:
+    """IMG-10: what a quota was reckoned with is what there is."""
+    if asked.at_most is not None and size is not None and size > asked.at_most:
+        text = f"has {size} bytes and is declared with {asked.at_most}: declare its size, which counts for the quota"
+        raise DeclarationError.at(asked.file, text)
 
 
 def finish(asked: ImageFile, seconds: float) -> Mapping[str, Any]:
@@ -105,6 +114,17 @@ def bring(asked: ImageFile, seconds: float) -> Mapping[str, Any]:
         text = f"{source} has {told['digest']} and is declared {asked.checksum}"
         raise DeclarationError.at("source", f"{text}: bring the right file, or declare what it is; nothing was kept")
     return _take_place(asked, str(told["digest"]))
+
+
+def declaration(path: str, report: Report) -> Mapping[str, Any]:
+    """What an entry of `dos_images` says of a file: with it the file is registered (VOL-12)."""
+    found = _digest(path, report)
+    return {
+        "file": path,
+        "format": read_header(path).format,
+        "size": os.path.getsize(path),
+        "checksum": found["digest"],
+    }
 
 
 def remove(asked: ImageFile, users: list[str], *, dry_run: bool) -> bool:

@@ -161,6 +161,13 @@ class ImageFile:
         default=None,
     )
 
+    at_most: ByteSize | None = option(
+        "Size that it was declared with and that counts for a quota; a larger file is refused.",
+        spec="IMG-10",
+        default=None,
+        low=0,
+    )
+
     def check(self) -> Iterator[tuple[str, str]]:
         if self.state == "present" and self.format is None:
             yield "format", "is required, write what qemu-img info says, or raw for an ISO file"

@@ -263,11 +263,11 @@ def _lay(given: Element, new: Element, path: str, attribute: str) -> None:
 
 
 def _in_place(running: Difference, row: str, key: tuple[str, ...]) -> bool:
-    """Only a removable medium is exchanged under a running guest; a disk is not."""
+    """Only a removable medium is exchanged under a running guest; a disk is not, nor does one become a drive."""
     if LIVE[row] != "medium":
         return True
-    disk = device(running.desired, "disk", key)
-    return disk is not None and disk.get("device") in ("cdrom", "floppy")
+    sides = (None if side is None else device(side, "disk", key) for side in (running.observed, running.desired))
+    return all(disk is not None and disk.get("device") in ("cdrom", "floppy") for disk in sides)
 
 
 def device(domain: Element, tag: str, key: tuple[str, ...]) -> Element | None:

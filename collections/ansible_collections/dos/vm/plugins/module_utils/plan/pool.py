@@ -61,15 +61,12 @@ def plan(pool: Pool, observed: Observed | None, context: Context) -> Plan:
     if not changes:
         return _powered(address, pool, difference, observed, base, context)
     disruption = max(planned.disruption for planned in changes)
-    if disruption is Disruption.RECREATE and (held := _held(address, context)):
-        problem = (
-            f"{address} holds {_listed(held)}, which would stay in {_place(observed)}: "
-            f"declare another pool, or empty this one first"
-        )
+    moves = disruption is Disruption.RECREATE
+    if moves and (problem := _left_behind(address, pool, observed, context)):
         return Plan(
             address=address, verdict="conflict", problem=problem, before=difference.before, after=difference.after
         )
-    if pool.type not in WITHOUT_CONSEQUENCE and (user := _user(address, observed, context)) is not None:
+    if (moves or pool.type not in WITHOUT_CONSEQUENCE) and (user := _user(address, observed, context)) is not None:
         problem = f"{address} would be stopped under {user}, which runs: stop it first"
         return Plan(address=address, verdict="conflict", problem=problem)
     base = foundation(pool, address, context)  # of what it is to become, whether it runs or not
@@ -120,6 +117,18 @@ def _lost(address: Address, base: Foundation, context: Context) -> dict[str, str
         "needs": f"data_loss: [{address}]",
         "reason": f"would be made of {described(clear, context)}, and everything on it lost (POOL-16)",
     }
+
+
+def _left_behind(address: Address, pool: Pool, observed: Observed, context: Context) -> str | None:
+    """Why a pool does not go to another place: what it holds would stay. Who names the pool has moved that, or lets it be."""
+    held = _held(address, context)
+    if not held or str(address) in context.permission.data_loss:
+        return None
+    return (
+        f"{address} holds {_listed(held)}, which would stay in {_place(observed)}: declare another pool, or move all of it "
+        f"to {pool.target or 'the new place'} while its machines are off, and write "
+        f"dos_allow: [recreate, {{data_loss: [{address}]}}]; nothing is deleted"
+    )
 
 
 # To stop a directory disturbs nobody: running guests keep the files open that they have.

@@ -116,14 +116,24 @@ def _missing(address: Address, difference: Difference, create: Action, context: 
 def _anew(address: Address, difference: Difference, create: Action, context: Context) -> Plan:
     changes = classified(difference.changes, {}, Disruption.DATA_LOSS)
     actions = (DeleteVolume(address=address, wipe=context.permission.wipe), create)
-    user = next(users(context.observed.get(address), context), None)
-    if str(address) not in context.permission.data_loss:
-        needs = f"data_loss: [{address}]"
+    held = context.observed.get(address)
+    user = next(users(held, context), None)
+    lost = [str(address), *_layers(held, context)]
+    if any(name not in context.permission.data_loss for name in lost):
+        needs = f"data_loss: [{', '.join(lost)}]"
         return change(address, difference, (), changes=changes, withheld=actions, needs=needs)
     if user is not None:
         problem = f"{address} is open in {user[0]}, which runs: stop it before the volume is made anew"
         return Plan(address=address, verdict="conflict", problem=problem)
     return change(address, difference, actions, changes=changes)
+
+
+def _layers(observed: Observed | None, context: Context) -> list[str]:
+    """VSNP-09: the volumes that are layered over one, and would be ruined with it: their loss is allowed by name as well."""
+    over = context.layers.over.get(observed.info.get("path", ""), ()) if observed is not None else ()
+    return [
+        str(at) for at, held in context.observed.items() if at.kind == "volume" and held.info.get("path", "") in over
+    ]
 
 
 def users(observed: Observed | None, context: Context) -> Iterator[tuple[Address, str]]:

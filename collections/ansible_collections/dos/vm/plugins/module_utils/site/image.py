@@ -39,6 +39,13 @@ class Image:
         spec="LIMIT-17",
         default=None,
     )
+    min_memory: ByteSize | None = option("Memory that a machine needs to run it.", spec="IMG-13", default=None, low=0)
+    min_disk: ByteSize | None = option(
+        "Capacity that a disk made of it needs; its own logical size, or more.", spec="CONV-12", default=None, low=0
+    )
+    os_type: Literal["linux", "windows", "other"] | None = option(
+        "What is installed in it; nothing for data and media.", spec="CONV-09", default=None
+    )
     requires: dict[Name, str] | None = option(
         "Labels that a host must have to run machines of it.", spec="SCHED-05", default=None
     )

@@ -7,6 +7,7 @@ first users are declared by whoever has the files.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -138,8 +139,11 @@ def object_is_of_own_project(case: Case) -> Iterator[Refusal]:
 
 
 def _reachable(case: Case, change: ObjectChange, right: Right) -> frozenset[str]:
-    """The projects whose objects of this kind one may change beside one's own: those of a common group, for images."""
-    if right != "group" or change.op == "remove":
+    """The projects whose objects of this kind one may change beside one's own: those of a common group, for images.
+
+    Whose an image is stays its project's to say: who could take it over could delete it (IMG-03).
+    """
+    if right != "group" or change.op != "modify" or change.old.project != change.new.project:
         return frozenset()
     groups = {group for name in case.projects for group in _groups(case.before, name)}
     return frozenset(str(name) for name in case.before.projects if groups & _groups(case.before, name))
@@ -193,6 +197,17 @@ def directories_keep_their_files(case: Case) -> Iterator[Refusal]:
             yield Refusal(f"{change.path}.directory", "directories_keep_their_files", text)
 
 
+def images_keep_their_directory(case: Case) -> Iterator[Refusal]:
+    """IMG-07: of an image everything may be changed but where it lies; machines are layered over that path."""
+    for change in case.changes:
+        if change.kind != "images" or change.op != "modify":
+            continue
+        old, new = posixpath.dirname(change.old.file), posixpath.dirname(change.new.file)
+        if old != new:
+            text = f"is in {old}: declare another image in {new}, and let machines use that"
+            yield Refusal(f"{change.path}.file", "images_keep_their_directory", text)
+
+
 RULES: tuple[Rule, ...] = (
     user_is_known,
     user_is_not_frozen,
@@ -203,7 +218,7 @@ RULES: tuple[Rule, ...] = (
     an_administrator_stays,
 )
 # These hold whoever it is, also in a site without users.
-ALWAYS: tuple[Rule, ...] = (projects_go_by_name, directories_keep_their_files)
+ALWAYS: tuple[Rule, ...] = (projects_go_by_name, directories_keep_their_files, images_keep_their_directory)
 
 
 def _theirs(case: Case) -> str:

@@ -68,6 +68,7 @@ RULES: tuple[Rule, ...] = (
     storage.encryption_is_by_a_volume_secret,
     storage.pools_hold_their_volumes,
     storage.images_fit_the_architecture,
+    storage.images_have_what_they_need,
     machines.names_are_unique,
     machines.unique_instances_have_one_machine,
     machines.bindings_agree,
@@ -90,6 +91,7 @@ RULES: tuple[Rule, ...] = (
     tenancy.somebody_configures,
     tenancy.projects_are_in_a_group,
     tenancy.images_are_of_the_group,
+    tenancy.images_are_in_their_groups_directory,
     tenancy.filters_are_granted,
     projects.quotas_hold,
     projects.counted_images_have_a_size,
@@ -102,6 +104,7 @@ ADVICE: tuple[Rule, ...] = (
     networks.outbound_peaks_mean_nothing,
     bridges.macvtap_keeps_apart,
     networks.services_run_somewhere,
+    storage.windows_reads_local_time,
     addresses.addresses_without_dhcp,
 )
 

@@ -273,6 +273,36 @@ def _sized(index: Index) -> Iterator[tuple[Place, Name, Name | None, int]]:
                 yield place, disk.pool, machine.vm.host or machine.instance.host, disk.capacity or 0
 
 
+def images_have_what_they_need(index: Index) -> Iterator[Finding]:
+    """IMG-13, CONV-12: a machine has the memory, and its disk the capacity, that the image asks for."""
+    for at, _, instance, number in index.each_disk():
+        disk = instance.disks[number]
+        image = index.site.images.get(disk.image) if disk.image else None
+        if image is None:
+            continue
+        if image.min_memory and instance.memory < image.min_memory:
+            text = f"{instance.memory} is less than the {image.min_memory} that image {disk.image} needs"
+            yield Finding((*at[:2], "memory"), text, ("dos_images", str(disk.image), "min_memory"))
+        if image.min_disk and disk.capacity and disk.capacity < image.min_disk:
+            text = f"{disk.capacity} is less than the {image.min_disk} that image {disk.image} needs (CONV-12)"
+            yield Finding((*at, "capacity"), text, ("dos_images", str(disk.image), "min_disk"))
+    for name, volume in index.site.volumes.items():
+        image = index.site.images.get(volume.image) if volume.image else None
+        if image and image.min_disk and volume.capacity and volume.capacity < image.min_disk:
+            text = f"{volume.capacity} is less than the {image.min_disk} that image {volume.image} needs (CONV-12)"
+            yield Finding(("dos_volumes", name, "capacity"), text, ("dos_images", str(volume.image), "min_disk"))
+
+
+def windows_reads_local_time(index: Index) -> Iterator[Finding]:
+    """CONV-09, DOMX-05: Windows takes the hardware's clock for local time."""
+    for at, _, instance, number in index.each_disk():
+        name = instance.disks[number].image
+        image = index.site.images.get(name) if name else None
+        if image is not None and image.os_type == "windows" and instance.clock != "localtime":
+            text = f"image {name} is a Windows, which takes the clock for local time: write clock: localtime (CONV-09)"
+            yield Finding((*at[:2], "clock"), text, ("dos_images", str(name), "os_type"))
+
+
 def images_fit_the_architecture(index: Index) -> Iterator[Finding]:
     """INST-13, IMG-T1.3: a machine is not given another architecture's image."""
     for at, _, instance, number in index.each_disk():

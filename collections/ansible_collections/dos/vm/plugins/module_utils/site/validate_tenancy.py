@@ -75,6 +75,21 @@ def images_are_of_the_group(index: Index) -> Iterator[Finding]:
             yield Finding((*at, "image"), text, ("dos_images", str(disk.image), "project"))
 
 
+def images_are_in_their_groups_directory(index: Index) -> Iterator[Finding]:
+    """IMG-02, IMG-T1.7: a project's images are files in the directory of one of its groups."""
+    for name, image in index.site.images.items():
+        owner: Project | None = index.site.projects.get(image.project) if image.project else None
+        groups = (
+            [index.site.project_groups[held] for held in owner.groups if held in index.site.project_groups]
+            if owner
+            else []
+        )
+        if groups and not any(image.file.startswith(f"{group.directory}/") for group in groups):
+            listed = " or ".join(str(group.directory) for group in groups)
+            text = f"is of project {image.project}, whose images are in {listed}: put the file there (IMG-02)"
+            yield Finding(("dos_images", name, "file"), text, ("dos_projects", str(image.project), "groups"))
+
+
 def filters_are_granted(index: Index) -> Iterator[Finding]:
     """ARCH-14: the security groups of a project's machines are made of filters it is granted, when it is granted any."""
     for at, _, instance, number in index.each_card():
