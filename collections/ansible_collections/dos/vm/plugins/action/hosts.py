@@ -55,6 +55,8 @@ class ActionModule(ActionBase):
             table(past, loads.HISTORY) if since is not None or until is not None else table(found, loads.COLUMNS)
         ):
             display.display(line)
+        for line in loads.details(found[0]) if len(found) == 1 and since is None and until is None else ():
+            display.display(line)
         if before is not None:
             display.display(f"{purged} rows of history were forgotten", color="bright blue")
         return {**result, "changed": bool(purged), "hosts": found, "history": past, "purged": purged}

@@ -78,6 +78,12 @@ def rows(
             "name": str(room.host),
             "state": _state(told, record, how, at),
             "cpu_model": told.facts.cpu_model if told else facts.get("cpu_model"),
+            "arch": told.facts.arch if told else facts.get("arch"),
+            "uuid": told.facts.identity if told else record.uuid if record else None,
+            "kvm": told.facts.kvm if told else facts.get("kvm"),
+            "libvirt": told.facts.libvirt if told else facts.get("libvirt"),
+            "hypervisor": told.facts.hypervisor if told else facts.get("hypervisor"),
+            "labels": {str(name): str(value) for name, value in room.labels.items()},
             "cpus": told.facts.cpus if told else facts.get("cpus"),
             "memory": None if memory is None else _whole(memory),
             "max_vcpus": room.vcpus,
@@ -91,6 +97,14 @@ def _whole(size: int) -> str:
     """As people say it: in GiB where there are some, and in MiB."""
     unit = 2**30 if size >= 10 * 2**30 else 2**20
     return str(ByteSize(round(size / unit) * unit))
+
+
+def details(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a table of hosts has no room for (HOST-04)."""
+    yield f"  identity {row['uuid'] or '-'}, {row['arch'] or '-'}, {row['cpu_model'] or 'a processor that libvirt has no name for'}"
+    yield f"  {'KVM' if row['kvm'] else 'no KVM'}, libvirt {row['libvirt'] or '-'}, QEMU {row['hypervisor'] or '-'}"
+    if row["labels"]:
+        yield f"  {', '.join(f'{name}: {value}' for name, value in sorted(row['labels'].items()))}"
 
 
 def _busy(moment: Moment | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._sql import sa
 from .engine import Database
@@ -17,6 +17,7 @@ from .token import token
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+DAY = 86_400.0  # what is older says nothing of now
 MOST = 10_000  # rows of one answer, as MON-06 has it
 
 
@@ -52,8 +53,9 @@ class Loads:
         new = {load.host: load for load in loads}
 
         def work(connection: Connection) -> None:
-            newest = sa.select(self._table.c.host, sa.func.max(self._table.c.at)).group_by(self._table.c.host)
-            last = {host: at for host, at in connection.execute(newest)}
+            # Only what is young: there may be years of it.
+            young = self._table.c.at > _oldest(new.values()) - every
+            last = {host: at for host, at in connection.execute(_newest(self._table).where(young))}
             rows = [asdict(load) for host, load in sorted(new.items()) if load.at >= last.get(host, -every) + every]
             if rows:
                 connection.execute(self._table.insert(), rows)
@@ -80,8 +82,8 @@ class Loads:
     def since_last(self, now: Iterable[Load]) -> dict[str, Moment]:
         """What hosts carry now, by host: measured from the last sample before."""
         held, now = self._table.c, list(now)
-        before = sa.select(held.host, sa.func.max(held.at).label("at")).where(held.at < _oldest(now))
-        newest = before.group_by(held.host).subquery()
+        before = sa.and_(held.at < _oldest(now), held.at > _oldest(now) - DAY)
+        newest = _newest(self._table).where(before).subquery()
         query = sa.select(self._table).join(newest, sa.and_(held.host == newest.c.host, held.at == newest.c.at))
         rows = self._database.read(
             "read how busy hosts were", lambda connection: list(connection.execute(query).mappings())
@@ -102,6 +104,11 @@ class Loads:
             return gone
 
         return self._database.write("forget how busy hosts were", work)
+
+
+def _newest(table: Any) -> Any:
+    """The time of each host's last sample."""
+    return sa.select(table.c.host, sa.func.max(table.c.at).label("at")).group_by(table.c.host)
 
 
 def _oldest(loads: Iterable[Load]) -> float:

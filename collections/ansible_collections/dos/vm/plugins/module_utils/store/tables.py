@@ -163,7 +163,7 @@ class Tables:
             "loads",
             held,
             sa.Column("host", name, primary_key=True),
-            sa.Column("at", time, primary_key=True),
+            sa.Column("at", time, primary_key=True, index=True),
             sa.Column("cpu", sa.Integer(), nullable=False),
             sa.Column("memory", sa.Integer(), nullable=False),
             sa.Column("disk", sa.Integer()),

@@ -31,3 +31,4 @@ def upgrade() -> None:
         if_not_exists=True,
         **OPTIONS,
     )
+    op.create_index("ix_loads_at", "loads", ["at"], if_not_exists=True)
