@@ -17,10 +17,10 @@ options:
   kind:
     description: What to show.
     type: str
-    choices: [host_groups, machines, project_groups, projects, users]
+    choices: [host_groups, images, machines, pools, project_groups, projects, secrets, users, volumes]
     required: true
   name:
-    description: Only what has this in its name; of users also in the name of the person, of machines also in that of the instance.
+    description: Only what has this in its name; of users also in the name of the person, of machines also in that of the instance, of volumes, images and secrets also in the label.
     type: str
     default: ""
   project:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import listing_storage as storage
 from .site import Site
 
 Row = Mapping[str, Any]
@@ -141,6 +142,57 @@ LISTINGS: Mapping[str, Listing] = {
         },
         rows=machines,
         found_by=("name", "instance"),
+    ),
+    "pools": Listing(
+        columns={
+            "name": "POOL",
+            "type": "TYPE",
+            "capacity": "CAPACITY",
+            "place": "PLACE",
+            "hosts": "HOSTS",
+            "projects": "PROJECTS",
+            "description": "DESCRIPTION",
+        },
+        rows=storage.pools,
+        found_by=("name", "type"),
+    ),
+    "volumes": Listing(
+        columns={
+            "name": "VOLUME",
+            "pool": "POOL",
+            "format": "FORMAT",
+            "capacity": "CAPACITY",
+            "base": "OVER",
+            "used_by": "USED BY",
+            "project": "PROJECT",
+        },
+        rows=storage.volumes,
+        found_by=("name", "label"),
+    ),
+    "images": Listing(
+        columns={
+            "name": "IMAGE",
+            "file": "FILE",
+            "format": "FORMAT",
+            "arch": "FOR",
+            "size": "SIZE",
+            "read_only": "READ ONLY",
+            "used_by": "USED BY",
+            "project": "PROJECT",
+        },
+        rows=storage.images,
+        found_by=("name", "label"),
+    ),
+    "secrets": Listing(
+        columns={
+            "name": "SECRET",
+            "usage_type": "FOR",
+            "used_by": "USED BY",
+            "project": "PROJECT",
+            "description": "DESCRIPTION",
+        },
+        rows=storage.secrets,
+        found_by=("name", "label", "usage_type"),
     ),
 }
 

@@ -26,7 +26,22 @@ DECLARED: dict[str, Any] = {
         "fast": {"hosts": ["h1"]},
         "rack": {"hosts": ["h1", "h2"], "key": "rack", "projects": ["blog"]},
     },
+    "dos_secrets": {
+        "disk": {"value": "hunter22", "label": "磁盘"},
+        "idle": {"value": "hunter23", "usage_type": "iscsi"},
+    },
+    "dos_pools": {
+        "fast": {"path": "/srv/fast", "host": "h1"},
+        "san": {"type": "logical", "host": "h2", "source": {"devices": ["/dev/sdb"]}},
+    },
+    "dos_images": {"debian": {"file": "/srv/debian.img", "format": "raw", "project": "shop"}},
+    "dos_volumes": {
+        "root": {"pool": "fast", "image": "debian"},
+        "monday": {"pool": "fast", "base": "root"},
+        "data": {"pool": "fast", "capacity": "1 GiB", "project": "shop", "encryption": "disk"},
+    },
     "dos_instances": {
+        "store": {"project": "shop", "memory": "64 MiB", "disks": [{"volume": "data"}, {"image": "debian"}]},
         "web": {"project": "shop", "memory": "64 MiB", "vms": {"web-1": {"power": "off"}, "web-2": {"host": "h2"}}},
         "db": {"project": "shop", "memory": "64 MiB", "enabled": False, "vms": {"db-1": {}}},
     },
@@ -73,6 +88,24 @@ def test_machines_of_a_project() -> None:
     assert names("machines", project="shop", active=True) == ["web-1", "web-2"]
     assert names("machines", project="blog") == []
     assert [row["host"] for row in listed(SITE, "machines", name="web")] == [None, "h2"]
+
+
+def test_storage_says_who_uses_it() -> None:
+    used = {
+        kind: {row["name"]: row["used_by"] for row in listed(SITE, kind)} for kind in ("volumes", "images", "secrets")
+    }
+    assert used["volumes"] == {"data": ["store"], "monday": [], "root": ["monday"]}
+    assert used["images"] == {"debian": ["root", "store"]}
+    assert used["secrets"] == {"disk": ["data"], "idle": []}
+
+
+def test_pools_are_found_by_their_type_and_secrets_by_label_and_use() -> None:
+    assert names("pools", name="logical") == ["san"]
+    assert [(row["hosts"], row["projects"]) for row in listed(SITE, "pools")] == [(["h1"], "all"), (["h2"], "all")]
+    assert names("secrets", name="磁") == ["disk"]
+    assert names("secrets", name="iscsi") == ["idle"]
+    assert "hunter" not in str(listed(SITE, "secrets"))
+    assert names("volumes", project="shop") == ["data"]
 
 
 @pytest.mark.parametrize("kind", LISTINGS)
