@@ -161,6 +161,8 @@ def _card(register: Register, host: str, read: Mapping[str, Any]) -> dict[str, A
     if network is None or host not in (network.hosts or (network.host,)):
         return None
     said = {name: read[name] for name in CARD if name in read}
+    if said.get("model") == "virtio":
+        del said["model"]  # what goes without saying
     filter_ = read.get("filter")
     if filter_ is not None:
         if filter_ not in PREDEFINED and filter_ not in register.held["filters"]:
