@@ -120,7 +120,7 @@ class Kernel:
 
     def _words(self) -> list[str]:
         """For the kernel's command line: who is PID 1, and what it is told."""
-        return [f"init={INIT}", f"dos.kernel={self.folder / 'told.json'}", "panic=-1", "quiet"]
+        return [f"init={INIT}", f"dos.kernel={self.folder / 'told.json'}", "panic=-1"]
 
     def _disk(self, name: str) -> Path:
         path = self.folder / name

@@ -56,6 +56,7 @@ class Emulated(Kernel):
         # Of the machine's `/` everything is kept that was seen once; what others write to the shared folder is seen at once.
         self._serve("root", Path("/"), "always")
         self._serve("shared", shared, "none")
+        # Not quiet: a machine that stands still at its boot has no other words to tell where.
         words = ["console=ttyS0", "net.ifnames=0", WORDS, *self._words()]
         command = [
             QEMU, "-name", self.mark, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

@@ -45,7 +45,7 @@ class UserMode(Kernel):
             PROGRAM, f"mem={MEMORY}M", self.mark, f"uml_dir={self.folder}/",
             "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", *self._words(),
             *disks, f"vec0:transport=tap,ifname={self.name},depth=128,gro=1,mac={self.mac}",
-            "con=null", "ssl=null", "con0=fd:0,fd:1", "noreboot",
+            "con=null", "ssl=null", "con0=fd:0,fd:1", "noreboot", "quiet",
         ]  # fmt: skip
         # Its memory is a file that is deleted at once; on a disk the machine would write it back all the time.
         return self._process(command, TMPDIR="/dev/shm")
