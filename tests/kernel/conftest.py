@@ -8,6 +8,7 @@ there by a pytest of its own, with fixtures of its own (`inside/conftest.py`). E
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from namespaces.group import name_of_mine, orphans
 
 HERE = Path(__file__).parent
 INSIDE = HERE / "inside"
+GUEST_IMAGE = HERE.parents[1] / "tools" / "guest_image.py"
 HELD = pytest.StashKey["Held"]()
 
 
@@ -41,6 +43,8 @@ class Held:
             for name in orphans(names_up()):
                 Kernels(name).down()
             self.is_up = True
+            # A kernel sees this tree and cannot write to it: what its guests boot from must be there before.
+            subprocess.run([sys.executable, str(GUEST_IMAGE)], check=True, stdout=subprocess.DEVNULL)
             self.kernels.up(2)
         if self.inside is not None:
             self.inside.wait()

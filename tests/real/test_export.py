@@ -220,7 +220,8 @@ def test_everything_is_written_in_the_words_of_a_site(exported: Path) -> None:
     assert one["interfaces"] == [{"network": "ex-net", "mac": "52:54:00:00:e0:01", "security_group": "ex-filter"}]
     assert one["vms"] == {"ex-one": {"power": "off"}}
     assert two["autostart"] is True
-    for words in ("memtune", "sysinfo", "i6300esb", "urn:somebody:else", "iotune", "{{ not.a.template }}"):
+    assert one["watchdog"]["action"] == "poweroff"
+    for words in ("memtune", "sysinfo", "urn:somebody:else", "iotune", "{{ not.a.template }}"):
         assert words in one["xml"][0]
     assert site["dos_images"][two["disks"][0]["image"]]["read_only"] is False
 
