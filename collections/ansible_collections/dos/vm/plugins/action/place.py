@@ -12,7 +12,7 @@ import datetime
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"failed"})
+    _VALID_ARGS = frozenset({"failed", "told", "generation"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -64,16 +64,18 @@ class ActionModule(ActionBase):
             url = url_of(self._templar, variables, site.name, site.hosts)
             who = actor(self._templar, variables)
             with opened(url, site.name, write=write) as store:
-                decided, compiled, known = _decided(
+                decided, compiled, known, kept = _decided(
                     site,
                     variables,
                     store,
                     who,
                     write=write,
                     moves=self._moves(variables),
-                    failed=self._task.args.get("failed"),
+                    wish=self._task.args,
                 )
                 since = {} if store is None else store.pending.since()
+        except _Stale as late:
+            return {**result, "changed": False, "stale": True, **asdict(late.kept), "taken": {}, "decisions": {}}
         except DosVmError as error:
             return {**result, **refused(error)}
         for sentence in log(decided, compiled.placements, time.monotonic() - began) if display.verbosity else ():
@@ -102,6 +104,8 @@ class ActionModule(ActionBase):
         return {
             **result,
             "changed": False,
+            "stale": False,
+            **asdict(kept),
             "ordered": {vm: "on" if on else "off" for vm, on in compiled.ordered.items()},
             "shared": {"mark": secrets.token_hex(8), "paths": notes(site)},
             "images": {host: [encode(file) for file in files] for host, files in images_by_host(site).items()},
@@ -137,6 +141,22 @@ def _plain(name: str | None) -> str | None:
     return None if name is None else str(name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Whether the decisions are in the store, and how far placements had come with them."""
+
+    claimed: bool
+    generation: int
+
+
+class _Stale(Exception):
+    """Placements have changed since the hosts were read: a machine may have come to one that did not have it then."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__(generation)
+        self.kept = _Kept(False, generation)
+
+
 def _decided(
     site: Site,
     variables: Mapping[str, Any],
@@ -145,11 +165,12 @@ def _decided(
     *,
     write: bool,
     moves: Mapping[str, str],
-    failed: Mapping[str, Iterable[str]] | None = None,
-) -> tuple[Situation, Compiled, tuple[str, ...]]:
+    wish: Mapping[str, Any],
+) -> tuple[Situation, Compiled, tuple[str, ...], _Kept]:
     """The decisions, kept in the store, and what must be known of the hosts.
 
-    They are made anew where another controller placed one of the machines meanwhile.
+    They are made anew where another controller placed one of the machines meanwhile. Who says which hosts were `told` what
+    is taken from them has nothing kept before all of them were. Raises `_Stale`.
     """
     states = host_states(told(variables, site.hosts), site.hosts)
     for _ in range(ROUNDS):
@@ -157,23 +178,34 @@ def _decided(
         hosts = introduced(store, states, at=now)
         held = remembered(store)
         kept = held.memory
+        generation = kept.generation
+        if store is not None and write and wish.get("generation") not in (None, generation):
+            raise _Stale(generation)
         known = replace(held, memory=kept.renamed(hosts.renamed))
-        decided = situate(site, variables, failed=failed, held=known)
+        decided = situate(site, variables, failed=wish.get("failed"), held=known)
         compiled = compile_situation(decided, moves=moves)
         refuse_broken_promises(decided)
         if store is None or not write:
-            return decided, compiled, hosts.findings
-        renamed = _renamed(kept, hosts.renamed, compiled.placements)
-        if not store.placements.claim(kept.placements, [*compiled.placements, *renamed], at=now, actor=who):
+            return decided, compiled, hosts.findings, _Kept(True, generation)
+        if wish.get("told") is not None and not _all_told(compiled.taken, wish["told"]):
+            return decided, compiled, hosts.findings, _Kept(False, generation)
+        changes = [*compiled.placements, *_renamed(kept, hosts.renamed, compiled.placements)]
+        if not store.placements.claim(kept.placements, changes, at=now, actor=who):
             register(store, hosts, at=now)
             store.used.keep(used(site), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
             store.pending.keep(decided.pending(), at=now)
             store.loads.sample(loads(states, variables, at=now), every=site.monitoring.history)
-            return decided, compiled, hosts.findings
+            before = (kept.placements.get(one.vm) for one in changes)
+            grown = sum(one.epoch for one in changes) - sum(one.epoch for one in before if one is not None)
+            return decided, compiled, hosts.findings, _Kept(True, generation + grown)
     raise StoreError(
         "place the machines", "others placed the same ones again and again; run this again", retryable=True
     )
+
+
+def _all_told(taken: Mapping[str, Mapping[str, int]], told: Mapping[str, Mapping[str, int]]) -> bool:
+    return all(told.get(host, {}).get(vm, 0) >= epoch for host, epochs in taken.items() for vm, epoch in epochs.items())
 
 
 def _renamed(kept: Memory, names: Mapping[str, str], changed: Iterable[Placement]) -> Iterator[Placement]:

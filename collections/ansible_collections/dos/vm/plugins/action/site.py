@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         reader = SiteReader(self._templar, variables)
-        before, more = self._used(variables, reader.hosts())
+        before, generation, more = self._remembered(variables, reader.hosts())
         try:
             site = reader.load(used=before)
         except DosVmError as error:
@@ -43,18 +43,22 @@ class ActionModule(ActionBase):
             **result,
             "changed": False,
             "counts": found,
+            "generation": generation,
             "images": {str(name): str(image.file) for name, image in site.images.items()},
             "quotas": [asdict(row) for row in quotas],
             "warnings": [*warnings(site), *more],
         }
 
-    def _used(self, variables: dict[str, Any], hosts: tuple[str, ...]) -> tuple[Used | None, list[str]]:
-        """What projects used before, if the store can tell. Checking must be possible where it cannot be reached."""
+    def _remembered(self, variables: dict[str, Any], hosts: tuple[str, ...]) -> tuple[Used | None, int, list[str]]:
+        """What projects used before, and how far placements have come, if the store can tell.
+
+        Checking must be possible where it cannot be reached.
+        """
         try:
             site = str(self._templar.template(variables.get("dos_site", DEFAULT_NAME)))
             with opened(url_of(self._templar, variables, site, hosts), site, write=False) as store:
-                return (None if store is None else store.used.read()), []
+                return (None, 0, []) if store is None else (store.used.read(), store.memory().generation, [])
         except MissingLibraryError:
-            return None, []
+            return None, 0, []
         except DosVmError as error:
-            return None, [f"quotas are checked without what was used before: {error}"]
+            return None, 0, [f"quotas are checked without what was used before: {error}"]

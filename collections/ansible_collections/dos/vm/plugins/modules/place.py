@@ -21,6 +21,16 @@ options:
       - Hosts that could not start a machine in this run, by machine, as a list, or as a dictionary with their reasons. It is placed
         on another one if it can be; one that cannot fails nothing.
     type: dict
+  told:
+    description:
+      - What M(dos.vm.fence) has told hosts already, by host and machine. When it is given, an empty one too, the decisions are kept
+        only when every host was told what they take from it; RV(claimed) says whether they were.
+    type: dict
+  generation:
+    description:
+      - How far placements had come before the hosts were read, as M(dos.vm.site) or this module returned it. When they have
+        changed since, nothing is decided, and RV(stale) says so; read the hosts again.
+    type: int
 extends_documentation_fragment:
   - dos.vm.attributes
 seealso:
@@ -57,6 +67,18 @@ losses:
   returned: success
   type: list
   elements: dict
+stale:
+  description: Whether nothing was decided, since placements have changed after O(generation).
+  returned: success
+  type: bool
+claimed:
+  description: Whether the decisions are kept.
+  returned: success
+  type: bool
+generation:
+  description: How far placements have come with these decisions; for the next O(generation).
+  returned: success
+  type: int
 pending:
   description: The machines that are to be on and have no host, with the reason, and since when as far as the store knows.
   returned: success

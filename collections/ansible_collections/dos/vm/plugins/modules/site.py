@@ -32,6 +32,10 @@ counts:
   returned: success
   type: dict
   sample: {"networks": 2, "instances": 5}
+generation:
+  description: How far placements have come, as far as the store can tell; for O(dos.vm.place#module:generation).
+  returned: success
+  type: int
 images:
   description: The file of each image that is declared, by its name.
   returned: success

@@ -25,6 +25,11 @@ class Memory:
     placements: Mapping[str, Placement] = field(default_factory=dict)
     surveyed: frozenset[str] = frozenset()
 
+    @property
+    def generation(self) -> int:
+        """A number that grows with every change of a machine's host, by whomever: epochs only grow, and rows stay."""
+        return sum(held.epoch for held in self.placements.values())
+
     def renamed(self, names: Mapping[str, str]) -> Memory:
         """The same, where hosts have got new names: what was placed on a host is on it still."""
         if not names:
