@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import ConflictError, DeclarationError
 from ..model.image import ImageFile
-from ..model.types import Checksum
+from ..model.types import ByteSize, Checksum
 from .convert import enough, settle
 from .header import read_header, refuse, shown
 from .job import Job, Report
@@ -122,7 +122,7 @@ def declaration(path: str, report: Report) -> Mapping[str, Any]:
     return {
         "file": path,
         "format": read_header(path).format,
-        "size": os.path.getsize(path),
+        "size": str(ByteSize(os.path.getsize(path))),
         "checksum": found["digest"],
     }
 

@@ -31,7 +31,7 @@ SETTINGS = (
     "dos_report_file", "dos_report_project",
     "dos_facts_file", "dos_facts_save", "dos_moves_file", "dos_moves", "dos_like", "dos_size", "dos_whatif",
     "dos_migration", "dos_migration_address", "dos_to", "dos_host", "dos_abort", "dos_return",
-    "dos_address", "dos_gateway_hosts",
+    "dos_address", "dos_gateway_hosts", "dos_file",
 )  # fmt: skip
 
 
