@@ -33,22 +33,26 @@ class Host:
 
     def converge(self, *volumes: dict[str, Any], disks: tuple[dict[str, Any], ...] = (), **more: Any) -> Outcome:
         """What is declared: volumes of the pool, and a machine with these disks."""
+        outcome = self.tried(*volumes, disks=disks, **more)
+        assert outcome.failures == ()
+        return outcome
+
+    def tried(self, *volumes: dict[str, Any], disks: tuple[dict[str, Any], ...] = (), **more: Any) -> Outcome:
+        """As `converge`, and it may fail."""
         domain = {"name": self.prefix, "memory": "16 MiB", "disks": disks, "mark": {"site": "test"}, "stop_timeout": 0}
         slice_ = decode(
             Slice,
             {
                 "site": "test",
                 "secrets": [{"name": f"{self.prefix}-disk"}],
-                "pools": [{"name": self.prefix, "path": str(self.path)}],
+                "pools": [{"name": self.prefix, "path": str(self.path), **more.pop("pool", {})}],
                 "volumes": [{"pool": self.prefix, "capacity": "16 MiB", **volume} for volume in volumes],
                 "domains": [domain | more.pop("domain", {})] if disks else [],
             },
         )
         permission = Permission(prune=True, **more)
         keys = {f"{self.prefix}-{name}": value for name, value in KEYS.items()}
-        outcome = converge(slice_, self.hypervisor, permission=permission, secrets=keys)
-        assert outcome.failures == ()
-        return outcome
+        return converge(slice_, self.hypervisor, permission=permission, secrets=keys)
 
     def names(self, *volumes: str) -> tuple[str, ...]:
         return tuple(f"volume {self.prefix}/{name}" for name in volumes)
@@ -170,6 +174,47 @@ def test_a_file_that_came_without_libvirt_is_seen_where_a_machine_has_it(host: H
     subprocess.run(["virsh", "pool-refresh", host.prefix], check=True, capture_output=True)
     qemu_img("create", "-q", "-f", "qcow2", host.file("data"), "16M")
     assert not host.converge({"name": "data"}, disks=(disk,), domain=off).changed
+
+
+@pytest.mark.parametrize("format_", ["raw", "qcow2"])
+def test_a_layer_is_not_smaller_than_its_image(host: Host, format_: str) -> None:
+    base = host.path.parent / f"{host.path.name}.{format_}"
+    qemu_img("create", "-q", "-f", format_, base, "32M")
+    try:
+        layer = {"name": "layer", "backing": {"path": str(base), "format": format_}}
+        ((_, told),) = host.tried({**layer, "capacity": "16 MiB"}).failures
+        assert f"would have 16 MiB, and {base} has 32 MiB: write that capacity or more (CONV-12)" in told
+        assert not host.file("layer").exists()
+        assert host.converge({**layer, "capacity": "32 MiB"}).changed
+    finally:
+        base.unlink()
+
+
+def test_a_base_is_not_made_anew_under_its_layer(host: Host) -> None:
+    layer = {"name": "layer", "backing": {"volume": "base", "format": "qcow2"}}
+    host.converge({"name": "base"}, layer)
+    outcome = host.converge({"name": "base", "format": "raw"}, layer, data_loss=host.names("base"))
+    told = next(plan for plan in outcome.plans if str(plan.address) == host.names("base")[0])
+    assert told.needs == f"data_loss: [{', '.join(host.names('base', 'layer'))}]"
+    assert "qcow2" in qemu_img("info", host.file("base"))
+
+
+def test_a_pool_that_a_machine_runs_on_does_not_go_elsewhere(host: Host) -> None:
+    disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
+    host.converge({"name": "data"}, disks=(disk,))
+    host.path = host.path / "new"
+    with pytest.raises(ConflictError, match=f"would be stopped under domain {host.prefix}, which runs: stop it first"):
+        host.converge({"name": "data"}, disks=(disk,), recreate=True, data_loss=(f"pool {host.prefix}",))
+    assert not host.path.exists()
+
+
+def test_the_mode_of_a_pool_with_volumes_changes_in_place(host: Host) -> None:
+    disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
+    host.converge({"name": "data"}, disks=(disk,))
+    outcome = host.converge({"name": "data"}, disks=(disk,), pool={"permissions": {"mode": "0751"}})
+    assert outcome.changed
+    assert host.path.stat().st_mode & 0o777 == 0o751
+    assert not host.converge({"name": "data"}, disks=(disk,), pool={"permissions": {"mode": "0751"}}).changed
 
 
 def test_a_base_is_not_written_while_something_is_layered_over_it(host: Host) -> None:
