@@ -84,6 +84,7 @@ def test_two_who_go_on_for_long_lose_no_change(opened: Opened) -> None:
 
 
 def test_a_whole_site_is_claimed_and_read_at_once(store: Store) -> None:
+    assert store.placements.generation() == 0
     many = [placed(f"vm-{number}", f"h{number % 50}") for number in range(3000)]
     assert store.placements.claim({}, many, at=1.0) == {}
     held = store.placements.all()
@@ -91,3 +92,4 @@ def test_a_whole_site_is_claimed_and_read_at_once(store: Store) -> None:
     moved = [placed(one.vm, "h1", 2) for one in many[:700]]
     assert store.placements.claim(held, moved, at=2.0) == {}
     assert sum(one.epoch == 2 for one in store.placements.all().values()) == 700
+    assert store.placements.generation() == store.memory().generation == 3700

@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
         try:
             site = str(self._templar.template(variables.get("dos_site", DEFAULT_NAME)))
             with opened(url_of(self._templar, variables, site, hosts), site, write=False) as store:
-                return (None, 0, []) if store is None else (store.used.read(), store.memory().generation, [])
+                return (None, 0, []) if store is None else (store.used.read(), store.placements.generation(), [])
         except MissingLibraryError:
             return None, 0, []
         except DosVmError as error:

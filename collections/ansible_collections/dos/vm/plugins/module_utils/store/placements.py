@@ -37,6 +37,13 @@ class Placements:
         query = sa.select(self._table)
         return self._database.read("read the placements", lambda connection: dict(_placements(connection, query)))
 
+    def generation(self) -> int:
+        """That of `Memory`, without reading them all."""
+        query = sa.select(sa.func.sum(self._table.c.epoch))
+        return self._database.read(
+            "look how far placements have come", lambda connection: int(connection.scalar(query) or 0)
+        )
+
     def claim(
         self, before: Mapping[str, Placement | None], after: Iterable[Placement], *, at: float, actor: str | None = None
     ) -> Lost:
