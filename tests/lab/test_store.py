@@ -260,12 +260,14 @@ def test_hosts_are_listed_with_what_they_have_and_when_they_last_answered(
     """HOST-03, HOST-06, HOST-07, HOST-11: a dead one is told as what it is."""
     assert re.search(r"^h1 +running +\d", controller.play("hosts"), re.MULTILINE)
     hosts["h3"].crash()
-    told = controller.play("hosts", dos_monitoring={"sample": 5, "history": 10, "missed": 1})
+    told = controller.play("hosts", UNREACHABLE, dos_monitoring={"sample": 5, "history": 10, "missed": 1})
     assert re.search(r"^h3 +(stopped|no answer), last one 0:0\d:\d\d ago +\d", told, re.MULTILINE), told
-    assert "h2" not in controller.play("hosts", dos_name="h1").split("PLAY RECAP")[0].split("TASK [Show]")[1]
-    past = controller.play("hosts", dos_since="2020-01-01")
+    assert (
+        "h2" not in controller.play("hosts", UNREACHABLE, dos_name="h1").split("PLAY RECAP")[0].split("TASK [Show]")[1]
+    )
+    past = controller.play("hosts", UNREACHABLE, dos_since="2020-01-01")
     assert re.search(r"^h3 +20\d\d-", past, re.MULTILINE), past
-    assert "rows of history were forgotten" in controller.play("hosts", dos_purge_before="2100-01-01")
+    assert "rows of history were forgotten" in controller.play("hosts", UNREACHABLE, dos_purge_before="2100-01-01")
 
 
 SLOW = """

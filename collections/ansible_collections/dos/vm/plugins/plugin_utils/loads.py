@@ -85,7 +85,7 @@ def rows(
             "hypervisor": told.facts.hypervisor if told else facts.get("hypervisor"),
             "labels": {str(name): str(value) for name, value in room.labels.items()},
             "cpus": told.facts.cpus if told else facts.get("cpus"),
-            "memory": None if memory is None else _whole(memory),
+            "memory": None if memory is None else _whole(ByteSize(memory)),  # a record has it as people write it
             "max_vcpus": room.vcpus,
             "max_memory": _whole(room.memory) if told else None,
             "machines": sum(told.runs(vm) for vm in told.domains) if told else None,
