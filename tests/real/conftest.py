@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 UP = Path(__file__).parents[2] / "tools" / "libvirt_up.py"
 # What stands on others goes first.
-ORDER = ("domain", "network", "nwfilter", "volume", "pool", "secret")
+ORDER = ("gateway", "domain", "network", "nwfilter", "volume", "pool", "secret")
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def _removal(held: Observed) -> Iterator[Action]:
     if address.kind == "volume":
         yield DeleteVolume(address=address)
         return
-    if held.active and address.kind in ("domain", "network", "pool"):
+    if held.active and address.kind in ("gateway", "domain", "network", "pool"):
         yield Stop(address=address)
     if held.persistent:
         yield Undefine(address=address)

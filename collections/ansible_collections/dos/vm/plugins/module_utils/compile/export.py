@@ -124,6 +124,8 @@ def _chosen(register: Register, host: str, observed: Mapping[Address, Observed],
             register.leave_out(
                 host, address, "its value is never read: declare it in dos_secrets, the value from a vault"
             )
+        elif address.kind in ("bridge", "gateway"):
+            register.leave_out(host, address, "follows from a network's declaration: write what it says there")
         elif not held.persistent:
             register.leave_out(host, address, "is transient: it is gone when it stops, and has no definition to keep")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields
 
 from ..model.types import Name
 from .index import Finding, Index, Place
@@ -49,13 +49,20 @@ def services_are_said_once(index: Index) -> Iterator[Finding]:
         if four.dns and six.dns:
             text = f"the name service of network {name} is declared in both its subnets, write it in one of them"
             yield Finding(("dos_subnets", second, "dns"), text, ("dos_subnets", first, "dns"))
-        if four.automatic_gateway and six.automatic_gateway:
-            alike = replace(six.automatic_gateway, forwards=four.automatic_gateway.forwards)
-            if alike not in (four.automatic_gateway, AutomaticGateway(forwards=alike.forwards)):
-                text = f"says of the gateway of network {name} what is said in its other subnet: leave out all but forwards"
-                yield Finding(
-                    ("dos_subnets", second, "automatic_gateway"), text, ("dos_subnets", first, "automatic_gateway")
-                )
+        if _contradicts(six.automatic_gateway, four.automatic_gateway):
+            text = f"says of the gateway of network {name} what is said in its other subnet: leave out all but forwards"
+            yield Finding(
+                ("dos_subnets", second, "automatic_gateway"), text, ("dos_subnets", first, "automatic_gateway")
+            )
+
+
+def _contradicts(second: AutomaticGateway | None, first: AutomaticGateway | None) -> bool:
+    """Whether it says something, other than what it lets in, that the first does not."""
+    if first is None or second is None:
+        return False
+    names = (held.name for held in fields(AutomaticGateway) if held.name != "forwards")
+    silent = AutomaticGateway()
+    return any(getattr(second, name) not in (getattr(silent, name), getattr(first, name)) for name in names)
 
 
 def automatic_gateways_are_of_bridged_networks(index: Index) -> Iterator[Finding]:

@@ -173,3 +173,33 @@ def test_what_the_rules_of_a_site_are_against_goes_to_the_overlay() -> None:
     assert exported.objects["networks"].keys() == {"one", "two"}
     assert any("10.9.0.1" in held.get("xml", "") for held in exported.objects["networks"].values())
     assert (exported.problems, exported.differing, exported.left_out) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("ips", "named"),
+    [
+        (("10.9.0.1/24", "fd00:9::1/64"), {"subnet": "lan", "subnet6": "lan-6"}),
+        (("fd00:9::1/64", "10.9.0.1/24"), {"subnet": "lan", "subnet6": "lan-6"}),
+        (("fd00:9::1/64",), {"subnet": "lan"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "dns", ["", "<dns forwardPlainNames='no'/>", "<dns><host ip='fd00:9::7'><hostname>a</hostname></host></dns>"]
+)
+def test_a_network_of_both_families_has_a_subnet_of_each(ips: tuple[str, ...], named: dict[str, str], dns: str) -> None:
+    def element(address: str) -> str:
+        ip, prefix = address.split("/")
+        return f"<ip family='{'ipv6' if ':' in ip else 'ipv4'}' address='{ip}' prefix='{prefix}'/>"
+
+    xml = f"<network><name>lan</name><forward mode='nat'/>{dns}{''.join(map(element, ips))}</network>"
+    address = Address("network", "lan")
+    told = {"here": Told(
+        facts=FakeHypervisor().facts(),
+        observed={address: Observed(address=address, xml=parse(xml), active=True, autostart=True)},
+    )}  # fmt: skip
+    exported = export(Name("mine"), told)
+    assert exported.differing == ()
+    assert {field: exported.objects["networks"]["lan"].get(field) for field in named} == named
+    assert "xml" not in exported.objects["networks"]["lan"]
+    assert exported.objects["subnets"].keys() == set(named.values())

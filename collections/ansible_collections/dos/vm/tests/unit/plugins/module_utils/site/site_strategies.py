@@ -31,6 +31,7 @@ def sites(draw: Draw, *, most_hosts: int = 4, most_instances: int = 5) -> Declar
     pools = {f"pool-{number}": draw(_pool(number)) for number in range(draw(st.integers(1, 3)))}
     images = {f"image-{number}": draw(_image(number)) for number in range(draw(st.integers(0, 2)))}
     subnets = {f"subnet-{number}": draw(_subnet(number)) for number in range(draw(st.integers(0, 3)))}
+    subnets |= {f"six-{number}": draw(_subnet6(number)) for number in range(3) if draw(st.booleans())}
     networks = {f"network-{number}": draw(_network(number, list(subnets))) for number in range(draw(st.integers(0, 3)))}
     filters = {f"filter-{number}": draw(_filter(number)) for number in range(draw(st.integers(0, 3)))}
     groups = {f"group-{name}": {"filter": name} for name in filters}
@@ -83,23 +84,35 @@ def _image(draw: Draw, number: int) -> Raw:
 
 @st.composite
 def _subnet(draw: Draw, number: int) -> Raw:
-    """Addresses .10 to .99 are left for machines."""
+    """Addresses .10 to .99 are written for machines; the pool has one for every card that has none."""
     base = f"10.{number}.0"
     held: Raw = {"address": f"{base}.0/24", "gateway": f"{base}.1"}
     if draw(st.booleans()):
-        held["pool"] = [{"start": f"{base}.100", "end": f"{base}.{draw(st.integers(100, 199))}"}]
-        held["dhcp"] = draw(_some(boot_file=st.just("pxelinux.0")))
+        held["pool"] = [{"start": f"{base}.100", "end": f"{base}.{draw(st.integers(150, 199))}"}]
+        held["dhcp"] = draw(_some(boot_file=st.just("pxelinux.0"), allocate=st.booleans()))
     return {**held, **draw(_some(dns=_some(domain=st.just(f"s{number}.example"), forward_plain_names=st.booleans())))}
+
+
+@st.composite
+def _subnet6(draw: Draw, number: int) -> Raw:
+    base = f"fd00:{number}:"
+    held: Raw = {"address": f"{base}:/64", "gateway": f"{base}:1"}
+    if draw(st.booleans()):
+        held["dhcp"] = {}
+        held |= draw(_some(pool=st.just([{"start": f"{base}:100", "end": f"{base}:1ff"}])))
+    return held
 
 
 @st.composite
 def _network(draw: Draw, number: int, subnets: list[str]) -> Raw:
     """A network uses the subnet of its own number, so nobody shares one against the rules."""
     subnet = f"subnet-{number}" if f"subnet-{number}" in subnets else None
-    types = ["isolated", "bridge", *(["nat", "route"] if subnet else [])]
+    types = ["isolated", "bridge", *(["nat", "route"] if subnet or f"six-{number}" in subnets else [])]
     held: Raw = {"type": draw(st.sampled_from(types)), "bridge": f"vir-{number}"}
     if subnet:
         held["subnet"] = subnet
+    if f"six-{number}" in subnets:
+        held["subnet6" if subnet else "subnet"] = f"six-{number}"
     groups = st.just([{"name": "gold", "bandwidth": {"inbound": {"average": 1000}}}])
     return {**held, **draw(_some(stp=st.booleans(), mtu=st.integers(1280, 9000), port_groups=groups))}
 
@@ -171,7 +184,10 @@ def _vm(draw: Draw, number: int, at: int, cards: list[Raw], parts: _Parts) -> Ra
         network = card["network"]
         if draw(st.booleans()):
             held.setdefault("mac", {})[network] = f"52:54:aa:{number:02x}:{at:02x}:{place:02x}"
-        if "subnet" in parts.networks[network] and draw(st.booleans()):
-            prefix = parts.subnets[parts.networks[network]["subnet"]]["address"].removesuffix(".0/24")
-            held.setdefault("ip", {})[network] = f"{prefix}.{10 + number * 10 + at}"
+        for subnet in (parts.networks[network].get(field) for field in ("subnet", "subnet6")):
+            if subnet is not None and draw(st.booleans()):
+                address = parts.subnets[subnet]["address"]
+                six, last = ":" in address, 10 + number * 10 + at
+                own = f"{address.removesuffix('/64')}{last}" if six else address.replace(".0/24", f".{last}")
+                held.setdefault("ip6" if six else "ip", {})[network] = own
     return held or None
