@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dosvm.model.types import ByteSize
 from tests.real.appliance import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,17 @@ class Operator:
         head, _, body = done.stdout.partition("=> {")
         return {**json.loads("{" + body), "shown": head + done.stderr}
 
+    def delete_image(self, file: Path, variables: dict[str, Any], succeeds: bool) -> str:
+        """What the playbook said."""
+        given = json.dumps({**variables, "dos_file": str(file)})
+        done = subprocess.run(
+            [ANSIBLE.with_name("ansible-playbook"), "-i", self.folder / "hosts.yml", "dos.vm.delete_image", "-e", given],
+            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONNECTION_PLUGINS": str(CONNECTION)},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
 
 @pytest.fixture(scope="module")
 def operator() -> Iterator[Operator]:
@@ -65,6 +77,7 @@ def operator() -> Iterator[Operator]:
     with tempfile.TemporaryDirectory(prefix="dosvm-images-", dir="/var/lib") as folder:
         Path(folder).chmod(0o755)
         held = Operator(Path(folder))
+        (Path(folder) / "images").mkdir()
         held.call("pool", name=PREFIX, path=str(held.pool), site=PREFIX)
         yield held
         subprocess.run(["virsh", "pool-destroy", PREFIX], check=True, capture_output=True)
@@ -183,6 +196,39 @@ def test_a_snapshot_is_merged_into_a_volume_of_its_own(operator: Operator, image
     for name in ("whole", "monday"):
         allow = {"data_loss": [f"volume {PREFIX}/{name}"]}
         operator.call("volume", site=PREFIX, pool=PREFIX, name=name, state="absent", allow=allow)
+
+
+def test_a_volume_is_saved_as_an_image_that_can_be_declared(operator: Operator, image: dict[str, Any]) -> None:
+    backing = {"path": image["source"], "format": "qcow2"}
+    operator.call("volume", site=PREFIX, pool=PREFIX, name="golden", backing=backing)
+    saved = str(operator.folder / "images" / "golden.qcow2")
+    done = operator.call("image_convert", source=f"{PREFIX}/golden", destination=saved, flatten=True)
+    told = done["image"]
+    assert ByteSize(told["size"]) == Path(saved).stat().st_size
+    held = {name: told[name] for name in ("file", "format", "checksum")}
+    assert not operator.call("image", **held, at_most=told["size"])["changed"]
+    refused = operator.call("image", succeeds=False, **held, at_most="64 KiB")
+    assert "declare its size, which counts for the quota" in refused["msg"]
+    allow = {"data_loss": [f"volume {PREFIX}/golden"]}
+    operator.call("volume", site=PREFIX, pool=PREFIX, name="golden", state="absent", allow=allow)
+
+
+def test_the_file_of_an_image_goes_when_nobody_declares_and_nobody_uses_it(
+    operator: Operator, image: dict[str, Any]
+) -> None:
+    old = operator.folder / "images" / "old.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", old, "1M"], check=True)
+    declared = {"dos_site": PREFIX, "dos_images": {"old": {"file": str(old), "format": "qcow2"}}}
+    told = operator.delete_image(old, declared, succeeds=False)
+    assert "is declared as an image: take it out of dos_images first" in told
+    backing = {"path": str(old), "format": "qcow2"}
+    operator.call("volume", site=PREFIX, pool=PREFIX, name="above", backing=backing)
+    assert "above: take it from them first (IMG-08)" in operator.delete_image(old, {"dos_site": PREFIX}, succeeds=False)
+    assert old.exists()
+    allow = {"data_loss": [f"volume {PREFIX}/above"]}
+    operator.call("volume", site=PREFIX, pool=PREFIX, name="above", state="absent", allow=allow)
+    operator.delete_image(old, {"dos_site": PREFIX}, succeeds=True)
+    assert not old.exists()
 
 
 def system(folder: Path) -> Path:

@@ -199,6 +199,32 @@ def test_a_base_is_not_made_anew_under_its_layer(host: Host) -> None:
     assert "qcow2" in qemu_img("info", host.file("base"))
 
 
+def test_a_pool_goes_to_another_place_when_its_volumes_were_moved_there(host: Host) -> None:
+    disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
+    volumes = ({"name": "data"}, {"name": "more"})
+    host.converge(*volumes, disks=(disk,), domain={"active": False})
+    subprocess.run(["qemu-io", "-c", "write -P 7 0 64k", host.file("data")], check=True, capture_output=True)
+    old, host.path = host.path, host.path / "new"
+
+    with pytest.raises(ConflictError, match=f"move all of it to {host.path} while its machines are off"):
+        host.converge(*volumes, disks=(disk,), domain={"active": False}, recreate=True)
+    assert not host.path.exists()
+    host.path.mkdir()
+    for name in ("data", "more"):
+        (old / name).rename(host.file(name))
+    allow = {"recreate": True, "data_loss": (f"pool {host.prefix}",)}
+    outcome = host.tried(*volumes, disks=(disk,), domain={"active": False}, **allow)
+    # What no machine has cannot be told from a new one before its pool is there; the next run finds it.
+    assert [name for name, _ in outcome.failures] == [f"volume {host.prefix}/more"]
+    assert not host.converge(*volumes, disks=(disk,), domain={"active": False}).changed
+    read = subprocess.run(
+        ["qemu-io", "-c", "read -P 7 0 64k", host.file("data")], capture_output=True, text=True, check=True
+    )
+    assert "verification failed" not in read.stdout
+    assert sorted(path.name for path in host.path.iterdir()) == ["data", "more"]
+    host.path = old
+
+
 def test_a_pool_that_a_machine_runs_on_does_not_go_elsewhere(host: Host) -> None:
     disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
     host.converge({"name": "data"}, disks=(disk,))
