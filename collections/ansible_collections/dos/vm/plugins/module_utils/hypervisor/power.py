@@ -17,7 +17,7 @@ from typing import Any
 from .._thirdparty import libvirt
 from ..errors import DosVmError, HypervisorError, Unanswered
 from ..model.order import Ordering
-from ..plan.order import TABLE, judge
+from ..plan.order import TABLE, judge, no_room
 from ..xml.build import parse
 from ..xml.common import mark_of
 from ..xml.identity import device_identity
@@ -246,6 +246,8 @@ class _Room:
             raise HypervisorError(f"{self.asked.order} a device", "name it by target, MAC or alias")
         flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | (libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0)
         there = any(device_identity(held) == identity for held in xml.iterfind(f"devices/{key[0]}"))
+        if attach and not there and (why := no_room(xml, element)):
+            raise HypervisorError(f"attach a disk to domain {domain.name()}", why)
         self._note(domain, read(xml).with_device(key, attached=attach), read(xml))
         if there == attach and not domain.isActive():
             return "was so already"

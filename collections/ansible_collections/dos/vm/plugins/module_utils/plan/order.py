@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from ..model.seed import ROOT as SEEDS
+from ..site.instance import MOST_DISKS
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
 
 State = Literal["running", "paused", "shut off", "saved", "crashed", "in shutdown", "pmsuspended"]
 STATES: tuple[State, ...] = ("running", "paused", "shut off", "saved", "crashed", "in shutdown", "pmsuspended")
@@ -72,3 +78,17 @@ def judge(order: str, state: str) -> Verdict:
         return Verdict()
     hint = INSTEAD.get(state, "look at it on its host")  # type: ignore[call-overload]  # a word of libvirt that is none of ours
     return Verdict(refused=f"{order} is not possible while it is {state}: {hint} (VM-T2)")
+
+
+def no_room(domain: Element, device: Element) -> str:
+    """Why a machine may not have the device besides what it has, in words; empty where it may (HOT-06)."""
+    held = [disk for disk in domain.iterfind("devices/disk") if not _is_seed(disk)]
+    if device.tag != "disk" or len(held) < MOST_DISKS:
+        return ""
+    return f"it has {len(held)} disks, and may have {MOST_DISKS}: detach one first (HOT-06)"
+
+
+def _is_seed(disk: Element) -> bool:
+    """The disc of a seed counts for nobody (AMB-22)."""
+    source = disk.find("source")
+    return source is not None and source.get("file", "").startswith(f"{SEEDS}/")

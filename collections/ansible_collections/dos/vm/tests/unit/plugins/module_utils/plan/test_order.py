@@ -7,7 +7,9 @@ import pytest
 
 from dosvm.errors import DeclarationError
 from dosvm.model.order import Ordering, Verb
-from dosvm.plan.order import INSTEAD, STATES, TABLE, judge
+from dosvm.model.seed import ROOT as SEEDS
+from dosvm.plan.order import INSTEAD, STATES, TABLE, judge, no_room
+from dosvm.xml.build import parse
 
 # + is carried out, = is so already, - is refused; the columns are the states in the order of the first line.
 PICTURE = """
@@ -64,3 +66,13 @@ def test_a_state_that_libvirt_may_have_and_we_do_not_know_is_refused() -> None:
 def test_what_does_not_go_with_an_order_is_refused(said: dict[str, object]) -> None:
     with pytest.raises(DeclarationError):
         Ordering(**{"names": ("a",), **said})
+
+
+def test_a_fifth_disk_is_refused_and_a_seed_counts_for_nobody() -> None:
+    disks = "".join(f"<disk><source file='/srv/{name}'/></disk>" for name in "abc")
+    seed = f"<disk><source file='{SEEDS}/web-1/x.iso'/></disk>"
+    three = parse(f"<domain><devices>{disks}{seed}<disk device='cdrom'/></devices></domain>")
+    assert "it has 4 disks, and may have 4" in no_room(three, parse("<disk/>"))
+    assert no_room(three, parse("<interface/>")) == ""
+    two = parse(f"<domain><devices>{disks}{seed}</devices></domain>")
+    assert no_room(two, parse("<disk/>")) == ""
