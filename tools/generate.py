@@ -28,6 +28,7 @@ from dosvm.model.argument_spec import Field, Spec, argument_spec, bare, fields_o
 from dosvm.model.backup import BackingUp
 from dosvm.model.certificate import Authorities, AuthorityRun, CertificateRun, FilesRun
 from dosvm.model.checkpoint import Checkpointing
+from dosvm.model.console import Visit
 from dosvm.model.decode import encode
 from dosvm.model.front import Connection, Existence, HostRun, Query, SecretValues
 from dosvm.model.image import BlockCopy, Convert, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
@@ -57,6 +58,7 @@ PLAIN: Mapping[str, type] = {
     "authority": AuthorityRun,
     "certificate_files": FilesRun,
     "certificates": CertificateRun,
+    "visiting": Visit,
 }
 # What is done to disk files, and what the module of each takes.
 DEEDS: Mapping[str, tuple[type, ...]] = {
