@@ -61,7 +61,7 @@ def outlook(
     `placed` is where every machine was to be in this one.
     """
     machines = {str(machine.name): machine for machine in found}
-    new = [one for host in sorted(answers) for one in _setbacks(site, machines, host, answers[host])]
+    new = [one for host in sorted(answers) for one in _setbacks(machines, host, answers[host])]
     known = {vm: dict(reasons) for vm, reasons in tried.items()}
     for one in new:
         known.setdefault(one.vm, {})[one.host] = one.reason
@@ -92,14 +92,17 @@ def failures_of(answers: Answers, before: Mapping[str, Mapping[str, str]]) -> Fa
     return held
 
 
-def _setbacks(site: Site, machines: Mapping[str, Machine], host: str, answer: Mapping[str, Any]) -> Iterator[Setback]:
+def _setbacks(machines: Mapping[str, Machine], host: str, answer: Mapping[str, Any]) -> Iterator[Setback]:
     reasons = {str(one["object"]): str(one["reason"]) for one in answer.get("failures") or ()}
     domains = {str(one["name"]): bool(one["active"]) for one in (answer.get("facts") or {}).get("domains", ())}
     made = {(plan["kind"], plan["name"]) for plan in answer.get("plans", ()) if plan["verdict"] == "create"}
     for vm, machine in machines.items():
         why = reasons.get(f"domain {vm}")
         if why is not None and ("domain", vm) in made and not domains.get(vm):
-            volumes = (disk for disk in sorted(machine.own_disks(site)) if ("volume", disk) in made)
+            # Not what was to be made: one that was in the way is somebody's. On shared storage as well, for the next host's
+            # libvirt would not know of it.
+            done = set(answer.get("performed", ()))
+            volumes = (disk for disk in sorted(machine.made_disks()) if f"volume {disk} has been created" in done)
             yield Setback(vm=vm, host=host, reason=_root(why, reasons), defined=vm in domains, volumes=tuple(volumes))
 
 

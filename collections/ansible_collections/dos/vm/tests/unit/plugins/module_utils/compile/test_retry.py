@@ -36,6 +36,7 @@ def answer(failed: Mapping[str, str], *, create: str = "free", active: bool = Fa
     return {
         "failures": [{"object": name, "reason": why} for name, why in failed.items()],
         "plans": [{"kind": kind, "name": name, "verdict": "create"} for kind, name in made],
+        "performed": [f"{kind} {name} has been created" for kind, name in made if kind == "volume"],
         "facts": {"domains": [{"name": create, "active": active}]},
         **more,
     }
@@ -55,12 +56,22 @@ def after(answers: Mapping[str, Any], attempt: int = 1, before: Outlook | None =
 
 
 def test_a_new_machine_is_tried_again_and_what_there_is_of_it_goes() -> None:
-    """Its disk on shared storage stays: the next host sees the same one."""
     found = after({"h1": answer({"domain free": NO_PORT})})
     (one,) = found.again
-    assert (one.vm, one.host, one.defined, one.volumes) == ("free", "h1", True, ("own/free-vda",))
+    assert (one.vm, one.host, one.defined) == ("free", "h1", True)
+    assert one.volumes == ("common/free-vdb", "own/free-vda")
     assert found.tried == {"free": {"h1": NO_PORT}}
     assert (found.lost, found.settled) == ((), frozenset())
+
+
+def test_a_disk_that_this_run_did_not_make_stays() -> None:
+    """It was to be made, and one was in the way: that one is somebody's (law 4)."""
+    held = answer(
+        {"volume own/free-vda": "exists already", "domain free": "not attempted, since volume own/free-vda failed"}
+    )
+    held["performed"] = ["volume common/free-vdb has been created"]
+    (one,) = after({"h1": held}).again
+    assert one.volumes == ("common/free-vdb",)
 
 
 def test_one_that_can_be_nowhere_else_is_lost_and_left_alone() -> None:
