@@ -200,6 +200,12 @@ options:
         - Port of the machine, the same when not given.
         - 'Range: 1 to 65535.'
         type: int
+  only_forwards:
+    description:
+    - Whether libvirt is the gateway, as on networks of its own, and only O(forwards) are added to it.
+    - Requirement DEP-16.
+    type: bool
+    default: false
   domain:
     description:
     - DNS domain of the guests.

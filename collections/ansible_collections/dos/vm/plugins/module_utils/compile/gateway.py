@@ -108,6 +108,39 @@ def _bad_moves(site: Site, moves: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem(path, f"host {host!r} cannot have the network")
 
 
+def compile_forwards(
+    site: Site, networks: Iterable[tuple[Name, Network]], plugged: Mapping[Name, Iterable[Machine]], host: str
+) -> Iterator[Gateway]:
+    """What is added to networks that libvirt serves on a host: services go to machines that are here (DEP-16)."""
+    for name, network in networks:
+        if not network.forwards:
+            continue
+        assert network.bridge is not None  # checked with the declaration
+        here = list(plugged.get(name, ()))
+        own = {ip for machine in here for place in _cards(machine, name) for ip in machine.ips(place)}
+        # An address that no machine of the site has is on the one host that the network is on.
+        alone = (site.hosts_of(network) or frozenset(site.hosts)) == frozenset([Name(host)])
+        forwards = tuple(held for held in network.forwards if held.to in own or alone)
+        if forwards:
+            yield Gateway(
+                name=name,
+                bridge=network.bridge,
+                subnets=compile_subnets(
+                    name, (replace(held, dhcp=None, tftp=None) for held in site.subnets_of(network)), (), by_mac=False
+                ),
+                forward="route",
+                device=network.forward_interface,
+                forwards=forwards,
+                only_forwards=True,
+                autostart=True,
+                mark=Mark(site=site.name, project=network.project, origin=f"dos_networks.{name}"),
+            )
+
+
+def _cards(machine: Machine, network: Name) -> list[int]:
+    return [place for place, card in enumerate(machine.instance.interfaces) if card.network == network]
+
+
 def compile_gateway(site: Site, name: Name, network: Network, machines: Iterable[Machine]) -> Gateway:
     """The gateway of a network; `machines` are all that are on it, wherever they run."""
     found = automatic(site, network)

@@ -171,6 +171,11 @@ class Reach:
 
     def _way(self, held: Assertion, source: Card | Addresses, target: Card | Addresses, family: Family) -> Answer:
         path = _path(source, target, family)
+        if path.yes is False and isinstance(target, Card) and _forwarded(held, target, family):
+            out = _leaves(source) if isinstance(source, Card) else Answer(True, "")
+            path = (
+                replace(out, why=f"a service of network {target.network_name} is {target.machine}") if out.yes else out
+            )
         if path.yes is False:
             return replace(path, way=False)
         asked = [_asked(end, family) for end in (source, target)]
@@ -249,6 +254,15 @@ def _same(source: Card, target: Card) -> Answer:
         text = f"network {source.network_name} is of type {source.network.type}, so each host has its own: {where}"
         return Answer(False, text)
     return Answer(True, f"both are on network {source.network_name}, and no filter is in the way")
+
+
+def _forwarded(held: Assertion, target: Card, family: Family) -> bool:
+    """Whether what is asked for comes to the machine by way of an address or port of its host (DEP-16)."""
+    own = target.ips.get(family)
+    return any(
+        one.to == own and one.protocol in (None, held.how) and (one.to_port or one.port) in (None, held.port)
+        for one in target.network.forwards
+    )
 
 
 def _is_near(card: Card, other: Addresses) -> bool:

@@ -26,7 +26,7 @@ from .addresses import give
 from .bridge import compile_bridge
 from .by_host import ByHost
 from .domain import compile_domain
-from .gateway import Carrier, carriers, compile_gateway
+from .gateway import Carrier, carriers, compile_forwards, compile_gateway
 from .identity import allocate
 from .machine import Machine
 from .memory import NOTHING, Memory, Placement
@@ -111,9 +111,12 @@ def compile_situation(
     slices: dict[str, Slice] = {
         host: replace(
             _slice(site, by_host[host], members, pools.on(host), volumes.on(host), on_host[host], host, ends),
-            gateways=tuple(
-                compile_gateway(site, name, site.networks[name], _on(name, by_host))
-                for name in _carried(gateways, host)
+            gateways=(
+                *(
+                    compile_gateway(site, name, site.networks[name], _on(name, by_host))
+                    for name in _carried(gateways, host)
+                ),
+                *compile_forwards(site, on_host[host], plugged[host], host),
             ),
         )
         for host in site.hosts

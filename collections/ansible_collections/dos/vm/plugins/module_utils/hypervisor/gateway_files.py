@@ -8,6 +8,7 @@ less is none of the others' business.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 ETC = "/etc/dos-vm/gateways"
 RUN = "/run/dos-vm/gateways"
 LEASES = "/var/lib/dos-vm/gateways"
+HOOKS = "/etc/libvirt/hooks/network.d"  # https://libvirt.org/hooks.html
 
 SCRIPT = """\
 #!/bin/sh
@@ -49,6 +51,7 @@ stop)
   [ ! -e {run}/{name}.xml ] || [ ! -e {etc}/{name}.stop ] || sh {etc}/{name}.stop || failed=$?
   halt
   nft delete table inet {table} 2>/dev/null || true
+{stop}
   forget ''
   rm -f {run}/{name}.xml {run}/{name}.conf {run}/{name}.addresses
   [ "$failed" = 0 ] || {{ echo "the stop script ended with $failed" >&2; exit 1; }}
@@ -71,13 +74,16 @@ def files(definition: Element) -> Mapping[str, str]:
 
 def serves(gateway: Gateway) -> bool:
     """Whether there is something for dnsmasq to do."""
+    if gateway.only_forwards:
+        return False
     offers = any(held.dhcp or held.tftp or held.address.version == 6 for held in gateway.subnets)
     return offers or gateway.dns is None or gateway.dns.enabled
 
 
 def carried(gateway: Gateway) -> list[tuple[str, str]]:
     """The addresses it brings along, each with the interface it is put on."""
-    own = [(str(gateway.bridge), str(subnet.address)) for subnet in gateway.subnets]
+    mine = () if gateway.only_forwards else gateway.subnets
+    own = [(str(gateway.bridge), str(subnet.address)) for subnet in mine]
     outside = {held.address: None for held in gateway.forwards if held.address}
     return own + [(str(gateway.device), f"{address}/{address.ip.max_prefixlen}") for address in outside]
 
@@ -85,6 +91,42 @@ def carried(gateway: Gateway) -> list[tuple[str, str]]:
 def table(name: str) -> str:
     """The name of its table; one of nftables has no hyphens."""
     return f"dos_gw_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def opens(gateway: Gateway) -> list[str]:
+    """The programs whose rules must let its services through: libvirt's own refuse whoever comes from outside."""
+    versions = {held.to.version for held in gateway.forwards} if gateway.only_forwards else ()
+    return [tool for version, tool in ((4, "iptables"), (6, "ip6tables")) if version in versions]
+
+
+def passes(gateway: Gateway) -> list[str]:
+    """The rule that does it. Not in libvirt's chains, which it writes anew, and before those."""
+    match = ["-o", str(gateway.bridge), "-m", "conntrack", "--ctstate", "DNAT"]
+    return ["FORWARD", *match, "-m", "comment", "--comment", f"dos.vm {table(gateway.name)}", "-j", "ACCEPT"]
+
+
+def _hook(gateway: Gateway) -> str:
+    return f"{HOOKS}/dos-vm-{gateway.name}"
+
+
+def _opening(gateway: Gateway) -> Iterator[str]:
+    """libvirt puts its chains first when it starts, which may be after us: then its hook does it again."""
+    rule = shlex.join(passes(gateway))
+    first = [f"{tool} -w -D {rule} 2>/dev/null; {tool} -w -I {rule}" for tool in opens(gateway)]
+    for tool in opens(gateway):
+        yield f"{tool} -w -C {rule} 2>/dev/null || {tool} -w -I {rule}"
+    if first:
+        lines = ["#!/bin/sh", f'[ "$1 $2" = {shlex.quote(f"{gateway.name} started")} ] || exit 0', *first]
+        yield f"mkdir -p {HOOKS}"
+        yield f"printf '%s\\n' {' '.join(shlex.quote(line) for line in lines)} >{_hook(gateway)}"
+        yield f"chmod 755 {_hook(gateway)}"
+
+
+def _closing(gateway: Gateway) -> Iterator[str]:
+    if gateway.only_forwards:
+        yield f"rm -f {_hook(gateway)}"
+        for tool in ("iptables", "ip6tables"):
+            yield f"{tool} -w -D {shlex.join(passes(gateway))} 2>/dev/null || true"
 
 
 def _script(gateway: Gateway) -> str:
@@ -100,19 +142,22 @@ def _script(gateway: Gateway) -> str:
         kept="".join(f"<{link} {address}>" for link, address in held),
         noted="".join(f"{link} {address}\n" for link, address in held),
         start="\n".join(f"  {line}" for line in _start(gateway)),
+        stop="\n".join(f"  {line}" for line in _closing(gateway)),
     )
 
 
 def _start(gateway: Gateway) -> Iterator[str]:
     name = gateway.name
-    yield f"ip link set dev {gateway.bridge} up"
+    if not gateway.only_forwards:
+        yield f"ip link set dev {gateway.bridge} up"
     for link, address in carried(gateway):
         yield f"ip address replace {address} dev {link}"
-    if gateway.forward != "none":
+    if gateway.forward != "none" and not gateway.only_forwards:
         for version in sorted({subnet.address.version for subnet in gateway.subnets}):
             switch = "ipv4/ip_forward" if version == 4 else "ipv6/conf/all/forwarding"
             yield f'[ "$(cat /proc/sys/net/{switch})" = 1 ] || echo 1 >/proc/sys/net/{switch}'
     yield f"nft -f {ETC}/{name}.nft"
+    yield from _opening(gateway)
     if serves(gateway):
         # Its settings are read once; the files of hosts and names whenever it is asked.
         yield f'if alive && cmp -s {ETC}/{name}.conf {RUN}/{name}.conf; then kill -HUP "$(cat {RUN}/{name}.pid)"; else'
@@ -248,6 +293,8 @@ def _rules(gateway: Gateway) -> Iterator[str]:
 
 def _passing(gateway: Gateway) -> Iterator[str]:
     """NET-14, NET-16: what stays inside is free; what comes from outside is an answer, or goes to a service."""
+    if gateway.only_forwards:
+        return  # libvirt's affair
     bridge = f'"{gateway.bridge}"'
     yield f"iifname {bridge} oifname {bridge} accept"
     if gateway.forward == "none":
@@ -283,6 +330,8 @@ def _translated(gateway: Gateway) -> Iterator[str]:
         if gateway.forwards:
             # A machine that asks for a service beside it: the answer must come back through here.
             yield f"{family} saddr {network} {family} daddr {network} ct status dnat masquerade"
+        if gateway.only_forwards:
+            continue
         if gateway.forward == "nat" and four:
             yield from _masked(
                 gateway, f"ip saddr {network} ip daddr != {{ {network}, 224.0.0.0/24, 255.255.255.255 }}"

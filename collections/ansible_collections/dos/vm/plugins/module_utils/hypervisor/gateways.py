@@ -54,6 +54,7 @@ def states(definitions: Mapping[str, Element]) -> Mapping[str, State]:
             and made.table(name) in tables
             and (addresses or _readdressed(name, carried))
             and _answers(name)
+            and _opened(gateway)
         ):
             found[name] = State(parse_xml(held.read_text()), {})
     return found
@@ -77,6 +78,12 @@ def _answers(name: str) -> bool:
         return False
 
 
+def _opened(gateway: Gateway) -> bool:
+    """Whether libvirt's rules let its services through, where those are libvirt's."""
+    commands = ([tool, "-w", "-C", *made.passes(gateway)] for tool in made.opens(gateway))
+    return all(subprocess.run(command, capture_output=True, env=ENVIRONMENT).returncode == 0 for command in commands)
+
+
 def _tables() -> set[str]:
     try:
         done = subprocess.run(["nft", "--json", "list", "tables"], capture_output=True, text=True, env=ENVIRONMENT)
@@ -92,7 +99,7 @@ def before(definition: Element, action: Action) -> None:
         return
     gateway = decode(Gateway, parse(definition))
     held = links()
-    for subnet in gateway.subnets:
+    for subnet in () if gateway.only_forwards else gateway.subnets:
         own = gateway.bridge in held and subnet.address.ip in {one.ip for one in held[gateway.bridge].addresses}
         if subnet.address.version == 4 and not own:  # of IPv6 the kernel itself asks
             _wait_until_free(gateway.bridge, str(subnet.address.ip))

@@ -52,6 +52,11 @@ class Gateway:
     device: DeviceName | None = option("Interface that it leaves by; any when not given.", spec="GW-04", default=None)
     nat: Nat | None = option("Ranges used for translation.", spec="NET-26", default=None)
     forwards: tuple[PortForward, ...] = option("Services that are machines behind it.", spec="DEP-16", default=())
+    only_forwards: bool = option(
+        "Whether libvirt is the gateway, as on networks of its own, and only O(forwards) are added to it.",
+        spec="DEP-16",
+        default=False,
+    )
     domain: str | None = option("DNS domain of the guests.", spec="SUBN-T3.1", default=None)
     domain_local: bool = option("Whether names of the domain are never asked upstream.", spec="SUBN-T3.2", default=True)
     dns: Dns | None = option("Name service beyond the defaults.", spec="SUBN-T1.10", default=None)

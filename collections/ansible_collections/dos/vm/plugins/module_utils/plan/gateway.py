@@ -48,5 +48,5 @@ def leave(observed: Observed, context: Context) -> Plan:
 
 
 def needs(gateway: Gateway) -> Iterator[Address]:
-    """A gateway stands on the bridge it has an address on."""
-    yield Address("bridge", gateway.bridge)
+    """A gateway stands on the bridge it has an address on, or on the network that it adds to."""
+    yield Address("network", gateway.name) if gateway.only_forwards else Address("bridge", gateway.bridge)

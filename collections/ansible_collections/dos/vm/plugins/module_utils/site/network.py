@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
+from ..model.gateway import PortForward
 from ..model.network import Bandwidth, Nat, PortGroup, Route, Vlan
 from ..model.types import DeviceName, Mac, Name
 from .bound import Hosts, check_bound
@@ -19,6 +20,7 @@ SWITCHED = ("bridge", "ovs")  # a bridge that goes on over a cable
 BRIDGED = (*SWITCHED, "macvtap")  # on the hosts that need them, when they are bound to none (NET-05, NET-09)
 SECTIONS: dict[str, tuple[str, ...]] = {
     "nat": ("nat",),
+    "forwards": ("nat", "route"),
     "routes": SERVED,
     "bandwidth": SERVED,
     "mac": SERVED,
@@ -38,6 +40,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 # What to write instead, where leaving it out is not all.
 INSTEAD = {
     "forward_interface": "write forward_interfaces: [{0}]",
+    "forwards": "write forwards in the automatic_gateway of its subnet",
     "forward_interfaces": "write forward_interface: {0[0]}",
     "vlan": "write type: ovs, VLANs are its alone",
 }
@@ -101,6 +104,11 @@ class Network:
     bandwidth: Bandwidth | None = option("Limits of the whole network.", spec="NET-19", default=None)
     routes: tuple[Route, ...] = option("Static routes of the host.", spec="NET-21", default=())
     nat: Nat | None = option("Ranges used for translation.", spec="NET-26", default=None)
+    forwards: tuple[PortForward, ...] = option(
+        "Services that are machines of the network: what comes to an address or port of the host goes there.",
+        spec="DEP-16",
+        default=(),
+    )
     port_groups: tuple[PortGroup, ...] = option("Limits by name for interfaces.", spec="PGRT-T1", default=())
     project: Name | None = option(
         "Project it belongs to; every project's when not given.", spec="PROJ-10", default=None
@@ -114,7 +122,7 @@ class Network:
         yield from check_bound(self)
         for section, types in SECTIONS.items():
             if (given := getattr(self, section)) and self.type not in types:
-                other = (section.startswith("forward_") and self.type in BRIDGED) or section == "vlan"
+                other = (section.startswith("forward") and self.type in BRIDGED) or section == "vlan"
                 instead = INSTEAD[section].format(given) if other else "leave it out"
                 yield section, f"is for type {' or '.join(types)}, and this is {self.type}: {instead} (NET-T2)"
         if self.type in SWITCHED and self.bridge is None:
@@ -126,6 +134,7 @@ class Network:
             yield "subnet", f"is required with type {self.type}, the host is the gateway (NET-T3.8)"
         if self.bridge == "virbr0":
             yield "bridge", "virbr0 belongs to libvirt's own network default, write another name (NET-T3.1)"
+        yield from self._check_forwards()
         yield from self._check_port_groups()
         yield from check_fragment("xml", self.xml, "network")
 
@@ -144,6 +153,15 @@ class Network:
         if self.type == "macvtap":
             return self.forward_interfaces
         return (self.forward_interface,) if self.type in SWITCHED and self.forward_interface else ()
+
+    def _check_forwards(self) -> Iterator[tuple[str, str]]:
+        """DEP-16."""
+        if self.forwards and self.bridge is None:
+            yield "bridge", "is required with forwards, whose rules are about it: name the bridge (DEP-16)"
+        for at, held in enumerate(self.forwards):
+            if held.address and self.forward_interface is None:
+                text = "needs the interface that the address is put on, write forward_interface (DEP-16)"
+                yield f"forwards[{at}].address", text
 
     def _check_vlans(self) -> Iterator[tuple[str, str]]:
         """PGRT-07."""

@@ -136,6 +136,19 @@ def _type(network: Network) -> str:
     return {"route": "routed", "bridge": "bridged", "ovs": "bridged"}.get(network.type, network.type)
 
 
+def forwards_lead_to_machines(index: Index) -> Iterator[Finding]:
+    """DEP-16: what a network forwards goes to an address of its subnets."""
+    for name, network in index.site.networks.items():
+        held = [subnet for _, _, subnet in index.subnets_of(network)]
+        for at, one in enumerate(network.forwards if len(held) == len(network.named_subnets()) else ()):
+            if not any(one.to.ip in subnet.address.network for subnet in held):
+                listed = " and ".join(str(subnet.address) for subnet in held)
+                yield Finding(
+                    ("dos_networks", name, "forwards", at, "to"),
+                    f"{one.to} is not in {listed}, write a machine's (DEP-16)",
+                )
+
+
 def delays_are_whole_seconds(index: Index) -> Iterator[Finding]:
     """AMB-25: libvirt takes seconds."""
     for name, network in index.site.networks.items():

@@ -113,6 +113,8 @@ def _network(draw: Draw, number: int, subnets: list[str]) -> Raw:
         held["subnet"] = subnet
     if f"six-{number}" in subnets:
         held["subnet6" if subnet else "subnet"] = f"six-{number}"
+    if held["type"] in ("nat", "route") and subnet and draw(st.booleans()):
+        held["forwards"] = [{"protocol": "tcp", "port": 8000 + number, "to": f"10.{number}.0.10", "to_port": 80}]
     groups = st.just([{"name": "gold", "bandwidth": {"inbound": {"average": 1000}}}])
     return {**held, **draw(_some(stp=st.booleans(), mtu=st.integers(1280, 9000), port_groups=groups))}
 
