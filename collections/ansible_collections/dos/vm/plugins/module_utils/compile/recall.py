@@ -176,14 +176,14 @@ class Recall:
     def taken(self, changes: Iterable[Placement]) -> dict[str, dict[str, int]]:
         """By host that answered without having it, a machine that `changes` give to another one, with the epoch of that.
 
-        Whoever decided before may be about to make it there (law 8).
+        Whoever decided before may be about to make it there (law 8), unless something of its name is there that is not ours.
         """
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
         for change in changes:
             held = self._placements.get(change.vm)
-            was = held.host if held is not None else None
-            if was in self._states and was != change.host and was not in self._on.get(change.vm, ()):
-                found[str(was)][change.vm] = change.epoch
+            was = str(held.host) if held is not None else ""
+            if was in self._states and was != change.host and change.vm not in self._states[was].domains:
+                found[was][change.vm] = change.epoch
         return dict(found)
 
     def _last(self, vm: str) -> int:

@@ -209,6 +209,10 @@ def test_a_host_is_told_what_was_taken_from_it_unless_it_has_it() -> None:
     assert compiled(bound, states(["h2", "h3"], {})).taken == {}
     assert compiled(bound, states(HOSTS, {"h1": ["bound"]})).taken == {}
     assert compiled(placed("bound", "h1", 3), states(HOSTS, {"h2": ["bound"]})).taken == {"h1": {"bound": 4}}
+    # Somebody took our mark off it: what is not ours has its name, and will have it however often that is asked.
+    held = states(HOSTS, {})
+    held["h1"] = replace(held["h1"], domains={"gone": False})
+    assert compiled(placed("gone", "h1", 3), held).taken == {}
 
 
 def test_an_epoch_is_above_all_that_anything_tells_of() -> None:
