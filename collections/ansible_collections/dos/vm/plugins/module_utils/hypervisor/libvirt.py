@@ -135,6 +135,7 @@ class LibvirtHypervisor:
         self._connection = open_connection(uri)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
         self._bridges: dict[str, str] = {}
+        self._started: set[str] = set()  # pools, by us: what is in them was not seen when the run was planned
 
     def close(self) -> None:
         """Let go of the host; what fails here has no consequence."""
@@ -415,6 +416,8 @@ class LibvirtHypervisor:
         if action.address.kind == "domain":
             make_ready(self._connection, parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
         found.create()
+        if action.address.kind == "pool":
+            self._started.add(action.address.name)
         if action.address.kind == "network":
             self._plug_in(action.address.name)
 
@@ -474,11 +477,14 @@ class LibvirtHypervisor:
             code = refused.get_error_code()
             if code not in (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID):
                 raise
-            if code == libvirt.VIR_ERR_STORAGE_VOL_EXIST and is_block(parse(pool.XMLDesc()).get("type", "")):
-                return  # the pool was started a moment ago, over a group or a table that had it; its size is compared next
             # Files came or went without libvirt: it knows a volume whose file is gone, or a file lies where none should.
             # libvirt never overwrites, so asking again is safe, and after the refresh the next run sees what is there.
             pool.refresh()
+            late = pool.name() in self._started or is_block(parse(pool.XMLDesc()).get("type", ""))
+            known = action.address.name.partition("/")[2] in pool.listVolumes()
+            if code == libvirt.VIR_ERR_STORAGE_VOL_EXIST and late and known:
+                # The pool was started a moment ago, over a directory, a group or a table that had it; what it is, is compared next.
+                return
             create_volume(pool, action.xml)
 
     @_perform.register

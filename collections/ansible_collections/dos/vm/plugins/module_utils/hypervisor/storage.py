@@ -64,11 +64,12 @@ def create_volume(pool: Any, xml: str) -> None:
 
 def refuse_too_small(address: Address, xml: Element) -> None:
     """CONV-12: a layer that is smaller than what it is layered over cuts off the end of its file systems, and QEMU says nothing."""
-    capacity, path = xml.findtext("capacity"), xml.findtext("backingStore/path")
+    capacity, path = xml.find("capacity"), xml.findtext("backingStore/path")
     form = xml.find("backingStore/format")
     size = None if path is None or form is None else _capacity_of(path, form.get("type", ""))
-    if capacity and size and int(capacity) < size:
-        text = f"it would have {ByteSize(int(capacity))}, and {path} has {ByteSize(size)}: write that capacity or more (CONV-12)"
+    wanted = None if capacity is None else ByteSize(f"{capacity.text} {capacity.get('unit', 'B')}")
+    if wanted and size and wanted < size:
+        text = f"it would have {wanted}, and {path} has {ByteSize(size)}: write that capacity or more (CONV-12)"
         raise HypervisorError(f"create {address}", text)
 
 
