@@ -180,9 +180,11 @@ def _waiting(
 
 def _unbound(made: Decision, request: Request, recall: Recall) -> Decision:
     """A machine that was placed where it will not do, and that no host has, need not be migrated: it goes elsewhere."""
-    if made.target is None or request.data is not None or recall.is_defined(made.vm):
+    if made.target is None or recall.is_defined(made.vm):
         return made
-    reason = f"was placed on {made.host}, which will not do any more, and was never there"
+    if request.data is not None and made.target not in request.data:
+        return made  # its disks are where it was placed, or nobody knows where
+    reason = f"was placed on {made.host}, which will not do any more, and is not there"
     return Decision(vm=made.vm, host=made.target, reason=reason)
 
 

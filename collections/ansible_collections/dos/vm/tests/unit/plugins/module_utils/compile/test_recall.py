@@ -313,3 +313,20 @@ def test_no_answer_at_all_keeps_everything(memory: Memory) -> None:
 
     with pytest.raises(DeclarationError, match="no host answered"):
         compiled(memory, {})
+
+
+def test_a_machine_that_was_undefined_where_it_strayed_goes_back_to_where_it_is_bound_and_has_its_disk() -> None:
+    """What the finding tells the operator to do must help, and must not end with an empty disk on the wrong host."""
+    machine = {"project": "p", "memory": "64 MiB", "disks": [{"pool": "own", "capacity": "1 MiB"}]}
+    site = {
+        "dos_projects": {"p": {}},
+        "dos_pools": {"own": {"path": "/srv/own"}},
+        "dos_instances": {"bound": {**machine, "vms": {"bound": {"host": "h1"}}}},
+    }
+    held = states(HOSTS, {})
+    held["h1"] = replace(held["h1"], volumes=frozenset(["own/bound-vda"]))
+    made = compile_site(load(site, hosts=HOSTS), held, now=0.0, memory=placed("bound", "h2", 2))
+    assert made.decisions["bound"].host == "h1"
+    assert made.taken == {"h2": {"bound": 3}}
+    assert [volume.name for volume in made.slices["h1"].volumes] == ["bound-vda"]
+    assert not made.slices["h2"].volumes
