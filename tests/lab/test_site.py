@@ -103,6 +103,7 @@ def test_status_shows_every_machine_with_its_host(site: Site) -> None:
     assert {(vm, host) for vm, host in found.items() if vm != "report"} == {
         (vm, host) for host, names in ON_EACH.items() for vm in names
     }
+    assert "web-1" not in site.done("dos.vm.status", {"dos_project": "another"})
 
 
 def test_a_guest_boots_and_answers(site: Site, hosts: dict[str, Host]) -> None:

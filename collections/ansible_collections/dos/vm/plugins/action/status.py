@@ -32,13 +32,15 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset()
+    _VALID_ARGS = frozenset({"project"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         told = {host: variables["hostvars"][host].get(FACTS) or {} for host in variables["ansible_play_hosts_all"]}
-        machines = sorted((row for host, held in told.items() for row in _rows(host, held)), key=_running_first)
+        wanted = self._task.args.get("project")
+        rows = (row for host, held in told.items() for row in _rows(host, held))
+        machines = sorted((row for row in rows if wanted in (None, row["project"])), key=_running_first)
         for line in table(machines, COLUMNS):
             display.display(line)
         unmanaged = {host: _foreign(held) for host, held in told.items() if _foreign(held)}

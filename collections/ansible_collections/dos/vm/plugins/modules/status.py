@@ -14,7 +14,12 @@ description:
   - The answers of M(dos.vm.host_info) are expected to be registered as C(dos_run_facts) on each host.
 author:
   - dos.vm contributors (@dos-vm)
-options: {}
+options:
+  project:
+    description:
+    - Only the machines of this project; those of all when not given.
+    - Requirement PROJ-09.
+    type: str
 extends_documentation_fragment:
   - dos.vm.attributes
 seealso:
@@ -24,6 +29,11 @@ seealso:
 EXAMPLES = r"""
 - name: Show what runs where
   dos.vm.status:
+  run_once: true
+
+- name: Show what of one project runs where
+  dos.vm.status:
+    project: shop
   run_once: true
 """
 
