@@ -8,7 +8,6 @@ See https://libvirt.org/html/index.html for the calls.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,10 +69,10 @@ from .fences import fences
 from .gateways import GATEWAYS
 from .identity import boot, hardware, identity
 from .links import links, traffic
-from .lock import lock_file, wait_for
+from .lock import lock_file, noted, wait_for
 from .plug import bridge_of, in_the_air, plug, unplugged
 from .ready import is_here, make_ready
-from .storage import create_volume, refuse_too_small, unseen, wipe
+from .storage import await_volumes, create_volume, refuse_too_small, unseen, wipe
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -191,11 +190,13 @@ class LibvirtHypervisor:
     def lock(self) -> Iterator[None]:
         """Held while a run changes the host; waits `patience` seconds for the run that has it, then names it."""
         with lock_file(self.uri) as held:
-            wait_for(held, time.monotonic() + self.patience, self.step)
-            held.truncate(0)
-            held.write(str(os.getpid()))
-            held.flush()
-            yield
+            deadline = time.monotonic() + self.patience
+            wait_for(held, deadline, self.step)
+            with noted(held) as killed:
+                if killed:
+                    with saying("wait for what a run that was killed had begun"):
+                        await_volumes(self._connection, deadline, self.step)
+                yield
 
     # What the host holds
 

@@ -41,3 +41,22 @@ def wait_for(held: TextIO, deadline: float, step: float) -> None:
                 text = f"another run of dos.vm holds it (process {holder}); wait for its end, or end it"
                 raise HypervisorError("lock the host", text) from None
         time.sleep(step)
+
+
+@contextmanager
+def noted(held: TextIO) -> Iterator[bool]:
+    """Our process in the locked file, for as long as it lasts. Yields whether one is still there: that run was killed."""
+    held.seek(0)
+    killed = bool(held.read().strip())
+    _write(held, str(os.getpid()))
+    try:
+        yield killed
+    finally:
+        _write(held, "")
+
+
+def _write(held: TextIO, text: str) -> None:
+    held.seek(0)
+    held.truncate()
+    held.write(text)
+    held.flush()

@@ -7,6 +7,7 @@ Of a host that is not this machine nothing is known here, and then libvirt's own
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,28 @@ def _has_more(connection: Any, name: str, volumes: set[str]) -> bool:
     except libvirt.libvirtError:
         return False  # it went while we looked
     return any((path / volume).is_file() for volume in unknown)
+
+
+def await_volumes(connection: Any, deadline: float, step: float) -> None:
+    """Until libvirt makes no volume any more: it goes on when who asked has died, and half a volume looks like another one.
+
+    It does not tell that it makes one, but refuses to read a pool again meanwhile. Raises `HypervisorError` at `deadline`
+    (monotonic seconds).
+    """
+    for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+        while _is_making(pool):
+            if time.monotonic() > deadline:
+                text = f"libvirt still makes a volume in pool {pool.name()}, for a run that was killed; wait for its end"
+                raise HypervisorError(f"read pool {pool.name()}", text)
+            time.sleep(step)
+
+
+def _is_making(pool: Any) -> bool:
+    try:
+        pool.refresh()
+    except libvirt.libvirtError as refused:
+        return "asynchronous jobs" in str(refused)  # what else is wrong with a pool, the run finds by itself
+    return False
 
 
 def create_volume(pool: Any, xml: str) -> None:
