@@ -6,13 +6,16 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
 
 from dosvm.errors import DeclarationError, HypervisorError, InternalError
+from dosvm.hypervisor import libvirt as libvirt_hypervisor
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.model.address import Address, KindName, own_uuid
 from dosvm.plan.action import (
@@ -191,6 +194,24 @@ def test_another_sites_network_is_not_ours(host: Host) -> None:
 
 
 # Storage
+
+
+def test_a_pool_that_is_stopped_while_we_look_at_its_volumes_fails_no_run(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = host.pool()
+    volume = host.volume("data")
+    each = libvirt_hypervisor._each
+
+    def stopping(look: Callable[[Any], Iterable[Observed]], objects: Iterable[Any]) -> Iterator[Observed]:
+        listed = list(objects)
+        if any(isinstance(held, libvirt.virStorageVol) and held.name() == "data" for held in listed):
+            subprocess.run(["virsh", "pool-destroy", pool.name], check=True, capture_output=True)
+        return each(look, listed)
+
+    monkeypatch.setattr(libvirt_hypervisor, "_each", stopping)
+    seen = host.hypervisor.observe("test")
+    assert volume not in seen
 
 
 def test_a_pool_is_built_in_a_directory_that_is_already_there_and_keeps_what_it_holds(host: Host) -> None:

@@ -643,9 +643,8 @@ def _look_at_volumes(pool: Any, held: Observed) -> Iterator[Observed]:
         address = Address("volume", f"{held.address.name}/{volume.name()}")
         yield Observed(address=address, xml=xml, active=True, ours=held.ours, info=info)
 
-    with allowing("VIR_ERR_OPERATION_INVALID"):  # the pool was stopped a moment ago
-        return _each(look, pool.listAllVolumes())
-    return iter(())
+    with allowing("VIR_ERR_OPERATION_INVALID"):  # the pool was stopped a moment ago, perhaps after it was listed
+        yield from list(_each(look, pool.listAllVolumes()))
 
 
 def _definition(held: Any, inactive: int) -> Element:

@@ -61,7 +61,9 @@ def await_volumes(connection: Any, deadline: float, step: float) -> None:
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
         while _is_making(pool):
             if time.monotonic() > deadline:
-                text = f"libvirt still makes a volume in pool {pool.name()}, for a run that was killed; wait for its end"
+                text = (
+                    f"libvirt still makes a volume in pool {pool.name()}, for a run that was killed; wait for its end"
+                )
                 raise HypervisorError(f"read pool {pool.name()}", text)
             time.sleep(step)
 
