@@ -14,7 +14,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situ
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.types import ByteSize
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
-from ansible_collections.dos.vm.plugins.plugin_utils.site import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 
 display = Display()
 MOST_SHOWN = 20  # hosts

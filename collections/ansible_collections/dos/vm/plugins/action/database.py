@@ -14,7 +14,8 @@ from ansible_collections.dos.vm.plugins.module_utils.store.make import administr
 from ansible_collections.dos.vm.plugins.module_utils.store.schema import HEAD, upgrade, version
 from ansible_collections.dos.vm.plugins.module_utils.store.store import read_store
 from ansible_collections.dos.vm.plugins.module_utils.store.url import parse, shown
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 from ansible_collections.dos.vm.plugins.plugin_utils.store import url_of
 
 display = Display()

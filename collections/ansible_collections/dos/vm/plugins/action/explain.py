@@ -12,7 +12,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.placing import expl
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.explain import lines, plain
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
-from ansible_collections.dos.vm.plugins.plugin_utils.site import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 
 display = Display()
 

@@ -14,7 +14,8 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.export import Expor
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
 from ansible_collections.dos.vm.plugins.plugin_utils.export import LISTS, documents, told, write
-from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS
 
 display = Display()
 

@@ -14,9 +14,10 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils import loads
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, url_of
 
 display = Display()

@@ -20,7 +20,8 @@ from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
 from ansible_collections.dos.vm.plugins.plugin_utils.moves import in_service, plain, relocation
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
 
 display = Display()

@@ -11,7 +11,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import Machine, machines
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem
-from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader
 
 SELECTORS = ("vms", "instances", "projects")
 BEGINNING = ("start", "restore", "resume")  # what brings a machine up

@@ -39,8 +39,9 @@ from ansible_collections.dos.vm.plugins.plugin_utils.explain import log
 from ansible_collections.dos.vm.plugins.plugin_utils.loads import loads
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
 
 ROUNDS = 5  # of deciding anew because another controller was faster

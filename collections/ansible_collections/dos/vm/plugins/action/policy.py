@@ -16,7 +16,8 @@ from ansible_collections.dos.vm.plugins.module_utils.site.difference import Obje
 from ansible_collections.dos.vm.plugins.module_utils.site.policy import Refusal, check
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.inventory import PATH, History, read_site
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 
 SHORT = 10  # digits of a commit
 display = Display()

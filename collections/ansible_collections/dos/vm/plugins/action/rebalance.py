@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.placement.rebalance import Balance, rebalance
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
-from ansible_collections.dos.vm.plugins.plugin_utils.site import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 
 display = Display()
 

@@ -13,8 +13,9 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.recall import Recal
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
-from ansible_collections.dos.vm.plugins.plugin_utils.site import host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
 
 display = Display()

@@ -15,7 +15,7 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, S
 from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
 from ansible_collections.dos.vm.plugins.module_utils.store.evidence import Evidence
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
-from ansible_collections.dos.vm.plugins.plugin_utils.site import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, url_of
 
 ROUNDS = 5

@@ -13,7 +13,8 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, M
 from ansible_collections.dos.vm.plugins.module_utils.site.site import DEFAULT_NAME
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import Used, rows, summary
 from ansible_collections.dos.vm.plugins.module_utils.site.validate import warnings
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, url_of
 
 display = Display()

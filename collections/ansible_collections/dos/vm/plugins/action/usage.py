@@ -12,8 +12,9 @@ from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, url_of
 from ansible_collections.dos.vm.plugins.plugin_utils.usage import COLUMNS, page, table_rows, usage
 

@@ -16,7 +16,8 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.whatif import Diffe
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import declared_policy, read_states
-from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, refused
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 from ansible_collections.dos.vm.plugins.plugin_utils.variables import where
 
 display = Display()

@@ -10,7 +10,6 @@ from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
 from ansible_collections.dos.vm.plugins.module_utils.compile.states import Kept
-from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
@@ -134,12 +133,3 @@ def _orders(told: Mapping[str, Any]) -> Iterator[Order]:
                 until=said.get("until", math.inf),
                 against=None if against is None else against == "on",
             )
-
-
-def refused(error: DosVmError) -> dict[str, Any]:
-    """A failed task that lists every problem."""
-    if not isinstance(error, DeclarationError):
-        return {"failed": True, "msg": str(error)}
-    problems = [str(problem) for problem in error.problems]
-    head = f"{len(problems)} problem{'' if len(problems) == 1 else 's'} in the site; no host was contacted"
-    return {"failed": True, "msg": "\n".join([head, *problems])}
