@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from namespaces import faults, inventory, ready
+from namespaces import faults, inventory, locks, ready
 from namespaces.errors import LabError
 from namespaces.group import TREE
 from namespaces.host import ENVIRONMENT
@@ -39,7 +39,7 @@ def up(lab: Lab, options: argparse.Namespace) -> None:
     for reason in ready.missing(FOLDERS):
         raise LabError(reason)
     started = time.monotonic()
-    lab.up(options.hosts, options.share)
+    lab.up(options.hosts, options.share, options.lock_manager)
     names = ", ".join(f"{host.name} {host.address}" for host in lab.hosts())
     print(f"lab {lab.name} is up in {time.monotonic() - started:.1f} s: {names}")
 
@@ -109,6 +109,7 @@ def program() -> Program[Lab]:
     made = action("up", up, "make the lab, or boot what is off")
     made.add_argument("-n", "--hosts", type=int, default=3)
     made.add_argument("--share", type=Path, nargs="*", default=[], metavar="FILE", help="to /srv/shared/images of all")
+    made.add_argument("--lock-manager", choices=sorted(locks.MANAGERS), help="of all hosts, so at the first up (none)")
     made_of.down(names_up)
     action("status", status, "how each host is")
     made = action("inventory", show_inventory, "the hosts for Ansible")

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from namespaces import cgroups, faults, inventory, net
+from namespaces import cgroups, faults, inventory, locks, net
+from namespaces.group import name_of_mine
 from namespaces.host import Host, LabError
 from namespaces.lab import FOLDERS, TREE, Lab
 
@@ -257,8 +259,8 @@ def test_a_host_that_cannot_boot_is_told_with_its_last_words(monkeypatch: pytest
     lab = Lab(f"u{os.getpid()}")
     make = Lab._install
 
-    def broken(self: Lab, host: Host, names: dict[str, str]) -> None:
-        make(self, host, names)
+    def broken(self: Lab, host: Host, *what: dict[str, str]) -> None:
+        make(self, host, *what)
         (host.upper / "sbin").symlink_to("/nowhere")
         (host.upper / "usr" / "lib").mkdir()
         os.setxattr(host.upper / "usr" / "lib", "trusted.overlay.opaque", b"y")
@@ -284,3 +286,53 @@ def test_the_program_tells_how_hosts_are(lab: Lab, hosts: dict[str, Host]) -> No
     faults.cut(hosts["h1"], ("data",))
     assert status().returncode == 1
     assert "data cut" in status().stdout.splitlines()[0]
+
+
+# Lock managers
+
+DISK = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>
+<disk type='file' device='disk'><source file='/srv/unlocked/one.raw'/><target dev='vda' bus='virtio'/></disk>
+</devices></domain>"""
+
+
+@pytest.fixture
+def sanlock_lab() -> Iterator[Lab]:
+    """Two hosts that keep leases on the shared directory, and see its folder `disks` without QEMU's locks as /srv/unlocked."""
+    if reasons := locks.missing("sanlock"):
+        pytest.skip("; ".join(reasons))
+    lab = Lab(name_of_mine("u"))
+    try:
+        lab.up(2, lock_manager="sanlock")
+        (lab.shared / "disks").mkdir()
+        for host in lab.hosts():
+            host.run("sh", "-ec", "mkdir /srv/unlocked; bindfs /srv/shared/disks /srv/unlocked")
+        yield lab
+    finally:
+        lab.down()
+
+
+def test_with_sanlock_the_same_disk_is_refused_to_a_second_host(sanlock_lab: Lab) -> None:
+    first, second = sanlock_lab.hosts()
+    first.run("truncate", "--size=1M", "/srv/shared/disks/one.raw")
+    for host in (first, second):
+        host.run("sh", "-c", f"cat > /tmp/guest.xml <<'E'\n{DISK.format(name=f'of-{host.name}')}\nE")
+    first.run("virsh", "create", "/tmp/guest.xml")
+    refused = second.run("virsh", "create", "/tmp/guest.xml", check=False)
+    assert "Failed to acquire lock: Lease is held by another host" in refused.stderr
+    assert second.run("virsh", "list", "--name").stdout.split() == []
+    assert first.run("virsh", "list", "--name").stdout.split() == ["of-h1"]
+    first.run("virsh", "destroy", "of-h1")
+    second.run("virsh", "create", "/tmp/guest.xml")
+
+
+def test_each_host_has_a_number_of_its_own_in_the_lockspace(sanlock_lab: Lab) -> None:
+    held = [host.run("sh", "-c", "virsh list && sanlock client status").stdout for host in sanlock_lab.hosts()]
+    assert [re.findall(r"^s __LIBVIRT__DISKS__:(\d+):", text, re.MULTILINE) for text in held] == [["1"], ["2"]]
+    assert all(host.run("systemctl", "is-system-running").stdout == "running\n" for host in sanlock_lab.hosts())
+
+
+def test_the_lock_manager_of_a_lab_is_settled_once(other_lab: Lab) -> None:
+    with pytest.raises(LabError, match="have lock manager none; take it down to have sanlock"):
+        other_lab.up(1, lock_manager="sanlock")
+    other_lab.up(1, lock_manager="none")

@@ -44,7 +44,7 @@ MASKED = (
     "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount",
     "kmod-static-nodes.service", "systemd-firstboot.service", "systemd-machine-id-commit.service",
     "systemd-hwdb-update.service", "systemd-pstore.service", "systemd-random-seed.service", "dev-hugepages.mount",
-    "networking.service", "systemd-timesyncd.service",
+    "networking.service", "systemd-timesyncd.service", "wdmd.service",
 )  # fmt: skip
 
 DEVNODES = "usr/local/lib/lab/devnodes.py"
@@ -91,8 +91,14 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
     path.chmod(mode)
 
 
-def prepare(upper: Path, *, lab: str, host: str, names: Mapping[str, str], public_key: str, tree: Path) -> None:
-    """Fills an empty upper layer; `names` are all addresses by host name, `tree` is a folder to hide as well."""
+def prepare(
+    upper: Path, *, lab: str, host: str, names: Mapping[str, str], public_key: str, tree: Path,
+    files: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Fills an empty upper layer.
+
+    `names` are all addresses by host name, `tree` is a folder to hide as well, `files` are further texts by path.
+    """
     for folder in (*EMPTY, str(tree).lstrip("/")):
         hide(upper, folder)
     for folder in FOLDERS:
@@ -104,6 +110,8 @@ def prepare(upper: Path, *, lab: str, host: str, names: Mapping[str, str], publi
     _units(upper)
     write(upper / "etc" / "libvirt" / "hooks" / "qemu", FORGET, 0o755)
     write(upper / DEVNODES, (Path(__file__).parent / "devnodes.py").read_text())
+    for path, text in (files or {}).items():
+        write(upper / path, text)
 
 
 def hide(upper: Path, folder: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from . import cgroups, disk, net
+from . import cgroups, disk, locks, net
 from .errors import LabError
 from .group import TREE, Group, keygen
 from .host import Host
@@ -52,17 +52,33 @@ class Lab(Group):
 
     # Up and down
 
-    def up(self, count: int = 3, share: Iterable[Path] = ()) -> None:
-        """Makes what is missing and boots what is off. A lab that was not there before is gone again when this fails."""
+    def up(self, count: int = 3, share: Iterable[Path] = (), lock_manager: str | None = None) -> None:
+        """Makes what is missing and boots what is off. A lab that was not there before is gone again when this fails.
+
+        Hosts that are added later have the lock manager of those that are there; another is refused.
+        """
         if not 1 <= count <= MOST:
             raise LabError(f"a lab has 1 to {MOST} hosts")
         with self._made_whole():
-            self._make(count)
+            self._make(count, self._locked_by(lock_manager))
             self.share(share)
             self._boot([self._host(number) for number in range(1, count + 1)])
 
-    def _make(self, count: int) -> None:
+    def _locked_by(self, wanted: str | None) -> str:
+        """The lock manager of this lab, which is settled once; raises LabError when it is another than the wanted."""
+        settled = self.folder / "lock_manager"
+        held = settled.read_text() if settled.exists() else wanted or locks.DEFAULT
+        if wanted not in (None, held):
+            raise LabError(f"the hosts of lab {self.name} have lock manager {held}; take it down to have {wanted}")
+        for reason in locks.missing(held):
+            raise LabError(reason)
+        settled.write_text(held)
+        return held
+
+    def _make(self, count: int, lock_manager: str) -> None:
         self.shared.mkdir(exist_ok=True)
+        if lock_manager == "sanlock":
+            locks.make_lockspace(self.shared)
         if not self.key.exists():
             keygen(self.key, f"lab {self.name}")
         if not (net.NETNS / self.control).exists():
@@ -71,16 +87,16 @@ class Lab(Group):
         for number in range(1, count + 1):
             host = self._host(number)
             if not host.upper.exists():
-                self._install(host, names)
+                self._install(host, names, locks.files(lock_manager, number))
         self._introduce_all()
 
-    def _install(self, host: Host, names: dict[str, str]) -> None:
+    def _install(self, host: Host, names: dict[str, str], files: dict[str, str]) -> None:
         # Under another name until it is whole: an interrupted `up` must not leave half a disk that the next one boots.
         unfinished = host.folder / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         public = self.key.with_suffix(".pub").read_text()
-        disk.prepare(unfinished, lab=self.name, host=host.name, names=names, public_key=public, tree=TREE)
+        disk.prepare(unfinished, lab=self.name, host=host.name, names=names, public_key=public, tree=TREE, files=files)
         keygen(unfinished / "etc" / "ssh" / "ssh_host_ed25519_key", host.name)
         unfinished.rename(host.upper)
 

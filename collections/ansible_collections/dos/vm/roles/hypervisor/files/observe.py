@@ -21,7 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-QEMU_CONF = Path("/etc/libvirt/qemu.conf")
+LIBVIRT = Path("/etc/libvirt")
+#: The files of settings; a setting that names none is QEMU's.
+QEMU_CONF, SANLOCK_CONF = LIBVIRT / "qemu.conf", LIBVIRT / "qemu-sanlock.conf"
 SYSTEM = Path("/etc/systemd/system")
 SSH = Path("/etc/ssh")
 PROXY = re.compile(r"\b((?:https?|ftp|all)_proxy)=(?=[^\s\"'])", re.IGNORECASE)
@@ -127,7 +129,7 @@ def observe_environment(question: dict[str, Any], services: dict[str, dict[str, 
         seen = set(PROXY.findall(running))
         if proxies := sorted(seen if wanted and text(dropin) else seen | set(PROXY.findall(told))):
             answer["proxies"][name] = proxies
-        if running and ((seen and wanted) or is_older(unit, (QEMU_CONF, dropin))):
+        if running and ((seen and wanted) or is_older(unit, (QEMU_CONF, SANLOCK_CONF, dropin))):
             answer["services_outdated"].append(name)
     return answer
 
@@ -146,19 +148,31 @@ def is_older(unit: dict[str, str], files: tuple[Path, ...]) -> bool:
 
 
 def observe_settings(question: dict[str, Any]) -> list[dict[str, Any]]:
-    """Settings of qemu.conf that have another value than they should; `line` is empty where none is needed."""
-    conf = text(QEMU_CONF)
+    """Settings of libvirt's files that have another value than they should; `line` is empty where none is needed."""
     wrong = []
     for setting in question["settings"]:
-        lines = re.findall(rf"^[ \t]*{setting['name']}[ \t]*=[ \t]*(.*?)[ \t]*$", conf, re.MULTILINE)
+        path = LIBVIRT / setting.get("file", QEMU_CONF.name)
+        lines = re.findall(rf"^[ \t]*{setting['name']}[ \t]*=[ \t]*(.*?)[ \t]*$", text(path), re.MULTILINE)
         values = [line.strip("\"'") for line in lines] or [str(setting["default"])]
         wanted = str(setting["value"])
         if values != [wanted]:
             value = setting["value"] if isinstance(setting["value"], int) else json.dumps(wanted)
             line = "" if wanted == str(setting["default"]) else f"{setting['name']} = {value}"
             gone = bool(lines) and (not line or len(lines) > 1)
-            wrong.append({"name": setting["name"], "found": values, "line": line, "gone": gone})
+            wrong.append({"name": setting["name"], "path": str(path), "found": values, "line": line, "gone": gone})
     return wrong
+
+
+def observe_sanlock(question: dict[str, str]) -> dict[str, bool]:
+    """What is asked with a lock manager of that name: the drop-in, the lockspace, and whether it holds leases now."""
+    if not question:
+        return {"outdated": False, "lockspace_missing": False, "holds": False, "watchdog": False}
+    return {
+        "outdated": text(Path(question["dropin"])) != question["text"].strip(),
+        "lockspace_missing": not Path(question["lockspace"]).exists(),
+        "holds": bool(re.search(r"^s ", output("sanlock", "client", "status"), re.MULTILINE)),
+        "watchdog": Path("/dev/watchdog").exists(),
+    }
 
 
 def identity(question: dict[str, Any]) -> str:
@@ -266,6 +280,7 @@ def main() -> None:
         "missing": missing(question["database"], question["packages"]),
         **observe_units(question),
         "settings_wrong": observe_settings(question),
+        "sanlock": observe_sanlock(question["sanlock"]),
         "identity": identity(question),
         "host_keys": host_keys(),
         "known_hosts": block(SSH / "ssh_known_hosts", question["marker"]),
