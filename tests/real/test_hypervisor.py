@@ -15,7 +15,7 @@ import libvirt
 import pytest
 
 from dosvm.errors import DeclarationError, HypervisorError, InternalError
-from dosvm.hypervisor import libvirt as libvirt_hypervisor
+from dosvm.hypervisor import look
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.model.address import Address, KindName, own_uuid
 from dosvm.plan.action import (
@@ -201,15 +201,15 @@ def test_a_pool_that_is_stopped_while_we_look_at_its_volumes_fails_no_run(
 ) -> None:
     pool = host.pool()
     volume = host.volume("data")
-    each = libvirt_hypervisor._each
+    each = look._each
 
-    def stopping(look: Callable[[Any], Iterable[Observed]], objects: Iterable[Any]) -> Iterator[Observed]:
+    def stopping(see: Callable[[Any], Iterable[Observed]], objects: Iterable[Any]) -> Iterator[Observed]:
         listed = list(objects)
         if any(isinstance(held, libvirt.virStorageVol) and held.name() == "data" for held in listed):
             subprocess.run(["virsh", "pool-destroy", pool.name], check=True, capture_output=True)
-        return each(look, listed)
+        return each(see, listed)
 
-    monkeypatch.setattr(libvirt_hypervisor, "_each", stopping)
+    monkeypatch.setattr(look, "_each", stopping)
     seen = host.hypervisor.observe("test")
     assert volume not in seen
 

@@ -51,8 +51,9 @@ from ..xml.common import mark_of
 from ..xml.identity import device_identity
 from . import fake_definitions as definitions
 from . import fake_kept
-from .libvirt import VERBS, value_of, with_secrets
+from .libvirt import VERBS
 from .seeds import resolved, seed_of
+from .values import value_of, with_secrets
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element

@@ -9,14 +9,14 @@ See https://libvirt.org/html/index.html for the calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
-from ..errors import DeclarationError, HypervisorError, InternalError
-from ..model.address import Address, own_uuid
+from ..errors import HypervisorError, InternalError
+from ..model.address import Address
 from ..model.host import HostFacts
 from ..model.types import ByteSize
 from ..plan.action import (
@@ -45,9 +45,7 @@ from ..plan.action import (
 from ..plan.block_volume import is_block
 from ..plan.devices import Device
 from ..plan.plan import Observed
-from ..xml.build import parse, to_text
-from ..xml.common import mark_of
-from ..xml.secret import read_description
+from ..xml.build import parse
 from . import devices as block
 from . import kept, live, overlays, seeds
 from .bridges import BRIDGES
@@ -70,27 +68,16 @@ from .gateways import GATEWAYS
 from .identity import boot, hardware, identity
 from .links import links, traffic
 from .lock import lock_file, noted, wait_for
-from .plug import bridge_of, in_the_air, plug, unplugged
+from .look import Look, secret_name
+from .plug import bridge_of, plug, unplugged
 from .ready import is_here, make_ready
-from .storage import await_volumes, create_volume, refuse_too_small, unseen, wipe
+from .storage import await_volumes, create_volume, refuse_too_small, wipe
+from .values import value_of, with_secrets
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
-    Look = Callable[[Any], Iterable[Observed]]
 
-# virDomainState, in virsh's words.
-STATES = {
-    0: "no state",
-    1: "running",
-    2: "idle",
-    3: "paused",
-    4: "in shutdown",
-    5: "shut off",
-    6: "crashed",
-    7: "pmsuspended",
-}
-SAVED = "saved"  # our word for one that is off and whose memory is on disk
 VERBS: dict[type[Action], str] = {
     Define: "define",
     Undefine: "undefine",
@@ -117,7 +104,6 @@ VERBS: dict[type[Action], str] = {
 FORMATTED_POOLS = ("disk", "fs", "logical")
 TRAY_ATTEMPTS = 5  # to take a medium out of a drive that is being read
 KEEPERS: Mapping[str, kept.Keeper] = {keeper.kind: keeper for keeper in (BRIDGES, GATEWAYS)}
-REFERENCE = "secret:"  # what a console's password is in a definition, before its name
 
 
 class LibvirtHypervisor:
@@ -133,7 +119,6 @@ class LibvirtHypervisor:
         self._here = uri.startswith("qemu:///")  # what is beside libvirt is seen on this machine only
         self._connection = open_connection(uri)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
-        self._bridges: dict[str, str] = {}
         self._started: set[str] = set()  # pools, by us: what is in them was not seen when the run was planned
 
     def close(self) -> None:
@@ -203,134 +188,16 @@ class LibvirtHypervisor:
     def defined(self, names: Iterable[str]) -> list[str]:
         """Those of these domains that the host has, whoever's they are."""
         with saying("list the domains"):
-            return sorted(_names(self._connection.listAllDomains()) & set(names))
+            return sorted({held.name() for held in self._connection.listAllDomains()} & set(names))
 
     def observe(self, site: str) -> dict[Address, Observed]:
         """Everything the host holds; see `protocol.Hypervisor.observe`."""
         with saying("look at what the host holds"):
-            return {seen.address: seen for seen in self._look(site)}
-
-    def _look(self, site: str) -> Iterator[Observed]:
-        yield from self._look_at_secrets(site)
-        yield from self._look_at_pools(site)
-        yield from self._look_at_nwfilters(site)
-        for keeper in KEEPERS.values() if self._here else ():
-            yield from kept.observe(keeper, site)
-        self._bridges = {}  # of the active networks, which the domains are plugged into
-        yield from self._look_at_networks(site)
-        domains = list(self._look_at_domains(site))
-        yield from domains
-        yield from self._look_again(site, domains)
-
-    def _look_again(self, site: str, domains: Iterable[Observed]) -> Iterator[Observed]:
-        """The volumes that machines have and that came into a pool without libvirt: another host made them, or a person."""
-        for name in unseen(self._connection, domains):
-            pool = self._connection.storagePoolLookupByName(name)
-            pool.refresh()
-            seen = Observed(
-                address=Address("pool", name),
-                xml=_definition(pool, libvirt.VIR_STORAGE_XML_INACTIVE),
-                ours=pool.UUIDString() == own_uuid(site, Address("pool", name)),
-            )
-            yield from _look_at_volumes(pool, seen)
-
-    def _look_at_secrets(self, site: str) -> list[Observed]:
-        def look(secret: Any) -> Iterator[Observed]:
-            xml = parse(secret.XMLDesc())
-            address = Address("secret", _secret_name(secret, xml))
-            uuid, description = secret.UUIDString(), xml.findtext("description") or ""
-            ours = uuid == own_uuid(site, address)
-            yield Observed(address=address, xml=xml, ours=ours, info={"description": description, "uuid": uuid})
-
-        # Two secrets may have one usage in different types: ours comes last and stays.
-        found = sorted(_each(look, _known(self._connection.listAllSecrets)), key=lambda seen: seen.ours)
-        self._secret_uuids |= {seen.address.name: seen.info["uuid"] for seen in found}
+            found = {
+                seen.address: seen for seen in Look(self._connection, site, KEEPERS.values() if self._here else ())
+            }
+        self._secret_uuids |= {at.name: seen.info["uuid"] for at, seen in found.items() if at.kind == "secret"}
         return found
-
-    def _look_at_pools(self, site: str) -> Iterator[Observed]:
-        listed = self._connection.listAllStoragePools
-        active = _names(listed(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE))
-        autostart = _names(listed(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART))
-        persistent = _names(listed(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_PERSISTENT))
-
-        def look(pool: Any) -> Iterator[Observed]:
-            name, address = pool.name(), Address("pool", pool.name())
-            seen = Observed(
-                address=address,
-                xml=_definition(pool, libvirt.VIR_STORAGE_XML_INACTIVE),
-                active=name in active,
-                autostart=name in autostart,
-                persistent=name in persistent,
-                ours=pool.UUIDString() == own_uuid(site, address),
-            )
-            yield seen
-            if seen.active:
-                yield from _look_at_volumes(pool, seen)
-
-        return _each(look, listed())
-
-    def _look_at_nwfilters(self, site: str) -> Iterator[Observed]:
-        def look(nwfilter: Any) -> Iterator[Observed]:
-            address = Address("nwfilter", nwfilter.name())
-            ours = nwfilter.UUIDString() == own_uuid(site, address)
-            yield Observed(address=address, xml=parse(nwfilter.XMLDesc()), active=True, ours=ours)
-
-        return _each(look, _known(self._connection.listAllNWFilters))
-
-    def _look_at_networks(self, site: str) -> Iterator[Observed]:
-        listed = self._connection.listAllNetworks
-        active = _names(listed(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE))
-        autostart = _names(listed(libvirt.VIR_CONNECT_LIST_NETWORKS_AUTOSTART))
-        persistent = _names(listed(libvirt.VIR_CONNECT_LIST_NETWORKS_PERSISTENT))
-
-        def look(network: Any) -> Iterator[Observed]:
-            name = network.name()
-            xml = _definition(network, libvirt.VIR_NETWORK_XML_INACTIVE)
-            now = parse(network.XMLDesc()) if name in active else None
-            self._bridges |= bridge_of(name, now)
-            yield Observed(
-                address=Address("network", name),
-                xml=xml,
-                live=now,
-                active=name in active,
-                autostart=name in autostart,
-                persistent=name in persistent,
-                ours=_marked(xml, site),
-            )
-
-        return _each(look, listed())
-
-    def _look_at_domains(self, site: str) -> Iterator[Observed]:
-        listed = self._connection.listAllDomains
-        running = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE))
-        autostart = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART))
-        persistent = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT))
-        saved = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE))
-        bridges = self._bridges
-
-        def look(domain: Any) -> Iterator[Observed]:
-            # Secure, so that a console's password can be compared; it stays in memory.
-            secure = libvirt.VIR_DOMAIN_XML_SECURE
-            name, active = domain.name(), domain.name() in running
-            # One that does not run has no other state, and a host may have hundreds that nobody need ask.
-            state = domain.state()[0] if active else libvirt.VIR_DOMAIN_SHUTOFF
-            xml = parse(domain.XMLDesc(secure | libvirt.VIR_DOMAIN_XML_INACTIVE))
-            yield Observed(
-                address=Address("domain", name),
-                xml=xml,
-                live=(now := parse(domain.XMLDesc(secure)) if active else None),
-                active=active,
-                autostart=name in autostart,
-                persistent=name in persistent,
-                ours=_marked(xml, site),
-                info={
-                    "state": SAVED if name in saved and not active else STATES.get(state, "no state"),
-                    **in_the_air(now, bridges),
-                    **seeds.seen(xml),
-                },
-            )
-
-        return _each(look, listed())
 
     def devices(self, paths: tuple[str, ...]) -> dict[str, Device]:
         """What is on block devices and who uses them; libvirt runs where we do."""
@@ -590,76 +457,10 @@ class LibvirtHypervisor:
     def _find_secret(self, name: str) -> Any:
         if name not in self._secret_uuids:
             held = self._connection.listAllSecrets()
-            self._secret_uuids |= {
-                _secret_name(secret, parse(secret.XMLDesc())): secret.UUIDString() for secret in held
-            }
+            self._secret_uuids |= {secret_name(secret, parse(secret.XMLDesc())): secret.UUIDString() for secret in held}
         if name not in self._secret_uuids:
             raise HypervisorError(f"find secret {name}", "the host has none of that name")
         return self._connection.secretLookupByUUIDString(self._secret_uuids[name])
-
-
-def _secret_name(secret: Any, xml: Element) -> str:
-    # libvirt keeps no name: ours is noted in the description, that of others is what they are found by.
-    noted = read_description(xml.findtext("description")).name
-    return noted or secret.usageID() or secret.UUIDString()
-
-
-# Looking
-
-
-def _each(look: Look, objects: Iterable[Any]) -> Iterator[Observed]:
-    """What `look` sees of each object; one that disappears while we look is left out."""
-    for held in objects:
-        with allowing(
-            "VIR_ERR_NO_DOMAIN",
-            "VIR_ERR_NO_NETWORK",
-            "VIR_ERR_NO_NWFILTER",
-            "VIR_ERR_NO_SECRET",
-            "VIR_ERR_NO_STORAGE_POOL",
-            "VIR_ERR_NO_STORAGE_VOL",
-        ):
-            # Whole objects only: a caller must not see half of one.
-            yield from list(look(held))
-
-
-def _known(listed: Callable[[], Iterable[Any]]) -> Iterable[Any]:
-    """What a driver lists; nothing from one that does not know the kind (`test:` has neither secrets nor filters)."""
-    with allowing("VIR_ERR_NO_SUPPORT"):
-        return listed()
-    return ()
-
-
-def _look_at_volumes(pool: Any, held: Observed) -> Iterator[Observed]:
-    """The volumes of an active pool: sizes are as the files have them now, for libvirt opens each to answer.
-
-    The pool is not refreshed: reading must not write. A file whose volume libvirt does not know yet is found at creation.
-    """
-    path = held.xml.findtext("target/path")
-
-    def look(volume: Any) -> Iterator[Observed]:
-        xml = parse(volume.XMLDesc())
-        info = {name: xml.findtext(name) or "" for name in ("capacity", "allocation")}
-        info["path"] = xml.findtext("target/path") or f"{path}/{volume.name()}"
-        address = Address("volume", f"{held.address.name}/{volume.name()}")
-        yield Observed(address=address, xml=xml, active=True, ours=held.ours, info=info)
-
-    with allowing("VIR_ERR_OPERATION_INVALID"):  # the pool was stopped a moment ago, perhaps after it was listed
-        yield from list(_each(look, pool.listAllVolumes()))
-
-
-def _definition(held: Any, inactive: int) -> Element:
-    """The persistent definition; a driver that has but one (`test:`) does not know the flag `inactive`."""
-    with allowing("VIR_ERR_INVALID_ARG"):
-        return parse(held.XMLDesc(inactive))
-    return parse(held.XMLDesc())
-
-
-def _names(objects: Iterable[Any]) -> set[str]:
-    return {held.name() for held in objects}
-
-
-def _marked(xml: Element, site: str) -> bool:
-    return (mark_of(xml) or {}).get("site") == site
 
 
 # Doing
@@ -688,30 +489,3 @@ def _shut_down(domain: Any, deadline: float, step: float) -> None:
                 time.sleep(step)
         if domain.isActive():
             domain.destroy()
-
-
-def value_of(name: str, secrets: Mapping[str, bytes]) -> bytes:
-    """The value of a secret by name; a `DeclarationError` when this run did not bring it along."""
-    if name not in secrets:
-        raise DeclarationError.at(
-            f"dos_secrets.{name}.value", "is needed now and this run has none: give it, from a vault"
-        )
-    return secrets[name]
-
-
-def with_secrets(text: str, secrets: Mapping[str, bytes]) -> str:
-    """A definition with the passwords of its consoles, which are `secret:NAME` until here."""
-    root = parse(text)
-    for graphics in root.iter("graphics"):
-        password = graphics.get("passwd", "")
-        if password.startswith(REFERENCE):
-            graphics.set("passwd", _password(password.removeprefix(REFERENCE), secrets))
-    return to_text(root)
-
-
-def _password(name: str, secrets: Mapping[str, bytes]) -> str:
-    """The value of a secret as XML can carry it; what is raised does not tell it."""
-    value = value_of(name, secrets)
-    if (text := value.decode(errors="ignore")).isprintable() and text.encode() == value:
-        return text
-    raise DeclarationError.at(f"dos_secrets.{name}.value", "is the password of a console and must be printable text")

@@ -25,7 +25,7 @@ from ..xml.orders import NAMESPACE, PREFIX, Orders, read, write
 from . import live
 from .connection import allowing, saying
 from .events import HearingHypervisor
-from .libvirt import SAVED, STATES
+from .look import SAVED, STATES
 from .ready import refuse_restore, refuse_start
 from .screenshot import take
 

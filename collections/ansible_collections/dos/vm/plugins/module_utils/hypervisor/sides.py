@@ -12,7 +12,8 @@ from ..model.migration import Migration
 from ..plan.migration import Disk, Elsewhere, Guest, Question, Target
 from ..xml.build import compact, parse
 from .connection import allowing
-from .libvirt import STATES, LibvirtHypervisor
+from .libvirt import LibvirtHypervisor
+from .look import STATES
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element

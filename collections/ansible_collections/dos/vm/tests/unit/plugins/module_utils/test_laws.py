@@ -21,7 +21,7 @@ from slice_strategies import pairs
 
 from dosvm.errors import ConflictError, DosVmError, HypervisorError
 from dosvm.hypervisor.fake import FakeHypervisor, Killed
-from dosvm.hypervisor.libvirt import with_secrets
+from dosvm.hypervisor.values import with_secrets
 from dosvm.plan.action import Action, Define, DeleteVolume, Start, Stop, UpdateDevice
 from dosvm.plan.disruption import Disruption
 from dosvm.plan.plain import plain

@@ -12,7 +12,8 @@ import pytest
 
 from dosvm.errors import DeclarationError, HypervisorError, InternalError
 from dosvm.hypervisor.capabilities import kvm_works
-from dosvm.hypervisor.libvirt import LibvirtHypervisor, with_secrets
+from dosvm.hypervisor.libvirt import LibvirtHypervisor
+from dosvm.hypervisor.values import with_secrets
 from dosvm.model.address import Address
 from dosvm.plan.action import (
     Action,
