@@ -7,7 +7,6 @@ and the pool that is defined over that directory next has them again.
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import singledispatchmethod
 from itertools import count
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..errors import HypervisorError, InternalError, Unanswered
 from ..model.address import Address, KindName, own_uuid
@@ -51,6 +50,17 @@ from ..xml.common import mark_of
 from ..xml.identity import device_identity
 from . import fake_definitions as definitions
 from . import fake_kept
+from . import fake_networks as networks
+from .fake_refusals import (
+    INTERNAL,
+    INVALID,
+    MISSING,
+    OPERATION_FAILED,
+    SCHEMA,
+    SYSTEM,
+    VOLUME_EXISTS,
+    refuse,
+)
 from .libvirt import VERBS
 from .seeds import resolved, seed_of
 from .values import value_of, with_secrets
@@ -58,34 +68,11 @@ from .values import value_of, with_secrets
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
-# VIR_ERR_* that we answer with.
-INTERNAL, OPERATION_FAILED, XML_INVALID, SYSTEM, INVALID, SCHEMA = 1, 9, 27, 38, 55, 110
-VOLUME_EXISTS = 90
 # What devices are when a pool has been built on them.
 MADE: dict[str, Callable[[str, Element], Device]] = {
     "logical": lambda path, pool: Device(path, holds=("LVM2_member",), group=pool.findtext("name") or ""),
     "disk": lambda path, pool: Device(path, holds=("gpt",), table=pool.xpath("string(source/format/@type)")),
 }
-MISSING: dict[str, int] = {"domain": 42, "network": 43, "pool": 49, "volume": 50, "nwfilter": 62, "secret": 66}
-PARENTS = {
-    "ip-dhcp-host": "dhcp",
-    "ip-dhcp-range": "dhcp",
-    "dns-host": "dns",
-    "dns-txt": "dns",
-    "dns-srv": "dns",
-    "portgroup": ".",
-    "forward-interface": "forward",
-}
-IDENTITIES = {
-    "ip-dhcp-host": ("mac", "name", "ip"),
-    "ip-dhcp-range": ("start", "end"),
-    "dns-host": ("ip",),
-    "dns-txt": ("name",),
-    "dns-srv": ("service", "protocol", "domain", "target"),
-    "portgroup": ("name",),
-    "forward-interface": ("dev",),
-}
-MODIFIABLE = ("ip-dhcp-host", "portgroup")
 
 
 class Killed(BaseException):
@@ -186,7 +173,7 @@ class FakeHypervisor:
             info = {"description": held.xml.findtext("description") or "", "uuid": held.xml.findtext("uuid") or ""}
         live = deepcopy(held.live)
         if live is not None and address.kind == "network":
-            _count_connections(live, len(list(self._plugged(address.name))))
+            networks.count_connections(live, len(list(self._plugged(address.name))))
         return Observed(
             address=address,
             xml=deepcopy(held.xml),
@@ -243,7 +230,7 @@ class FakeHypervisor:
         try:
             xml = self._completed(address.kind, definitions.parse(text))
         except definitions.NotInSchemaError as unknown:
-            _refuse(action, f"XML document failed to validate against schema: {unknown}", SCHEMA)
+            refuse(action, f"XML document failed to validate against schema: {unknown}", SCHEMA)
         self._refuse_clash(action, xml, before)
         if before is None:
             self.objects[address] = Held(xml, active=address.kind == "nwfilter")
@@ -276,12 +263,12 @@ class FakeHypervisor:
         kind, uuid = action.address.kind, xml.findtext("uuid")
         if before is not None and before.xml.findtext("uuid") != uuid:
             known = before.xml.findtext("uuid")
-            _refuse(action, f"{kind} '{action.address.name}' already exists with uuid {known}", OPERATION_FAILED)
+            refuse(action, f"{kind} '{action.address.name}' already exists with uuid {known}", OPERATION_FAILED)
         for address, other in self._definitions(kind):
             if address == action.address:
                 continue
             if other.findtext("uuid") == uuid:
-                _refuse(action, f"{kind} '{address.name}' is already defined with uuid {uuid}", OPERATION_FAILED)
+                refuse(action, f"{kind} '{address.name}' is already defined with uuid {uuid}", OPERATION_FAILED)
             self._refuse_shared(action, xml, other, address)
 
     def _refuse_shared(self, action: Define, xml: Element, other: Element, owner: Address) -> None:
@@ -291,15 +278,15 @@ class FakeHypervisor:
             return
         mine, theirs = (None, None) if shared is None else (xml.find(shared), other.find(shared))
         if mine is not None and theirs is not None and definitions.same(mine, theirs):
-            _refuse(action, f"{shared} is already in use by {owner}", OPERATION_FAILED)
+            refuse(action, f"{shared} is already in use by {owner}", OPERATION_FAILED)
 
     @_perform.register
     def _undefine(self, action: Undefine, secrets: Mapping[str, bytes]) -> None:
         held = self._held(action, action.address)
         if held.active and action.address.kind == "pool":
-            _refuse(action, f"storage pool '{action.address.name}' is still active", INVALID)
+            refuse(action, f"storage pool '{action.address.name}' is still active", INVALID)
         if action.address.kind == "nwfilter" and self._filter_is_used(action.address.name):
-            _refuse(action, "nwfilter is in use", INVALID)
+            refuse(action, "nwfilter is in use", INVALID)
         if held.active and action.address.kind in ("domain", "network"):
             held.persistent, held.autostart = False, False
             return
@@ -331,7 +318,7 @@ class FakeHypervisor:
     def _make(self, action: Build, pool: Element) -> None:
         for path in [device.get("path", "") for device in pool.iterfind("source/device")]:
             if self.blocks.get(path, Device(path)).holds and path not in action.clear:
-                _refuse(action, f"device '{path}' is not empty", OPERATION_FAILED)
+                refuse(action, f"device '{path}' is not empty", OPERATION_FAILED)
             self.blocks[path] = MADE[pool.get("type", "")](path, pool)
 
     @_perform.register
@@ -339,7 +326,7 @@ class FakeHypervisor:
         pool, _, name = action.address.name.partition("/")
         self._refuse_inactive(action, Address("pool", pool))
         if name not in self.offered:
-            _refuse(action, "its server offers nothing", INVALID)
+            refuse(action, "its server offers nothing", INVALID)
         self._lay(
             posixpath.join(self._held(action, Address("pool", pool)).xml.findtext("target/path") or "", name), 2**26
         )
@@ -373,13 +360,13 @@ class FakeHypervisor:
         path, kind = held.xml.findtext("target/path"), held.xml.get("type")
         usage = held.xml.find("source/auth/secret")
         if usage is not None and not self._knows(usage.get("usage", "")):
-            _refuse(action, f"no secret with matching usage '{usage.get('usage')}'", MISSING["secret"])
+            refuse(action, f"no secret with matching usage '{usage.get('usage')}'", MISSING["secret"])
         if kind in MADE and not all(
             self.blocks.get(device.get("path", ""), Device("")).holds for device in held.xml.iterfind("source/device")
         ):
-            _refuse(action, f"there is no {kind} pool on its devices", INTERNAL)
+            refuse(action, f"there is no {kind} pool on its devices", INTERNAL)
         if kind in definitions.DIRECTORIES and path not in self.directories:
-            _refuse(action, f"cannot open directory '{path}': No such file or directory", SYSTEM)
+            refuse(action, f"cannot open directory '{path}': No such file or directory", SYSTEM)
         held.xml = definitions.running_pool(held.xml)
         for file, xml in self.files.items():
             if posixpath.dirname(file) == path:
@@ -391,12 +378,12 @@ class FakeHypervisor:
         return any(uuid in self._values for uuid in uuids)
 
     def _start_network(self, action: Action, held: Held) -> None:
-        mine = list(_spans(held.xml))
+        mine = list(networks.spans(held.xml))
         for other in self.objects.values():
             if other.live is not None and other.live.tag == "network" and other is not held:
-                for span in _spans(other.live):
+                for span in networks.spans(other.live):
                     if any(span.version == own.version and span.overlaps(own) for own in mine):
-                        _refuse(action, f"Network is already in use by interface ({span})", INTERNAL)
+                        refuse(action, f"Network is already in use by interface ({span})", INTERNAL)
         held.live = definitions.running_network(held.xml)
 
     def _refuse_start(self, action: Start, xml: Element) -> None:
@@ -412,7 +399,7 @@ class FakeHypervisor:
 
     def _refuse_inactive(self, action: Action, address: Address) -> None:
         if not self._held(action, address).active:
-            _refuse(action, f"{address.kind} '{address.name}' is not active", INVALID)
+            refuse(action, f"{address.kind} '{address.name}' is not active", INVALID)
 
     def _path_of(self, action: Action, disk: Element) -> str | None:
         source = disk.find("source")
@@ -427,12 +414,12 @@ class FakeHypervisor:
 
     def _refuse_disk(self, action: Action, disk: Element, path: str) -> None:
         if path not in self.files:
-            _refuse(action, f"Cannot access storage file '{path}': No such file or directory", SYSTEM)
+            refuse(action, f"Cannot access storage file '{path}': No such file or directory", SYSTEM)
         exclusive = disk.find("readonly") is None and disk.find("shareable") is None
         users = [other for other, target in self._users(path) if target is not None and other != action.address]
         if exclusive and users:
             text = f'Failed to get "write" lock: is another process using the image [{path}]? ({users[0]})'
-            _refuse(action, text, INTERNAL)
+            refuse(action, text, INTERNAL)
 
     def _users(self, path: str) -> Iterator[tuple[Address, str | None]]:
         """The running guests that have a file open for writing, each with its name for the disk."""
@@ -458,7 +445,7 @@ class FakeHypervisor:
     def _set_autostart(self, action: SetAutostart, secrets: Mapping[str, bytes]) -> None:
         held = self._held(action, action.address)
         if not held.persistent:
-            _refuse(action, "cannot set autostart for transient object", INVALID)
+            refuse(action, "cannot set autostart for transient object", INVALID)
         held.autostart = action.on
 
     # Volumes and secrets
@@ -471,7 +458,7 @@ class FakeHypervisor:
         directory = self._held(action, pool).xml.findtext("target/path") or ""
         path = posixpath.join(directory, name)
         if path in self.files:
-            _refuse(action, f"storage volume '{name}' exists already", VOLUME_EXISTS)
+            refuse(action, f"storage volume '{name}' exists already", VOLUME_EXISTS)
         self.files[path] = definitions.volume(xml, directory, self._backing_capacity(action, xml))
 
     def _backing_capacity(self, action: Action, xml: Element) -> int:
@@ -482,7 +469,7 @@ class FakeHypervisor:
             raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
         path = backing.findtext("path") or ""
         if path not in self.files:
-            _refuse(action, f"Cannot access backing store '{path}': No such file or directory", SYSTEM)
+            refuse(action, f"Cannot access backing store '{path}': No such file or directory", SYSTEM)
         return int(self.files[path].findtext("capacity") or 0)
 
     @_perform.register
@@ -492,12 +479,12 @@ class FakeHypervisor:
         opener = self.objects.get(Address("domain", action.domain))
         if opener is not None and opener.active:
             if users.get(Address("domain", action.domain)) != action.target:
-                _refuse(action, f"invalid path: {action.target}", 8)
+                refuse(action, f"invalid path: {action.target}", 8)
         elif users:
-            _refuse(action, f'Failed to get "write" lock on {path}', INTERNAL)
+            refuse(action, f'Failed to get "write" lock on {path}', INTERNAL)
         size = self.files[path].find("capacity")
         if size is None or int(size.text or 0) > action.capacity:
-            _refuse(action, "Can't shrink capacity below current capacity unless shrink flag explicitly specified", 8)
+            refuse(action, "Can't shrink capacity below current capacity unless shrink flag explicitly specified", 8)
         size.text = str(action.capacity)
 
     @_perform.register
@@ -509,7 +496,7 @@ class FakeHypervisor:
         self._refuse_inactive(action, Address("pool", pool))
         path = posixpath.join(self._held(action, Address("pool", pool)).xml.findtext("target/path") or "", name)
         if path not in self.files:
-            _refuse(action, f"no storage vol with matching name '{name}'", MISSING["volume"])
+            refuse(action, f"no storage vol with matching name '{name}'", MISSING["volume"])
         return path
 
     def _lay(self, path: str, capacity: int) -> None:
@@ -535,7 +522,7 @@ class FakeHypervisor:
         xml, live = deepcopy(held.xml), deepcopy(held.live)
         for tree in (xml if action.config else None, live if action.live else None):
             if tree is not None:
-                _update(action, tree)
+                networks.update(action, tree)
         held.xml, held.live = xml, live
 
     @_perform.register
@@ -547,13 +534,13 @@ class FakeHypervisor:
         live, device = self._live_devices(action), definitions.parse(action.xml)
         definitions.device(device, self._chance)
         if any(device_identity(held) == device_identity(device) for held in live.iterfind(str(device.tag))):
-            _refuse(action, f"{device_identity(device)} already exists", INVALID)
+            refuse(action, f"{device_identity(device)} already exists", INVALID)
         if device.tag == "disk" and (path := self._path_of(action, device)) is not None:
             self._refuse_disk(action, device, path)
         if device.tag == "interface" and (source := device.find("source[@network]")) is not None:
             self._refuse_inactive(action, Address("network", source.get("network", "")))
         if not definitions.find_slot(live, device):
-            _refuse(action, "No more available PCI slots", INTERNAL)
+            refuse(action, "No more available PCI slots", INTERNAL)
         counts = {str(device.tag): len(live.findall(str(device.tag))) - 1}
         definitions.running_device(device, counts, next(self._numbers))
         live.append(device)
@@ -572,7 +559,7 @@ class FakeHypervisor:
         vcpu = self._running(action).find("vcpu")
         assert vcpu is not None
         if action.count > int(vcpu.text or 1):
-            _refuse(action, f"requested vcpus is greater than max allowable vcpus for the live domain: {vcpu.text}", 8)
+            refuse(action, f"requested vcpus is greater than max allowable vcpus for the live domain: {vcpu.text}", 8)
         vcpu.set("current", str(action.count))
         if vcpu.get("current") == vcpu.text:
             del vcpu.attrib["current"]
@@ -583,7 +570,7 @@ class FakeHypervisor:
         assert memory is not None
         assert current is not None
         if action.kib > int(memory.text or 0):
-            _refuse(action, "cannot set memory higher than max memory", 8)
+            refuse(action, "cannot set memory higher than max memory", 8)
         current.text = str(action.kib)
 
     @_perform.register
@@ -599,7 +586,7 @@ class FakeHypervisor:
                     device.set("port", held.get("port", ""))
                 live.replace(held, device)
                 return
-        _refuse(action, f"no such {device.tag!s} in the guest", 99)
+        refuse(action, f"no such {device.tag!s} in the guest", 99)
 
     def _live_devices(self, action: Action) -> Element:
         found = self._running(action).find("devices")
@@ -618,83 +605,15 @@ class FakeHypervisor:
 
     def _held(self, action: Action, address: Address) -> Held:
         if address not in self.objects:
-            _refuse(action, f"no {address.kind} with matching name '{address.name}'", MISSING[address.kind])
+            refuse(action, f"no {address.kind} with matching name '{address.name}'", MISSING[address.kind])
         return self.objects[address]
 
     def _refuse_active(self, action: Action, held: Held, *, expected: bool) -> None:
         if held.active != expected:
-            _refuse(action, f"{action.address} is {'not' if expected else 'already'} running", INVALID)
-
-
-def _refuse(action: Action, text: str, code: int) -> NoReturn:
-    raise HypervisorError(f"{VERBS[type(action)]} {action.address}", text, code)
+            refuse(action, f"{action.address} is {'not' if expected else 'already'} running", INVALID)
 
 
 def _is_ours(address: Address, xml: Element, site: str) -> bool:
     if address.kind in ("domain", "network"):
         return (mark_of(xml) or {}).get("site") == site
     return xml.findtext("uuid") == own_uuid(site, address)
-
-
-def _count_connections(live: Element, number: int) -> None:
-    if number:
-        live.set("connections", str(number))
-
-
-def _spans(network: Element) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    for ip in network.iterfind("ip[@address]"):
-        mask = ip.get("prefix") or ip.get("netmask") or "24"
-        yield ipaddress.ip_network(f"{ip.get('address')}/{mask}", strict=False)
-
-
-def _update(action: UpdateNetwork, network: Element) -> None:
-    """One section of a network; an entry is found by any of its identities, as libvirt does."""
-    if action.command == "modify" and action.section not in MODIFIABLE:
-        _refuse(action, f"{action.section} records cannot be modified, only added or deleted", INVALID)
-    parent, entry = _section(action, network), definitions.parse(action.xml)
-    names = IDENTITIES[action.section]
-    found = [held for held in parent.iterfind(str(entry.tag)) if _matches(held, entry, names, action)]
-    if action.command in ("modify", "delete"):
-        if not found:
-            _refuse(action, f"couldn't locate a matching {action.section} entry", INVALID)
-        parent.replace(found[0], entry) if action.command == "modify" else parent.remove(found[0])
-        return
-    if found:
-        _refuse(action, f"there is an existing {action.section} entry that matches", INVALID)
-    same = parent.findall(str(entry.tag))
-    at = len(parent) if not same else parent.index(same[0 if action.command == "add-first" else -1])
-    parent.insert(at + (action.command == "add-last"), entry)
-
-
-def _matches(held: Element, entry: Element, names: tuple[str, ...], action: UpdateNetwork) -> bool:
-    pairs = [(held.get(name, "").lower(), entry.get(name, "").lower()) for name in names if entry.get(name)]
-    if action.section == "ip-dhcp-host" and action.command == "modify":
-        pairs = pairs[:1]  # the MAC, when there is one, decides alone
-    elif action.section == "ip-dhcp-host" and action.command.startswith("add"):
-        return any(one == other for one, other in pairs)
-    return bool(pairs) and all(one == other for one, other in pairs)
-
-
-def _section(action: UpdateNetwork, network: Element) -> Element:
-    where = PARENTS[action.section]
-    if where == ".":
-        return network
-    if where == "dhcp":
-        return _dhcp(action, network)
-    found = network.find(where)
-    if found is None:
-        found = definitions.parse(f"<{where}/>")
-        first = network.find("ip")
-        network.append(found) if first is None else first.addprevious(found)
-    return found
-
-
-def _dhcp(action: UpdateNetwork, network: Element) -> Element:
-    listed = network.findall("ip")
-    chosen = listed[action.parent_index : action.parent_index + 1] if action.parent_index >= 0 else listed
-    for ip in sorted(chosen, key=lambda held: held.find("dhcp") is None):
-        found = ip.find("dhcp")
-        if found is None:
-            ip.append(found := definitions.parse("<dhcp/>"))
-        return found
-    _refuse(action, "couldn't locate a matching ip element", INVALID)

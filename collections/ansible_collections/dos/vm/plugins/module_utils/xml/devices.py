@@ -11,10 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.domain import Disk, Domain, Interface
 from ..model.graphics import Graphics
-from ..model.overlay import SUFFIX, link, split
+from ..model.overlay import link, split
 from . import hardware
 from .build import E, maybe, on_off
 from .common import absent, flag, lower, pruned
+from .device_habits import (
+    always_there,
+    cache_of_shared,
+    in_place,
+    live,
+    of_network,
+    rounded,
+    same_board,
+    same_source,
+    same_type,
+    tidy_controller,
+    tidy_disk,
+    tidy_graphics,
+    tidy_interface,
+)
 from .network import BANDWIDTH, VLAN, bandwidth, read_bandwidth, read_vlan, vlan
 from .shape import INDEX, Attr, Shape, shape
 from .volume import encryption, read_encryption
@@ -160,146 +175,8 @@ def _unless(value: str, usual: str) -> str | None:
     return None if value == usual else value
 
 
-# --- what libvirt chose, and where it may stay -------------------------------------------------------------------------
-
-
-def card_model(domain: Domain) -> Any:
-    """The card of a guest that has a driver for it (DOMX-07)."""
-    if domain.guest != "windows":
-        return "virtio"
-    return "e1000" if family(domain.machine) == "pc" else "e1000e"
-
-
-def is_live(element: Element) -> bool:
-    """Whether the element belongs to the XML of a running domain: only that has a number."""
-    return _top(element).get("id") is not None
-
-
-def _top(element: Element) -> Element:
-    # Not the root of its tree: an element that lxml made for another's document believes in the other's root.
-    while (above := element.getparent()) is not None:
-        element = above
-    return element
-
-
-def _live(observed: Element, declared: Element) -> bool:
-    return is_live(observed)
-
-
-def board(element: Element) -> str:
-    """The family of the board that the element is plugged into, `q35`; empty when it stands alone."""
-    machine = _top(element).find("os/type")
-    return "" if machine is None else family(machine.get("machine", ""))
-
-
-def family(machine: str) -> str:
-    """`q35` of `pc-q35-7.2`, `pc` of `pc-i440fx-7.2`, `virt` of `virt-7.2`."""
-    if machine.startswith("pc-i440fx"):
-        return "pc"
-    return machine.removeprefix("pc-").split("-")[0]
-
-
-def same_board(observed: Element, declared: Element) -> bool:
-    """Controllers and addresses of one board mean nothing on another."""
-    wanted = board(declared)
-    return not wanted or wanted == board(observed)
-
-
-# Where a device is plugged in depends on these: another bus, another place.
-PLACED_BY = {"disk": ("target", "bus"), "interface": ("model", "type"), "video": ("model", "type")}
-
-
-def _in_place(address: Element, declared: Element) -> bool:
-    device = address.getparent()
-    if device is None or not same_board(address, declared):
-        return False
-    tag, attribute = PLACED_BY.get(str(device.tag), ("", ""))
-    return not tag or absent(device.find(tag), attribute) == absent(declared.find(tag), attribute)
-
-
-def _cache_of_shared(driver: Element, declared: Element) -> bool:
-    # libvirt starts a disk that several machines write without the host's cache, and says so only in the live XML.
-    return is_live(driver) and driver.get("cache") == "none" and driver.find("../shareable") is not None
-
-
-def _same_source(backing: Element, declared: Element) -> bool:
-    before, after = backing.find("../source"), declared.find("source")
-    names = ("file", "pool", "volume", "dev")
-    return before is not None and after is not None and all(before.get(name) == after.get(name) for name in names)
-
-
-def _same_type(observed: Element, declared: Element) -> bool:
-    return observed.get("type") == declared.get("type")
-
-
-def _rounded(declared: str, observed: str) -> bool:
-    # libvirt gives a video card its memory in powers of two.
-    return declared.isdigit() and observed == str(1 << max(int(declared) - 1, 0).bit_length())
-
-
-def _of_network(source: Element, declared: Element) -> bool:
-    # The bridge of the network it is plugged into, in the live XML.
-    return source.get("network") is not None and declared.get("network") is not None
-
-
-def _always_there(device: Element, declared: Element) -> bool:
-    return device.get("type") in ("mouse", "keyboard")
-
-
-# --- spellings -----------------------------------------------------------------------------------------------------------
-
-
-def _tidy_disk(disk: Element) -> None:
-    source, driver = disk.find("source"), disk.find("driver")
-    if source is not None and driver is not None and disk.find("transient") is not None:
-        _see_through_overlay(disk, source, driver)
-    names = [] if source is None else [name for name in source.attrib if name not in ("index", "startupPolicy")]
-    if driver is not None and not names:
-        # libvirt gives a format to a drive without a medium, and takes it away while the machine runs.
-        driver.attrib.pop("type", None)
-
-
-def _see_through_overlay(disk: Element, source: Element, driver: Element) -> None:
-    """While it runs, a transient disk's source is an overlay; what was declared is the overlay's backing."""
-    backing = disk.find("backingStore")
-    below = None if backing is None else backing.find("source")
-    if backing is None or below is None or SUFFIX not in source.get("file", ""):
-        return
-    policy = source.get("startupPolicy")
-    disk.replace(source, below)
-    if policy is not None:
-        below.set("startupPolicy", policy)
-    disk.set("type", backing.get("type", "file"))
-    driver.set("type", absent(backing.find("format"), "type") or "raw")
-    disk.remove(backing)
-
-
-def _tidy_interface(interface: Element) -> None:
-    """While it runs, a card on a bridged network has the type of what it is plugged into, and says where."""
-    source = interface.find("source")
-    if source is not None and source.get("network") is not None:
-        interface.set("type", "network")
-        for name in ("dev", "mode"):
-            source.attrib.pop(name, None)
-
-
-def _tidy_graphics(graphics: Element) -> None:
-    if graphics.get("autoport") == "yes" or graphics.get("port") == "-1":
-        for name in ("port", "tlsPort"):
-            graphics.attrib.pop(name, None)
-    # libvirt writes the address twice; the attribute is from before there could be several.
-    listen = graphics.attrib.pop("listen", None)
-    if listen is not None and graphics.find("listen") is None:
-        graphics.append(E("listen", type="address", address=listen))
-
-
-def _tidy_controller(controller: Element) -> None:
-    if controller.get("index") is None:
-        controller.set("index", "0")
-
-
 ALIAS = shape("alias", whole=True, computed=True)
-ADDRESS = shape("address", whole=True, computed=_in_place, quiet=True)
+ADDRESS = shape("address", whole=True, computed=in_place, quiet=True)
 PLACE = (ALIAS, ADDRESS)
 BOOT = shape("boot", Attr("order", field="boot_order"), field=".")
 
@@ -311,7 +188,7 @@ DISK = shape(
         "driver",
         Attr("name", default="qemu"),
         Attr("type", field="format"),
-        Attr("cache", default="default", computed=_cache_of_shared),
+        Attr("cache", default="default", computed=cache_of_shared),
         Attr("io"),
         Attr("copy_on_read", default="off"),
         Attr("discard"),
@@ -324,11 +201,11 @@ DISK = shape(
         Attr("volume"),
         Attr("startupPolicy", field="startup_policy"),
         Attr("index", computed=True),
-        shape("seclabel", Attr("model"), Attr("relabel"), key="@model", computed=_live),
+        shape("seclabel", Attr("model"), Attr("relabel"), key="@model", computed=live),
         shape("encryption", Attr("format"), Attr("engine", computed=True), shape("secret", whole=True)),
         field=".",
     ),
-    shape("backingStore", whole=True, computed=_same_source),
+    shape("backingStore", whole=True, computed=same_source),
     shape("mirror", whole=True, computed=True),
     shape(
         "target",
@@ -346,7 +223,7 @@ DISK = shape(
     *PLACE,
     key="target/@dev",
     field="disks",
-    tidy=_tidy_disk,
+    tidy=tidy_disk,
 )
 
 INTERFACE = shape(
@@ -356,23 +233,23 @@ INTERFACE = shape(
     shape(
         "source",
         Attr("network"),
-        Attr("bridge", computed=_of_network),
+        Attr("bridge", computed=of_network),
         Attr("portgroup", field="port_group"),
         Attr("portid", computed=True),
         field=".",
     ),
     # While it runs, what its port group and network said for it.
-    replace(VLAN, computed=_live),
+    replace(VLAN, computed=live),
     shape(
         "virtualport",
         Attr("type"),
-        shape("parameters", Attr("interfaceid", field="port_id", canon=lower), computed=_live, field="."),
-        computed=_live,
+        shape("parameters", Attr("interfaceid", field="port_id", canon=lower), computed=live, field="."),
+        computed=live,
         field=".",
     ),
     BANDWIDTH,
     # libvirt names the tap device while the machine runs, vnetN.
-    shape("target", Attr("dev", field="tap"), computed=_live, field="."),
+    shape("target", Attr("dev", field="tap"), computed=live, field="."),
     shape("model", Attr("type", field="model"), field="."),
     shape("driver", Attr("queues"), Attr("name", computed=True), field="."),
     shape(
@@ -382,20 +259,20 @@ INTERFACE = shape(
         field=".",
     ),
     shape("link", Attr("state", field="link", default="up"), field="."),
-    shape("mtu", Attr("size", field="mtu"), computed=_live, field="."),  # of the network, while the machine runs
+    shape("mtu", Attr("size", field="mtu"), computed=live, field="."),  # of the network, while the machine runs
     BOOT,
     shape("rom", Attr("enabled", field="boot_rom", default="yes"), field="."),
     *PLACE,
     key="mac/@address",
     alike=("source/@network|source/@bridge",),
     field="interfaces",
-    tidy=_tidy_interface,
+    tidy=tidy_interface,
 )
 
 PORT = (
     Attr("type"),
     Attr("tty", computed=True),
-    shape("source", computed=_live, whole=True),
+    shape("source", computed=live, whole=True),
     shape("log", Attr("file", field="log"), Attr("append", default="off"), field="."),
     shape(
         "target",
@@ -432,7 +309,7 @@ GRAPHICS = shape(
     shape("filetransfer", Attr("enable", field="file_transfer"), field="."),
     key="@type",
     field="graphics",
-    tidy=_tidy_graphics,
+    tidy=tidy_graphics,
 )
 
 # What libvirt adds to a model of video card goes with the model.
@@ -441,8 +318,8 @@ VIDEO = shape(
     shape(
         "model",
         Attr("type", field="."),
-        *(Attr(name, computed=_same_type, settles=_rounded) for name in ("ram", "vram", "vram64", "vgamem")),
-        *(Attr(name, computed=_same_type) for name in ("heads", "primary", "blob", "edid")),
+        *(Attr(name, computed=same_type, settles=rounded) for name in ("ram", "vram", "vram64", "vgamem")),
+        *(Attr(name, computed=same_type) for name in ("heads", "primary", "blob", "edid")),
         field=".",
     ),
     *PLACE,
@@ -462,14 +339,14 @@ SHAPE: Shape = shape(
         computed=same_board,
         quiet=True,
         field="controllers",
-        tidy=_tidy_controller,
+        tidy=tidy_controller,
     ),
     INTERFACE,
     shape("serial", *PORT, key=INDEX),
     shape("console", *PORT, key=INDEX, computed=True),
     shape("channel", *PORT, key="target/@name", field="channels"),
     # Every x86 board has a mouse and a keyboard; libvirt lists them.
-    shape("input", Attr("type"), Attr("bus"), *PLACE, key=("@type", "@bus"), computed=_always_there, field="inputs"),
+    shape("input", Attr("type"), Attr("bus"), *PLACE, key=("@type", "@bus"), computed=always_there, field="inputs"),
     GRAPHICS,
     shape("audio", Attr("id"), Attr("type", computed=True), key="@id", computed=True),
     VIDEO,

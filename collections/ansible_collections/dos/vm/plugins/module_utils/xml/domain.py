@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DeclarationError, InternalError, Problem
 from ..model.domain import Domain
 from ..model.types import ByteSize
-from . import devices, hardware
+from . import device_habits, devices, hardware
 from .build import E, maybe
 from .build import parse as parse_xml
 from .common import METADATA, absent, flag, mark_element, mark_of, pruned
@@ -160,7 +160,7 @@ def _tidy_domain(domain: Element) -> None:
 def _tidy_os(os: Element) -> None:
     # While the machine runs, libvirt shows the files that the firmware became.
     loader = os.find("loader")
-    if loader is not None and loader.get("type") == "pflash" and devices.is_live(os):
+    if loader is not None and loader.get("type") == "pflash" and device_habits.is_live(os):
         os.set("firmware", "efi")
 
 
@@ -181,7 +181,7 @@ def size(kib: str) -> str:
 
 def _tidy_cpu(cpu: Element) -> None:
     # While the machine runs, libvirt shows the processor that a mode or a model became, every feature by name.
-    if cpu.get("check") == "full" and cpu.get("mode") == "custom" and devices.is_live(cpu):
+    if cpu.get("check") == "full" and cpu.get("mode") == "custom" and device_habits.is_live(cpu):
         cpu.set("mode", EXPANDED)
 
 
@@ -213,11 +213,11 @@ def _libvirts_own_cpu(cpu: Element, declared: Element) -> bool:
 
 def _is_versioned(alias: str, machine: str) -> bool:
     """Whether `machine` is a version of the board `alias`: `pc-q35-7.2` is of `q35`, `pc-i440fx-7.2` of `pc`."""
-    return "-" not in alias and "-" in machine and alias == devices.family(machine)
+    return "-" not in alias and "-" in machine and alias == device_habits.family(machine)
 
 
 def _live(observed: Element, declared: Element) -> bool:
-    return devices.is_live(observed)
+    return device_habits.is_live(observed)
 
 
 UNIT = Attr("unit", default="KiB")

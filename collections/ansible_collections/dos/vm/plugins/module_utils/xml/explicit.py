@@ -15,7 +15,7 @@ from ..errors import InternalError
 from ..model.domain import Disk, Domain, Interface, Serial
 from ..model.graphics import Graphics
 from ..model.types import AbsolutePath, ByteSize
-from . import devices
+from . import device_habits
 
 LAST = {"ide": "hdd", "sata": "sdf", "scsi": "sdg", "virtio": "vdz"}  # where a seed lies, by bus
 PREFIX = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd", "ide": "hd"}  # of disk names, by bus
@@ -66,7 +66,7 @@ def _tablet(domain: Domain) -> bool | None:
 
 def _card(domain: Domain, card: Interface) -> Interface:
     return replace(
-        card, model=card.model or devices.card_model(domain), filter_parameters=card.filter_parameters or None
+        card, model=card.model or device_habits.card_model(domain), filter_parameters=card.filter_parameters or None
     )
 
 
@@ -117,7 +117,7 @@ def _channels(console: Graphics) -> Any:
 
 def _bus(disk: Disk, domain: Domain) -> Any:
     """Where a disk is when nothing is said: where the guest has a driver for it, and the board has the bus."""
-    built_in = {"pc": "ide", "q35": "sata"}.get(devices.family(domain.machine), "scsi")
+    built_in = {"pc": "ide", "q35": "sata"}.get(device_habits.family(domain.machine), "scsi")
     plain = domain.guest == "windows" and not (disk.read_only or disk.transient)  # those two cannot be on ide or sata
     return built_in if disk.device == "cdrom" or (plain and built_in != "scsi") else "virtio"
 
