@@ -34,6 +34,7 @@ from dosvm.model.front import Connection, Existence, HostRun, Query, SecretValue
 from dosvm.model.image import BlockCopy, Convert, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
 from dosvm.model.migration import Migration
 from dosvm.model.order import Ordering
+from dosvm.model.readiness import Waiting
 from dosvm.module import EXTRA, object_spec
 from dosvm.plan.kinds import KINDS
 
@@ -59,6 +60,7 @@ PLAIN: Mapping[str, type] = {
     "certificate_files": FilesRun,
     "certificates": CertificateRun,
     "visiting": Visit,
+    "waiting": Waiting,
 }
 # What is done to disk files, and what the module of each takes.
 DEEDS: Mapping[str, tuple[type, ...]] = {

@@ -21,8 +21,10 @@ class ActionModule(PatientAction):
     """Runs the module as often as it takes."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        before = self._task.args.pop("before", None) or {}
         try:
-            return super().run(tmp, task_vars)
+            told = super().run(tmp, task_vars)
+            return _after(before, told) if before.get("plans") is not None else told
         except DosVmError as error:
             return refused(error)
 
@@ -52,3 +54,17 @@ class ActionModule(PatientAction):
         kept = {name: before[name] for name in ("plans", "kept", "diff") if name in before}
         done = [*before.get("performed", ()), *now.get("performed", ())]
         return {**now, **kept, "performed": done, "changed": bool(before.get("changed") or now.get("changed"))}
+
+
+def _after(before: Mapping[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """A later call of the same run with the one before it: what that one planned, and what is planned since."""
+    planned = {(plan["kind"], plan["name"]) for plan in before["plans"]}
+    new = [plan for plan in now.get("plans", ()) if (plan["kind"], plan["name"]) not in planned]
+    return {
+        **now,
+        "plans": [*before["plans"], *new],
+        "kept": before["kept"] - len(new),
+        "diff": [*before.get("diff", ()), *now.get("diff", ())],
+        "performed": [*before.get("performed", ()), *now.get("performed", ())],
+        "changed": bool(before.get("changed") or now.get("changed")),
+    }

@@ -10,12 +10,14 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import Machine, machines
+from ansible_collections.dos.vm.plugins.module_utils.compile.starts import at_once, steps
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader
 
 SELECTORS = ("vms", "instances", "projects")
 BEGINNING = ("start", "restore", "resume")  # what brings a machine up
+ENDING = ("stop", "save", "suspend")  # those that come after others go before them
 
 
 class ActionModule(ActionBase):
@@ -30,9 +32,10 @@ class ActionModule(ActionBase):
         arguments = self._task.args
         try:
             site = SiteReader(self._templar, variables).load(check=False)
-            chosen = _chosen(machines(site), {name: _words(arguments.get(name)) for name in SELECTORS})
+            found, order = machines(site), str(arguments["order"])
+            chosen = _chosen(found, {name: _words(arguments.get(name)) for name in SELECTORS})
             where = _where(variables)
-            _refuse(chosen, str(arguments["order"]), where)
+            _refuse(chosen, order, where)
         except DosVmError as error:
             return {**result, **refused(error)}
         hosts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"names": [], "declared": {}})
@@ -40,7 +43,10 @@ class ActionModule(ActionBase):
             held = hosts[where[machine.name]]
             held["names"].append(str(machine.name))
             held["declared"][str(machine.name)] = "on" if machine.declared_on else "off"
-        return {**result, "changed": False, "hosts": dict(hosts)}
+        placed = {str(machine.name): (where[machine.name], machine) for machine in chosen}
+        in_order = order in (*BEGINNING, *ENDING)
+        waves = steps(found, placed, beginning=order in BEGINNING) if in_order else (at_once(placed),)
+        return {**result, "changed": False, "hosts": dict(hosts), "steps": [wave.plain() for wave in waves]}
 
 
 def _words(written: Any) -> list[str]:

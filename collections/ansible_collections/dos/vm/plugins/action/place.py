@@ -30,6 +30,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.promises import (
 )
 from ansible_collections.dos.vm.plugins.module_utils.compile.shared_paths import notes
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compiled, compile_situation
+from ansible_collections.dos.vm.plugins.module_utils.compile.starts import told as starts_told
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
@@ -76,7 +77,15 @@ class ActionModule(ActionBase):
                 )
                 since = {} if store is None else store.pending.since()
         except _Stale as late:
-            return {**result, "changed": False, "stale": True, **asdict(late.kept), "taken": {}, "decisions": {}}
+            return {
+                **result,
+                "changed": False,
+                "stale": True,
+                **asdict(late.kept),
+                "taken": {},
+                "decisions": {},
+                "waves": [],
+            }
         except DosVmError as error:
             return {**result, **refused(error)}
         for sentence in log(decided, compiled.placements, time.monotonic() - began) if display.verbosity else ():
@@ -89,6 +98,8 @@ class ActionModule(ActionBase):
                 display.display(f"{made.vm} {made.reason}", color="red")
             for host, why in made.refusals.items() if made.vm in (self._task.args.get("failed") or {}) else ():
                 display.display(f"  {host}: {why}", color="red")
+        for sentence in () if write else starts_told(compiled.waves):
+            display.display(sentence)
         for vm, on in compiled.ordered.items():
             display.display(f"{vm} is {'on' if on else 'off'} by order, and declared otherwise", color="yellow")
         for sentence in compiled.untold:
@@ -110,7 +121,11 @@ class ActionModule(ActionBase):
             "ordered": {vm: "on" if on else "off" for vm, on in compiled.ordered.items()},
             "shared": {"mark": secrets.token_hex(8), "paths": notes(site)},
             "images": {host: [encode(file) for file in files] for host, files in images_by_host(site).items()},
-            "slices": {host: encode(held) for host, held in compiled.slices.items()},
+            # For show everything is started at once: the order is told in words.
+            "slices": {
+                host: encode(held if write else replace(held, waits=())) for host, held in compiled.slices.items()
+            },
+            "waves": [wave.plain() for wave in compiled.waves],
             "losses": [dataclasses.asdict(loss) for loss in lost if loss.homeless],
             "decisions": {
                 str(vm): {"host": _plain(made.host), "target": _plain(made.target), "reason": str(made.reason)}

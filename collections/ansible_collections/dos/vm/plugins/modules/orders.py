@@ -55,4 +55,11 @@ hosts:
   description: By host the C(names) of its machines, and what is C(declared) of each.
   returned: success
   type: dict
+steps:
+  description: >-
+    The same machines in the order in which they are to be done, as waves for M(dos.vm.starts): those that come after others
+    later, or sooner where they are stopped. One step where none of them comes after another.
+  returned: success
+  type: list
+  elements: dict
 """

@@ -92,6 +92,13 @@ findings:
   returned: success
   type: list
   elements: str
+waves:
+  description: >-
+    The machines that are started after others, wave by wave, each with its C(starts), its C(gates) and the C(checks) by host,
+    for M(dos.vm.starts) and M(dos.vm.readiness).
+  returned: success
+  type: list
+  elements: dict
 decisions:
   description: The host of each machine, the one it should go to, and why, by machine.
   returned: success

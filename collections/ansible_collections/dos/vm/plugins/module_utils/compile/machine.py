@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..model.types import Address, Mac, Name
+from ..site.after import After
 from ..site.instance import Instance, InstanceDisk, Vm
 from ..site.site import Site
 
@@ -40,6 +41,11 @@ class Machine:
     @property
     def declared_on(self) -> bool:
         return self.vm.power == "on" and self.active
+
+    @property
+    def after(self) -> tuple[After, ...]:
+        """What it comes after."""
+        return self.instance.after + self.vm.after
 
     def mac(self, place: int) -> Mac | None:
         """The MAC that somebody wrote for the card: the machine's own, or its instance's."""

@@ -37,6 +37,7 @@ from .reach import refuse_untrue
 from .requests import Failed
 from .security_group import Members, group_filters
 from .shared import elsewhere
+from .starts import Wave, waves
 from .states import HostState as HostState
 from .storage import compile_pool, compile_volumes, homes
 
@@ -57,6 +58,7 @@ class Compiled:
     taken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     gateways: Mapping[Name, Carrier] = field(default_factory=dict)
+    waves: tuple[Wave, ...] = ()  # of machines that are started after others
 
 
 def compile_site(
@@ -123,8 +125,13 @@ def compile_situation(
     }
     untold = refuse_untrue(site, by_host, slices)
     others = elsewhere(site, slices, by_host[""])
+    later = waves(held, by_host)
+    waits = _waits(later)
     return Compiled(
-        slices={host: replace(slice_, elsewhere=others.get(host, ())) for host, slice_ in slices.items()},
+        slices={
+            host: replace(slice_, elsewhere=others.get(host, ()), waits=waits.get(host, ()))
+            for host, slice_ in slices.items()
+        },
         decisions=decisions,
         ordered={
             str(machine.name): held.intent[machine.name]
@@ -136,7 +143,16 @@ def compile_situation(
         taken=held.recall.taken(changes.values()),
         findings=tuple(held.recall.findings()),
         gateways=gateways,
+        waves=later,
     )
+
+
+def _waits(later: Iterable[Wave]) -> dict[str, tuple[Name, ...]]:
+    """By host, the machines that are not started with the first."""
+    found: defaultdict[str, list[Name]] = defaultdict(list)
+    for vm, (host, _) in (start for wave in later for start in wave.starts.items()):
+        found[host].append(Name(vm))
+    return {host: tuple(names) for host, names in found.items()}
 
 
 def refuse_homeless(held: Situation) -> None:

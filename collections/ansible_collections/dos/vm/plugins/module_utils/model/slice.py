@@ -33,6 +33,10 @@ class Slice:
     elsewhere: tuple[str, ...] = option(
         "Volumes of shared pools that other hosts hold: `pool/name`, or `pool/*` for whatever is there.", default=()
     )
+    waits: tuple[Name, ...] = option(
+        "Machines that are defined now and started by a later call, when those that they come after are ready.",
+        default=(),
+    )
 
 
 @declaration

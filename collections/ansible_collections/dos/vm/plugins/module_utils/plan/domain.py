@@ -89,12 +89,12 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     difference = worded(differ(declared, definition_of(observed), SHAPE))
     if observed is None:
         found = Observed(address=address, xml=difference.desired)
-        actions = [*seed, redefined(address, difference), *_power(address, domain, found)]
+        actions = [*seed, redefined(address, difference), *_power(address, domain, found, context)]
         return creation(address, difference, *actions)
     if (refused := foreign(address, difference, observed, context)) is not None:
         return refused
     define: list[Action] = [*seed, *([redefined(address, difference)] if difference.changes else [])]
-    power = _power(address, domain, observed)
+    power = _power(address, domain, observed, context)
     if not (observed.active and domain.active):
         return change(address, difference, [*define, *power], changes=_stopped(difference.changes))
     running = worded(differ(declared, spelled(observed.live, domain, context), SHAPE, ignore=NOT_LIVE))
@@ -111,8 +111,9 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     )
 
 
-def _power(address: Address, domain: Domain, observed: Observed) -> list[Action]:
-    actions = powered(address, domain.active, domain.autostart, observed)
+def _power(address: Address, domain: Domain, observed: Observed, context: Context) -> list[Action]:
+    waits = domain.name in context.waits and not observed.active
+    actions = powered(address, domain.active and not waits, domain.autostart, observed)
     return [replace(action, timeout=domain.stop_timeout) if isinstance(action, Stop) else action for action in actions]
 
 

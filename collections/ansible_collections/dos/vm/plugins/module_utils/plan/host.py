@@ -29,6 +29,7 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
         pool_types={pool.name: pool.type for pool in held.pools},
         layers=layers(context.observed),
         elsewhere=frozenset(held.elsewhere),
+        waits=frozenset(held.waits),
     )
     needs = _needs(declared)
     gone = list(_undeclared(declared, context))

@@ -62,6 +62,7 @@ class Context:
     pool_types: dict[str, str] = field(default_factory=dict)  # and what kind each is
     devices: dict[str, Device] = field(default_factory=dict)  # block devices that pools are to stand on, by path
     elsewhere: frozenset[str] = frozenset()  # volumes that other hosts declare: `pool/name`, or `pool/*`
+    waits: frozenset[str] = frozenset()  # machines that are not started yet, since they come after others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from ..model.device import Card, Drive
 from ..model.hardware import Hardware
 from ..model.types import Address, ByteSize, Mac, Name
 from ..model.volume import ENCRYPTED, LAYERED, RETIRED, Format
+from .after import After
 from .bound import Hosts, check_bound
 from .fragment import refusal
 from .placement import InstancePlacement
@@ -127,6 +128,9 @@ class Vm:
     ip6: dict[Name, Address] | None = option(
         "IPv6 address beside that of IPv4, by network.", spec="LIMIT-18", default=None
     )
+    after: tuple[After, ...] = option(
+        "Who must be ready before it is started, besides those that its instance names.", default=()
+    )
 
     def check(self) -> Sentences:
         for name, address in (self.ip6 or {}).items():
@@ -167,6 +171,9 @@ class Instance(Hardware):
         "What cloud-init or its like sets each guest up from.", spec="CFGD-01", default=None
     )
     autostart: bool = option("Whether libvirt starts its machines when the host comes up.", default=False)
+    after: tuple[After, ...] = option(
+        "Who must be ready before its machines are started. What runs already is left running.", default=()
+    )
     vms: dict[Name, Vm] | None = option("The machines by name.", spec="VM-T1.2", default=None)
     count: int | None = option(
         "How many machines, named after the instance with -1, -2 and so on; instead of vms.",

@@ -19,6 +19,7 @@ from . import validate_networks as networks
 from . import validate_placement as placement
 from . import validate_projects as projects
 from . import validate_references as references
+from . import validate_starts as starts
 from . import validate_storage as storage
 from . import validate_tenancy as tenancy
 from .index import Finding, Index
@@ -75,6 +76,8 @@ RULES: tuple[Rule, ...] = (
     machines.bindings_agree,
     machines.console_ports_are_free,
     machines.host_devices_are_given_once,
+    starts.starts_lead_somewhere,
+    starts.starts_do_not_circle,
     placement.settings_are_of_hosts,
     placement.groups_have_hosts,
     placement.hosts_are_in_one_group_of_a_key,
@@ -101,6 +104,7 @@ RULES: tuple[Rule, ...] = (
 ADVICE: tuple[Rule, ...] = (
     projects.projects_can_run_machines,
     machines.machines_that_cannot_run,
+    starts.starts_can_happen,
     networks.delays_are_whole_seconds,
     networks.outbound_peaks_mean_nothing,
     bridges.macvtap_keeps_apart,
