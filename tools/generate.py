@@ -30,7 +30,7 @@ from dosvm.model.certificate import Authorities, AuthorityRun, CertificateRun, F
 from dosvm.model.checkpoint import Checkpointing
 from dosvm.model.console import Visit
 from dosvm.model.decode import encode
-from dosvm.model.front import Connection, Existence, HostRun, Query, SecretValues
+from dosvm.model.front import Connection, Existence, HostRun, Looking, Query, SecretValues
 from dosvm.model.image import BlockCopy, Convert, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
 from dosvm.model.migration import Migration
 from dosvm.model.order import Ordering
@@ -52,6 +52,7 @@ PLAIN: Mapping[str, type] = {
     "checkpointing": Checkpointing,
     "connection": Connection,
     "existence": Existence,
+    "looking": Looking,
     "ordering": Ordering,
     "migration": Migration,
     "query": Query,

@@ -24,6 +24,7 @@ COLUMNS = {
     "size": "MEMORY",
     "addresses": "ADDRESS",
     "console": "CONSOLE",
+    "agent": "AGENT",
 }
 
 
@@ -53,13 +54,16 @@ class ActionModule(ActionBase):
 
 
 def _rows(host: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    addresses = _addresses(told)
+    addresses, health = _addresses(told), told.get("health") or {}
     for domain in told.get("domains", ()):
         if domain["ours"]:
             found = [ip for mac in domain.get("macs", ()) for ip in addresses.get(mac, ())]
             size = str(ByteSize(domain["memory"] or 0))
-            state = domain["state"] + (" (by order)" if (domain.get("orders") or {}).get("power") else "")
-            yield {**domain, "state": state, "host": host, "size": size, "addresses": found if domain["active"] else []}
+            guest = health.get(domain["name"]) or {}
+            notes = [guest.get("reason"), "by order" if (domain.get("orders") or {}).get("power") else None]
+            state = domain["state"] + "".join(f" ({note})" for note in notes if note)
+            shown = {"state": state, "host": host, "size": size, "agent": guest.get("agent") or None}
+            yield {**domain, **shown, "addresses": found if domain["active"] else []}
 
 
 def _running_first(row: Mapping[str, Any]) -> tuple[bool, str]:

@@ -25,7 +25,7 @@ from .model.address import Address, Mark
 from .model.argument_spec import Spec, argument_spec, fields_of
 from .model.decode import decode, encode
 from .model.domain import Domain
-from .model.front import Connection, Existence, HostRun, Query, SecretValue, SecretValues
+from .model.front import Connection, Existence, HostRun, Looking, Query, SecretValue, SecretValues
 from .model.secret import Secret
 from .model.slice import Permission, Slice
 from .model.types import Name
@@ -245,7 +245,7 @@ def _asked_for(observed: Observed, query: Mapping[str, Any]) -> bool:
 
 def run_host_info() -> None:
     """The module that tells what a host has and can do."""
-    module = Module(argument_spec(Connection), lambda params: None)
+    module = Module(argument_spec(Looking), lambda params: None)
     report(module, lambda: {"changed": False, **_look_at_host(module)})
 
 
@@ -254,6 +254,7 @@ def _look_at_host(module: Module) -> Result:
         found = hypervisor.observe(module.params["site"])
         facts, handed_out = hypervisor.facts(), leases(hypervisor)
     return {
+        **_health(module, found),
         "facts": encode(facts),
         "ours": [str(address) for address in sorted(found) if found[address].ours],
         "unmanaged": [
@@ -277,6 +278,14 @@ def _look_at_host(module: Module) -> Result:
         "nwfilters": [brief(nwfilter) for nwfilter in _of(found, "nwfilter")],
         "secrets": [brief(secret) for secret in _of(found, "secret")],
     }
+
+
+def _health(module: Module, found: Mapping[Address, Observed]) -> Result:
+    if not module.params.get("health"):
+        return {}
+    from .hypervisor.health import health  # only a status asks
+
+    return {"health": health(module.params["uri"], found.values())}
 
 
 def _reservations(held: Observed) -> list[Result]:

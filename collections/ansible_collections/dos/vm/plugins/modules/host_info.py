@@ -15,7 +15,7 @@ author:
   - dos.vm contributors (@dos-vm)
 extends_documentation_fragment:
   - dos.vm.attributes.info
-  - dos.vm.connection
+  - dos.vm.looking
 seealso:
   - module: dos.vm.host
 """
@@ -53,6 +53,12 @@ domains:
   returned: always
   type: list
   elements: dict
+health:
+  description: >-
+    By machine of the site, the C(reason) for the state it is in where somebody should look into it, and what its C(agent) does
+    where it has one, in words.
+  returned: when O(health=true)
+  type: dict
 pools:
   description: The storage pools with their C(capacity), C(allocation) and C(available) bytes.
   returned: always

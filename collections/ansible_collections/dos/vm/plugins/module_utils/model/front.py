@@ -45,6 +45,17 @@ class Connection:
 
 
 @declaration
+class Looking(Connection):
+    """What the `host_info` module takes."""
+
+    health: bool = option(
+        "Whether the guests are looked at as well: the agents of those that run are asked, for a second at most, and why "
+        "one stands still or went off is told.",
+        default=False,
+    )
+
+
+@declaration
 class Existence:
     """Whether the object exists, and what may be done to bring that about."""
 
