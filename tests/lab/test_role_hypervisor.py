@@ -138,12 +138,14 @@ def test_the_host_is_spoiled_to_begin_with(role: Role) -> None:
 
 
 def test_a_machine_below_the_minimum_is_refused_with_the_reason(role: Role) -> None:
+    """DEP-01."""
     said = role.refuse(_hypervisor_gauge=[TOO_SMALL])
     assert "below the minimum of a host: 2 CPU cores (at least 4); hypervisor_enforce_minimum: false" in said
     assert role.host.run("test", "-e", "/var/log/dos-vm", check=False).returncode
 
 
 def test_a_port_that_is_somebody_elses_is_refused_with_the_owner(role: Role) -> None:
+    """LVD-10."""
     role.host.run("systemd-run", "--quiet", "--unit=squatter", "python3", "-m", "http.server", "16514")
     role.host.run("sh", "-ec", "until ss -Hltn | grep -q :16514; do sleep 0.1; done", timeout=30)
     try:
@@ -171,12 +173,14 @@ def test_check_mode_tells_and_does_not(role: Role) -> None:
 
 
 def test_sockets_listen_and_daemons_are_enabled(role: Role, applied: str) -> None:
+    """LVD-01, in the way of systems with sockets (LVD-06)."""
     assert states(role.host, "is-active", SOCKETS) == {"active"}
     assert states(role.host, "is-enabled", [*SOCKETS, "libvirtd.service"]) == {"enabled"}
     assert role.host.run("virsh", "uri").stdout.strip() == "qemu:///system"
 
 
 def test_qemu_conf_says_only_what_differs_from_the_distribution(role: Role, applied: str) -> None:
+    """LVD-07: the same on every host, for it is said in one place."""
     assert settings(role.host) == ['lock_manager = "lockd"']
     assert role.host.run("stat", "--format=%a", QEMU_CONF).stdout.strip() == "600"
 
@@ -187,6 +191,7 @@ def test_directories_are_there_with_their_modes(role: Role, applied: str) -> Non
 
 
 def test_the_daemon_is_kept_from_the_proxy_and_the_operator_told(role: Role, applied: str) -> None:
+    """LVD-09."""
     assert "libvirtd.service has been kept from http_proxy" in applied
     assert role.host.run("cat", PROXY).returncode == 0
     assert "_proxy=" not in environment(role.host)
@@ -259,6 +264,7 @@ def test_a_setting_is_written_when_asked_for_and_gone_when_not(role: Role, appli
 
 
 def test_a_restart_that_an_interrupted_run_did_not_come_to_is_made_up_for(role: Role, applied: str) -> None:
+    """LVD-04."""
     environment(role.host)
     before = main_pid(role.host)
     role.host.run("touch", QEMU_CONF)
@@ -269,7 +275,7 @@ def test_a_restart_that_an_interrupted_run_did_not_come_to_is_made_up_for(role: 
 
 
 def test_a_missing_package_is_installed(role: Role, applied: str) -> None:
-    """From a repository on the host's own disk: that shows the way without a network."""
+    """DEP-03. From a repository on the host's own disk: that shows the way without a network."""
     control = "Package: lab-proof\nVersion: 1\nArchitecture: all\nMaintainer: lab\nDescription: proof\n"
     script = f"""
         mkdir -p /tmp/proof/DEBIAN /srv/repository

@@ -146,6 +146,7 @@ def test_check_mode_tells_and_does_not(role: Role) -> None:
 
 
 def test_each_host_calls_the_other_and_nobody_else_is_let_in(role: Role, applied: str) -> None:
+    """LVD-05."""
     for host, other in ((role.one, role.two), (role.two, role.one)):
         assert call(host, other).stdout.strip() == other.name
     script = """
@@ -191,6 +192,7 @@ def test_no_key_and_no_pass_phrase_is_shown_or_left_on_the_controller(role: Role
 
 
 def test_plain_tcp_is_closed(role: Role, applied: str) -> None:
+    """TLS-04."""
     assert call(role.one, role.two, transport="tcp").returncode
 
 
