@@ -78,11 +78,20 @@ def change(bench: Bench, xml: dict[str, dict[str, str]]) -> None:
         )
 
 
+def start(bench: Bench) -> None:
+    """The machines that run, one after the other."""
+    with connected() as held:
+        for number in range(bench.running):
+            held.lookupByName(bench.name(number)).create()
+
+
 def clear(bench: Bench) -> None:
     """Nothing of the benchmark stays."""
     with connected() as held:
         for domain in held.listAllDomains():
             if bench.owns(domain.name()):
+                if domain.isActive():
+                    domain.destroy()
                 domain.undefine()
         for network in held.listAllNetworks():
             if bench.owns(network.name()):

@@ -87,62 +87,55 @@ class Way:
             bare.clear(self.bench)
 
 
-class InProcess(Way):
+class DosVm(Way):
+    """A way that is given all that there should be, whatever there is."""
+
+    def to(self, bench: Bench, *, changed: bool) -> Work:
+        """Bring the host there, which must or must not change something."""
+        raise NotImplementedError
+
+    def first(self) -> Work:
+        return self.to(self.bench, changed=True)
+
+    def again(self) -> Work:
+        return self.to(self.bench, changed=False)
+
+    def change(self) -> Work:
+        return self.to(self.changed, changed=True)
+
+
+class InProcess(DosVm):
     """dos.vm's library, without Ansible around it."""
 
     name = "dos.vm, the library in process"
 
-    def first(self) -> Work:
-        return lambda: expect(library(self.bench.slice()), changed=True)
-
-    def again(self) -> Work:
-        return lambda: expect(library(self.bench.slice()), changed=False)
-
-    def change(self) -> Work:
-        return lambda: expect(library(self.changed.slice()), changed=True)
+    def to(self, bench: Bench, *, changed: bool) -> Work:
+        return lambda: expect(library(bench.slice()), changed=changed)
 
 
-class Module(Way):
+class Module(DosVm):
     """dos.vm's module for a whole host, as one task."""
 
     name = "dos.vm.host, one task"
     repeat = 3
 
-    def _play(self, bench: Bench, changed: bool) -> Work:
+    def to(self, bench: Bench, *, changed: bool) -> Work:
         task = {"dos.vm.host": {"uri": URI, "slice": bench.slice()}}
         return play(self.folder, [task], changed=changed)
 
-    def first(self) -> Work:
-        return self._play(self.bench, True)
 
-    def again(self) -> Work:
-        return self._play(self.bench, False)
-
-    def change(self) -> Work:
-        return self._play(self.changed, True)
-
-
-class Site(Way):
+class Site(DosVm):
     """dos.vm as an operator runs it: the declaration of a site, checked, placed, converged and reported."""
 
     name = "dos.vm.site, the whole playbook"
     repeat = 3
 
-    def _site(self, bench: Bench, changed: bool) -> Work:
+    def to(self, bench: Bench, *, changed: bool) -> Work:
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         tree = {"all": {"children": {"dos_hosts": {"hosts": {"here": here}}}, "vars": bench.site()}}
-        inventory = self.folder / f"site-{bench.changed}.yml"
+        inventory = self.folder / f"site-{bench.changed}-{bench.running}.yml"
         inventory.write_text(json.dumps(tree), encoding="utf-8")
         return ansible("-i", str(inventory), "dos.vm.site", changed=changed)
-
-    def first(self) -> Work:
-        return self._site(self.bench, True)
-
-    def again(self) -> Work:
-        return self._site(self.bench, False)
-
-    def change(self) -> Work:
-        return self._site(self.changed, True)
 
 
 class Loop(Way):

@@ -49,3 +49,14 @@ def test_a_host_is_measured_in_every_way_and_left_as_it_was(tmp_path: Path) -> N
     assert found["ratios"]["library_noop_to_bare_reads"] > 0
     assert "dos.vm.site" in table
     assert not Path("/var/lib/dos-vm/bench-smoke").exists()
+
+
+@pytest.mark.perf
+@pytest.mark.libvirt
+def test_the_life_of_machines_is_measured_in_every_way_and_nothing_is_left(tmp_path: Path) -> None:
+    tiny = ("--domains", "3", "--running", "1", "--prefix", "bench-vm-smoke", "--octet", "219")
+    found, table = run("bench_vms.py", tmp_path, *tiny)
+    assert found["seconds"].keys() == {"bare", "virsh", "library", "module", "site"}
+    assert all(ratio > 0 for held in found["ratios"].values() for ratio in held.values())
+    assert "start of 1" in table
+    assert not Path("/var/lib/dos-vm/bench-vm-smoke").exists()
