@@ -33,6 +33,16 @@ options:
     - Begin a new chain instead of keeping what changed.
     type: bool
     default: false
+  mode:
+    description:
+    - How the blocks come into the files. V(push) has QEMU write them, which must be able to reach the directory;
+      V(pull) reads them from QEMU by NBD, over a socket on the host, into files that are root's alone. A chain
+      may have both.
+    type: str
+    choices:
+    - push
+    - pull
+    default: push
   name:
     description:
     - Name of the backup; a number when it is created, the newest one when it is restored.

@@ -28,6 +28,12 @@ EXAMPLES = r"""
     vm: web-1
     directory: /srv/backup/web-1
 
+- name: Into a directory that QEMU cannot reach
+  dos.vm.backup:
+    vm: web-1
+    directory: /root/backup/web-1
+    mode: pull
+
 - name: Is it what was written?
   dos.vm.backup:
     vm: web-1

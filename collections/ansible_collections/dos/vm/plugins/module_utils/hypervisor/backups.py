@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backups of a running machine: what changed since the one before, pushed by QEMU into files that are a chain.
+"""Backups of a running machine: what changed since the one before, in files that are a chain; QEMU writes them, or serves them to
+be read (`pulled.py`).
 
 libvirt's checkpoints mark in the disks what changes from one backup to the next. A list beside the files says what belongs
 together; it is written last, so that what was interrupted is no backup. See https://libvirt.org/formatbackup.html
@@ -24,6 +25,7 @@ from ..model.backup import BackingUp
 from ..plan.checkpoint import targets
 from ..xml.build import E, parse, to_text
 from ..xml.common import mark_of
+from . import pulled
 from .connection import allowing, saying
 from .libvirt import LibvirtHypervisor
 from .power import state_of
@@ -139,7 +141,7 @@ def _create(
         _forget(domain)  # a new chain needs no marks of the old one, and every mark costs each write something
     files = {target: f"{name}-{target}.qcow2" for target in disks}
     with hypervisor.lock():
-        _push(asked, domain, name, parent, {target: folder / file for target, file in files.items()})
+        _taken(asked, domain, name, parent, {target: folder / file for target, file in files.items()})
     for target, file in files.items():
         _link(folder, file, None if parent is None else parent.disks[target])
     made = Backup(
@@ -185,10 +187,38 @@ def _forget(domain: Any) -> int:
     return len(marks)
 
 
-def _push(asked: BackingUp, domain: Any, name: str, parent: Backup | None, files: dict[str, Path]) -> None:
-    backup = E(
+def _taken(asked: BackingUp, domain: Any, name: str, parent: Backup | None, files: dict[str, Path]) -> None:
+    """The blocks into the files, by either way; the mark of a backup that fails is taken away."""
+    since = f"{PREFIX}{parent.name}" if parent else None
+    try:
+        if asked.mode == "push":
+            _begin(asked, domain, name, _pushed(files, since))
+            _wait(domain, asked.timeout)
+            return
+        with pulled.served(domain) as folder:
+            _begin(asked, domain, name, pulled.element(folder, iter(files), since))
+            pulled.read(domain, folder, files, changed=parent is not None, seconds=asked.timeout)
+    except (HypervisorError, OSError):
+        # Without the file its mark must not count: the next backup would lack what changed until now.
+        with allowing("VIR_ERR_NO_DOMAIN_CHECKPOINT"):
+            domain.checkpointLookupByName(f"{PREFIX}{name}").delete()
+        raise
+
+
+def _begin(asked: BackingUp, domain: Any, name: str, backup: Any) -> None:
+    mark = E("domaincheckpoint", E("name", f"{PREFIX}{name}"))
+    frozen = asked.quiesce and _freeze(domain)
+    try:
+        domain.backupBegin(to_text(backup), to_text(mark), 0)
+    finally:
+        if frozen:
+            domain.fsThaw()
+
+
+def _pushed(files: dict[str, Path], since: str | None) -> Any:
+    return E(
         "domainbackup",
-        E("incremental", f"{PREFIX}{parent.name}") if parent else None,
+        E("incremental", since) if since else None,
         E(
             "disks",
             (
@@ -198,20 +228,6 @@ def _push(asked: BackingUp, domain: Any, name: str, parent: Backup | None, files
         ),
         mode="push",
     )
-    mark = E("domaincheckpoint", E("name", f"{PREFIX}{name}"))
-    frozen = asked.quiesce and _freeze(domain)
-    try:
-        domain.backupBegin(to_text(backup), to_text(mark), 0)
-    finally:
-        if frozen:
-            domain.fsThaw()
-    try:
-        _wait(domain, asked.timeout)
-    except HypervisorError:
-        # Without the file its mark must not count: the next backup would lack what changed until now.
-        with allowing("VIR_ERR_NO_DOMAIN_CHECKPOINT"):
-            domain.checkpointLookupByName(f"{PREFIX}{name}").delete()
-        raise
 
 
 def _freeze(domain: Any) -> bool:

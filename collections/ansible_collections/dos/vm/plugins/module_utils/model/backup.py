@@ -23,6 +23,11 @@ class BackingUp(Connection):
         default="create",
     )
     full: bool = option("Begin a new chain instead of keeping what changed.", default=False)
+    mode: Literal["push", "pull"] = option(
+        "How the blocks come into the files. V(push) has QEMU write them, which must be able to reach the directory; V(pull) reads "
+        "them from QEMU by NBD, over a socket on the host, into files that are root's alone. A chain may have both.",
+        default="push",
+    )
     name: Name | None = option(
         "Name of the backup; a number when it is created, the newest one when it is restored.", default=None
     )
@@ -37,5 +42,7 @@ class BackingUp(Connection):
             yield "to", "goes with order: restore, and only with it"
         if self.full and self.order != "create":
             yield "full", "is for order: create"
+        if self.mode != "push" and self.order != "create":
+            yield "mode", "is for order: create"
         if self.quiesce and self.order != "create":
             yield "quiesce", "is for order: create"
