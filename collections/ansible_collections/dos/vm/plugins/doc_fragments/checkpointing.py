@@ -40,6 +40,40 @@ options:
     - Requirement CKPT-T1.5.
     type: list
     elements: str
+  stored:
+    description:
+    - Where it is kept. V(internal) is inside the machine's qcow2 disks; V(external) begins a new file for each
+      disk, whatever format that has, and keeps the memory in a file beside. All checkpoints of a machine are of
+      one kind.
+    type: str
+    choices:
+    - internal
+    - external
+    default: internal
+  directory:
+    description:
+    - Directory of the host for what an external checkpoint keeps.
+    - Requirement CKPT-T1.3.
+    type: str
+  memory:
+    description:
+    - Whether the memory is kept as well. Without, an external checkpoint has the disks as after a power failure,
+      or after O(quiesce), and the machine boots when it goes back.
+    - Requirement CKPT-01.
+    type: bool
+    default: true
+  quiesce:
+    description:
+    - Have the guest's agent write out its file systems and hold them still; without an agent there is no checkpoint
+      then.
+    type: bool
+    default: false
+  timeout:
+    description:
+    - Seconds that the merging of one disk may take.
+    - 'Range: 1 or more.'
+    type: int
+    default: 3600
   confirm:
     description:
     - 'Said for what loses something: V(rollback) loses the present, V(delete) of one with descendants loses those.'

@@ -129,7 +129,8 @@ def _refuse_loss(plan: Plan) -> None:
             f'{plan.address} would be lost with what is in it: write allow: {{data_loss: ["{plan.address}"]}}'
         )
     if plan.withheld:
-        raise PermissionNeeded(f"{plan.address} stays: {plan.reason}; delete these first, or name each in data_loss")
+        hint = "" if plan.address.kind == "domain" else "; delete these first, or name each in data_loss"
+        raise PermissionNeeded(f"{plan.address} stays: {plan.reason}{hint}")
 
 
 def _plan(

@@ -11,8 +11,8 @@ version_added: "0.1.0"
 description:
   - Creates, lists, renames and deletes checkpoints of a running machine of the site, its memory and its disks at one moment, and
     brings the machine back to one. Checkpoints of a machine are a tree; a new one stands below the current one.
-  - They lie inside the machine's qcow2 disks. What cannot have one, such as a raw disk or a device of the host, is refused with
-    every reason before anything is done.
+  - They lie inside the machine's qcow2 disks, or in files of their own over disks of any format. What cannot have one, such as
+    a device of the host, is refused with every reason before anything is done.
   - A checkpoint is no backup; it is lost with the disk it lies in.
 author:
   - dos.vm contributors (@dos-vm)
@@ -30,6 +30,14 @@ EXAMPLES = r"""
     order: create
     name: before-upgrade
     label: Before the upgrade of November
+
+- name: Before a risk, kept on another disk of the host
+  dos.vm.checkpoint:
+    vm: web-1
+    order: create
+    name: before-risk
+    stored: external
+    directory: /srv/kept
 
 - name: It was no good
   dos.vm.checkpoint:
@@ -70,6 +78,14 @@ tree:
       description: Targets of the disks that are in it.
       type: list
       elements: str
+      returned: always
+    stored:
+      description: V(internal) or V(external).
+      type: str
+      returned: always
+    memory:
+      description: Whether the machine goes back to it without a boot.
+      type: bool
       returned: always
 performed:
   description: Sentences that say what was done.

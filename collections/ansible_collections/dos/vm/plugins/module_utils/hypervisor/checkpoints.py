@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checkpoints of a machine, carried out: libvirt's snapshots, inside the qcow2 disks, with the memory of the guest.
+"""Checkpoints of a machine, carried out: libvirt's snapshots, with the memory of the guest, inside the qcow2 disks or in files.
 
-See https://libvirt.org/formatsnapshot.html. Whatever is refused or fails leaves the machine and its tree as they were.
+What is different about those in files is in `external.py`. See https://libvirt.org/formatsnapshot.html. Whatever is refused or fails leaves the machine and its tree as they were.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +16,19 @@ from ..model.checkpoint import Checkpointing
 from ..plan.checkpoint import descendants, losses, refusals, targets
 from ..xml.build import E, parse, to_text
 from ..xml.common import mark_of
+from . import external
 from .connection import saying
 from .libvirt import LibvirtHypervisor
 from .power import state_of
 from .ready import refuse_files
 
-INTERNAL = "internal"
+INTERNAL, EXTERNAL = "internal", "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One checkpoint as libvirt keeps it. `at` is in seconds since 1970; `disks` are those captured."""
+    """One checkpoint as libvirt keeps it. `at` is in seconds since 1970; `disks` are those captured; `memory` is whether it is
+    gone back to without a boot."""
 
     name: str
     label: str = ""
@@ -33,6 +36,8 @@ class Checkpoint:
     current: bool = False
     at: int = 0
     disks: tuple[str, ...] = ()
+    stored: str = INTERNAL
+    memory: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +71,22 @@ def tree(domain: Any) -> tuple[Checkpoint, ...]:
 
 def _read(snapshot: Any) -> Checkpoint:
     xml = parse(snapshot.getXMLDesc())
+    captured = {kind: tuple(_captured(xml, kind)) for kind in (INTERNAL, EXTERNAL)}
+    memory = xml.find("memory")
     return Checkpoint(
         name=snapshot.getName(),
         label=xml.findtext("description") or "",
         parent=xml.findtext("parent/name"),
         current=bool(snapshot.isCurrent()),
         at=int(xml.findtext("creationTime") or 0),
-        disks=tuple(disk.get("name", "") for disk in xml.iterfind(f"disks/disk[@snapshot='{INTERNAL}']")),
+        disks=captured[EXTERNAL] or captured[INTERNAL],
+        stored=EXTERNAL if captured[EXTERNAL] else INTERNAL,
+        memory=memory is not None and memory.get("snapshot") != "no",
     )
+
+
+def _captured(xml: Any, kind: str) -> Iterator[str]:
+    return (disk.get("name", "") for disk in xml.iterfind(f"disks/disk[@snapshot='{kind}']"))
 
 
 Done = tuple[tuple[str, ...], tuple[str, ...]]
@@ -83,9 +96,21 @@ Held = dict[str, Checkpoint]
 def _create(asked: Checkpointing, domain: Any, xml: Any, held: Held, dry_run: bool) -> Done:
     if asked.name in held:
         return (), (f"checkpoint {asked.name} is there already",)
-    reasons = list(refusals(xml, state_of(domain), asked.disks))
+    inside = asked.stored == INTERNAL
+    reasons = list(refusals(xml, state_of(domain), asked.disks, inside=inside, memory=asked.memory))
+    reasons += [
+        f"it has {checkpoint.name}, which is {checkpoint.stored}: all of a machine are of one kind"
+        for checkpoint in held.values()
+        if checkpoint.stored != asked.stored
+    ]
     if reasons:
         raise ConflictError(_listed(f"domain {asked.vm} can have no checkpoint:", reasons))
+    if not dry_run:
+        _inside(asked, domain, xml) if inside else external.create(asked, domain, xml)
+    return (f"checkpoint {asked.name} of domain {asked.vm} has been created",), ()
+
+
+def _inside(asked: Checkpointing, domain: Any, xml: Any) -> None:
     wanted = E(
         "domainsnapshot",
         E("name", asked.name),
@@ -93,9 +118,7 @@ def _create(asked: Checkpointing, domain: Any, xml: Any, held: Held, dry_run: bo
         E("memory", snapshot=INTERNAL),
         E("disks", (E("disk", name=name, snapshot=INTERNAL) for name in targets(xml))),
     )
-    if not dry_run:
-        domain.snapshotCreateXML(to_text(wanted), 0)
-    return (f"checkpoint {asked.name} of domain {asked.vm} has been created",), ()
+    domain.snapshotCreateXML(to_text(wanted), 0)
 
 
 def _rollback(asked: Checkpointing, domain: Any, xml: Any, held: Held, dry_run: bool) -> Done:
@@ -106,7 +129,9 @@ def _rollback(asked: Checkpointing, domain: Any, xml: Any, held: Held, dry_run: 
     if not asked.confirm:
         present = ["what the machine did since then is lost", *lost]
         raise PermissionNeeded(_listed(f"rolling domain {asked.vm} back to {asked.name} needs confirm: true:", present))
-    if not dry_run:
+    if not dry_run and held[str(asked.name)].stored == EXTERNAL:
+        external.rollback(domain, snapshot)
+    elif not dry_run:
         domain.revertToSnapshot(snapshot, libvirt.VIR_DOMAIN_SNAPSHOT_REVERT_RUNNING)
     return (f"domain {asked.vm} has been rolled back to checkpoint {asked.name}",), tuple(lost)
 
@@ -120,7 +145,10 @@ def _delete(asked: Checkpointing, domain: Any, xml: Any, held: Held, dry_run: bo
             f"checkpoint {asked.name} has {', '.join(below)} below it, which go with it: write confirm: true (CKPT-04)"
         )
         raise PermissionNeeded(text)
-    if not dry_run:
+    mine = held[str(asked.name)]
+    if not dry_run and mine.stored == EXTERNAL:
+        external.delete(domain, _found(asked, domain, held), mine.parent, asked.timeout)
+    elif not dry_run:
         _found(asked, domain, held).delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_CHILDREN)
     gone = (str(asked.name), *below)
     return tuple(f"checkpoint {name} of domain {asked.vm} has been deleted" for name in gone), ()

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ..model.overlay import image_of
+
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
@@ -20,19 +22,24 @@ def targets(domain: Element) -> dict[str, Element]:
     return found
 
 
-def refusals(domain: Element, state: str, wanted: Collection[str] | None) -> Iterator[str]:
-    """Why a machine can have no checkpoint now. `wanted` are the disks that were chosen, `None` for all."""
-    if state != "running":
+def refusals(
+    domain: Element, state: str, wanted: Collection[str] | None, *, inside: bool = True, memory: bool = True
+) -> Iterator[str]:
+    """Why a machine can have no checkpoint now. `wanted` are the disks that were chosen, `None` for all; `inside` the disks it
+    would be, or in files of its own."""
+    if state != "running" and (memory or state != "shut off"):
         yield f"it is {state}: start it first (VM-T2)"
     disks = targets(domain)
     yield from (f"it has no disk {name} that it writes to" for name in wanted or () if name not in disks)
     for name, disk in disks.items():
         if wanted is None or name in wanted:
-            yield from (f"disk {name} {why}" for why in _of_disk(disk))
+            yield from (f"disk {name} {why}" for why in (*_of_disk(disk), *_of_place(disk, inside)))
+    if not inside and not disks:
+        yield "it has no disk that it writes to"
     if wanted is not None and set(wanted) < set(disks):
         rest = ", ".join(name for name in disks if name not in wanted)
-        # Memory that goes back while a disk does not is a torn file system.
-        yield f"memory is captured too, and {rest} would not go back with it: name every disk that the guest writes to (CKPT-07)"
+        # Memory that goes back while a disk does not is a torn file system; and the next checkpoint would have less below it.
+        yield f"{rest} would not go back with the rest: name every disk that the guest writes to (CKPT-07)"
     if domain.find("devices/hostdev") is not None:
         yield "a device of the host is passed through, whose state nobody can capture"
     if domain.find("devices/filesystem") is not None:
@@ -41,13 +48,21 @@ def refusals(domain: Element, state: str, wanted: Collection[str] | None) -> Ite
         yield "its firmware is UEFI, whose variables libvirt does not capture inside qcow2"
 
 
-def _of_disk(disk: Element) -> Iterator[str]:
+def _of_place(disk: Element, inside: bool) -> Iterator[str]:
     driver = disk.find("driver")
     form = "raw" if driver is None else driver.get("type", "raw")
+    if inside and form != "qcow2" and disk.find("transient") is None:
+        yield f"is {form}: a checkpoint lies inside the disk, which only qcow2 can; write stored: external"
+    if not inside and disk.find("source/encryption") is not None:
+        yield "is encrypted, and what is written to the new file would not be"
+    if not inside and disk.get("type") not in ("file", "block", "volume"):
+        yield f"is of type {disk.get('type')}: a new file goes over a file or a block device"
+
+
+def _of_disk(disk: Element) -> Iterator[str]:
+    driver = disk.find("driver")
     if disk.find("transient") is not None:
         yield "forgets what is written to it: there is nothing to go back to"
-    elif form != "qcow2":
-        yield f"is {form}: a checkpoint lies inside the disk, which only qcow2 can"
     if driver is not None and driver.get("copy_on_read") == "on":
         yield "copies what it reads: turn copy_on_read off (CKPT-06)"
     if disk.find("shareable") is not None:
@@ -66,7 +81,9 @@ def losses(domain: Element, captured: Element) -> Iterator[str]:
 
 def _source(disk: Element) -> tuple[str, ...]:
     source = disk.find("source")
-    return () if source is None else tuple(source.get(name, "") for name in ("file", "pool", "volume", "dev"))
+    if source is None:
+        return ()
+    return (image_of(source.get("file", "")), *(source.get(name, "") for name in ("pool", "volume", "dev")))
 
 
 def descendants(parents: Mapping[str, str | None], name: str) -> list[str]:

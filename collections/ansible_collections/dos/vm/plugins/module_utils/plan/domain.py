@@ -24,6 +24,7 @@ from .definition import Difference, change, classified, creation, definition_of,
 from .disruption import Disruption
 from .fence import overtaken
 from .hotplug import PLUGGABLE, Room, pluggable
+from .layered import with_layers
 from .layers import refuse_writing_a_base
 from .maxima import MEMORY, VCPUS, memory, vcpus, worded
 from .plan import Context, Observed, Plan, PlannedChange
@@ -85,7 +86,7 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     declared = render(domain)
     seed = seeded(domain, declared, observed)
     if observed is not None:
-        declared = as_ordered(declared, observed.xml)
+        declared = with_layers(as_ordered(declared, observed.xml), observed.xml, context)
     difference = worded(differ(declared, definition_of(observed), SHAPE))
     if observed is None:
         found = Observed(address=address, xml=difference.desired)

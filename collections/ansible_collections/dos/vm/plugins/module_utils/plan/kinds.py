@@ -17,7 +17,7 @@ from ..model.pool import Pool
 from ..model.secret import Secret
 from ..model.slice import Declared, Slice
 from ..model.volume import Volume
-from . import bridge, domain, gateway, network, nwfilter, pool, secret, volume
+from . import bridge, domain, gateway, layered, network, nwfilter, pool, secret, volume
 from .definition import removal
 from .plan import Context, Observed, Plan
 
@@ -45,7 +45,7 @@ KINDS: Mapping[KindName, Kind] = {
         Kind("bridge", Bridge, "bridges", bridge.plan, bridge.needs),
         Kind("gateway", Gateway, "gateways", gateway.plan, gateway.needs, gateway.leave),
         Kind("network", Network, "networks", network.plan, network.needs),
-        Kind("domain", Domain, "domains", domain.plan, domain.needs),
+        Kind("domain", Domain, "domains", domain.plan, domain.needs, layered.leave),
     )
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..model.address import Address
 from ..model.domain import Domain
+from ..xml.explicit import explicit
 from .plan import Context
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def spelled(live: Element | None, domain: Domain, context: Context) -> Element |
     if live is None:
         return None
     found = live
-    for disk in domain.disks:
+    named = all(disk.target for disk in domain.disks)
+    for disk in domain.disks if named else explicit(domain).disks:
         source = found.find(f"devices/disk/target[@dev='{disk.target}']/../source[@file]")
         volume = context.observed.get(Address("volume", f"{disk.pool}/{disk.volume}"))
         if source is None or volume is None or source.get("file") != volume.info.get("path"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..model.address import Address
+from ..model.overlay import image_of
 from ..model.types import ByteSize
 from ..model.volume import GROWING, Volume
 from ..xml.build import to_text
@@ -16,6 +17,7 @@ from .action import Action, CreateVolume, DeleteVolume, ResizeVolume
 from .block_volume import FOUND, as_device, found, is_block, pool_type, rounded
 from .definition import Difference, change, classified, creation, definition_of, differ
 from .disruption import Disruption
+from .layered import layers_of
 from .plan import Context, Observed, Plan
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     if not changes:
         return change(address, difference, (), **({"reason": ALONE} if alone else {}))
     before, after = _capacity(difference.observed), _capacity(difference.desired)
-    if (refused := _refuse_size(address, volume.format, before, after)) is not None:
+    refused = _refuse_size(address, volume.format, before, after) or _refuse_layers(address, observed, context)
+    if refused is not None:
         return refused
     user = next(users(observed, context), None)
     domain, target = (user[0].name, user[1]) if user else ("", "")
@@ -96,6 +99,16 @@ def _refuse_size(address: Address, format_: str, before: ByteSize, after: ByteSi
     else:
         return None
     return Plan(address=address, verdict="conflict", problem=problem)
+
+
+def _refuse_layers(address: Address, observed: Observed, context: Context) -> Plan | None:
+    """A machine with external checkpoints writes to a layer, whose size is its own."""
+    path = observed.info.get("path", "")
+    for user in context.layers.opened.get(path, ()):
+        if any(layer.file == path for layer in layers_of(context.observed[user].xml)):
+            problem = f"{address} cannot grow while {user} has external checkpoints over it: delete those first"
+            return Plan(address=address, verdict="conflict", problem=problem)
+    return None
 
 
 def _missing(address: Address, difference: Difference, create: Action, context: Context) -> Plan | None:
@@ -148,7 +161,7 @@ def users(observed: Observed | None, context: Context) -> Iterator[tuple[Address
             if (
                 source is not None
                 and target is not None
-                and path in (source.get("file"), _volume_path(source, context))
+                and path in (image_of(source.get("file", "")), _volume_path(source, context))
             ):
                 yield address, target.get("dev", "")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.domain import Disk, Domain, Interface
 from ..model.graphics import Graphics
-from ..model.overlay import link, split
+from ..model.overlay import layered, link, split
 from . import hardware
 from .build import E, maybe, on_off
 from .common import absent, flag, lower, pruned
@@ -384,7 +384,8 @@ def parse(devices: Element) -> dict[str, Any]:
 
 def _read_disk(disk: Element) -> dict[str, Any]:
     driver, source, target = disk.find("driver"), disk.find("source"), disk.find("target")
-    overlays, file = split(absent(source, "file") or "")
+    named = absent(source, "file") or ""
+    overlays, file = split(named if (layer := layered(named)) is None else layer.file)
     return pruned(
         target=absent(target, "dev"),
         device=disk.get("device"),

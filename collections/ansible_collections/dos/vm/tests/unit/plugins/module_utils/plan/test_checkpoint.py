@@ -53,6 +53,31 @@ def test_every_reason_is_told_at_once() -> None:
     assert len(found) == 5
 
 
+@pytest.mark.parametrize(
+    ("held", "word"),
+    [
+        (domain(DISK.format("qcow2", "copy_on_read='on'", "a", "vda", "")), "CKPT-06"),
+        (domain(DISK.format("qcow2", "", "a", "vda", "<transient/>")), "forgets"),
+        (domain(DRIVE), "no disk that it writes to"),
+        (domain(GOOD.replace("<source ", "<source><encryption/></source><source ")), "is encrypted"),
+        (domain(GOOD.replace("device=", "type='network' device=")), "of type network"),
+    ],
+)
+def test_what_cannot_have_one_in_files_of_its_own_is_refused(held: Any, word: str) -> None:
+    for disk in held.iterfind("devices/disk"):
+        disk.set("type", disk.get("type", "file"))
+    (reason,) = refusals(held, "running", None, inside=False)
+    assert word in reason
+
+
+def test_in_files_of_its_own_a_raw_disk_may_have_one_and_a_machine_that_is_off() -> None:
+    raw = domain(DISK.format("raw", "", "a", "vda", "").replace("device=", "type='file' device="))
+    assert list(refusals(raw, "running", None, inside=False)) == []
+    assert list(refusals(raw, "shut off", None, inside=False, memory=False)) == []
+    (reason,) = refusals(raw, "shut off", None, inside=False)
+    assert "start it first" in reason
+
+
 def test_memory_without_a_disk_that_belongs_to_it_is_refused() -> None:
     two = domain(GOOD, DISK.format("qcow2", "", "b", "vdb", ""))
     (reason,) = refusals(two, "running", ["vda"])
@@ -74,8 +99,23 @@ def test_descendants_are_all_below() -> None:
     assert descendants(parents, "c") == []
 
 
+def test_a_layer_is_the_disk_it_lies_over() -> None:
+    over = DISK.format("qcow2", "", "kept/dosvm-checkpoints/m/one/vda/srv/a", "vda", "")
+    assert list(losses(domain(over), domain(GOOD))) == []
+
+
 @pytest.mark.parametrize(
-    "said", [{"order": "create"}, {"order": "rename", "name": "a"}, {"order": "delete", "name": "a", "disks": ("vda",)}]
+    "said",
+    [
+        {"order": "create"},
+        {"order": "rename", "name": "a"},
+        {"order": "delete", "name": "a", "disks": ("vda",)},
+        {"order": "create", "name": "a", "stored": "external"},
+        {"order": "create", "name": "a", "directory": "/srv"},
+        {"order": "create", "name": "a", "memory": False},
+        {"order": "create", "name": "a", "stored": "external", "directory": "/srv", "quiesce": True},
+        {"order": "rollback", "name": "a", "stored": "external"},
+    ],
 )
 def test_what_does_not_go_together_is_refused(said: dict[str, Any]) -> None:
     with pytest.raises(DeclarationError):
