@@ -18,6 +18,7 @@ from dosvm.apply import Outcome, converge
 from dosvm.hypervisor.events import HearingHypervisor
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.hypervisor.power import Answer, carry_out
+from dosvm.hypervisor.saved import saved_file
 from dosvm.model.address import Address
 from dosvm.model.decode import decode
 from dosvm.model.order import Ordering
@@ -116,6 +117,25 @@ def test_a_guest_follows_every_order(guest: Guest) -> None:
 
     released = guest.order("release")
     assert (released.changed, guest.orders) == (True, Orders())
+
+
+def test_what_was_saved_before_is_kept_under_a_dated_name(guest: Guest) -> None:
+    """VM-25: libvirt would write over it."""
+    guest.declare(disks=[])
+    old = saved_file(guest.name)
+    old.write_bytes(b"memory of before")
+    try:
+        told = guest.order("save")
+        assert (told.refused, told.after) == ("", "saved")
+        (kept,) = old.parent.glob(f"{guest.name}.*.saved")
+        assert str(kept) in told.note
+        assert kept.read_bytes() == b"memory of before"
+        assert guest.order("restore").after == "running"
+        assert not old.exists()
+        assert guest.order("save").note == "", "what was brought back is not kept for ever"
+    finally:
+        for left in old.parent.glob(f"{guest.name}.*"):
+            left.unlink()
 
 
 def test_a_guest_that_hears_nothing_is_told_of_and_then_forced(guest: Guest) -> None:

@@ -628,6 +628,45 @@ options:
     description:
     - Whether UEFI starts only what is signed, with the usual keys enrolled; as libvirt chooses when not given.
     type: bool
+  smbios:
+    description:
+    - What the firmware tells the guest about the machine; QEMU's own words when not given.
+    - Requirement DOMX-04.
+    type: dict
+    suboptions:
+      manufacturer:
+        description:
+        - Who made it.
+        - 'Characters: 1 or more.'
+        type: str
+        default: dos.vm
+      product:
+        description:
+        - What it is.
+        - 'Characters: 1 or more.'
+        type: str
+        default: virtual machine
+      version:
+        description:
+        - Version of the product.
+        - 'Characters: 1 or more.'
+        type: str
+      serial:
+        description:
+        - Serial number; V(host) stands for the identity of the host that the machine started on.
+        - 'Characters: 1 or more.'
+        type: str
+        default: host
+      sku:
+        description:
+        - Number it is ordered by.
+        - 'Characters: 1 or more.'
+        type: str
+      family:
+        description:
+        - Family of the product.
+        - 'Characters: 1 or more.'
+        type: str
   tpm:
     description:
     - Trusted platform module; the host needs swtpm.

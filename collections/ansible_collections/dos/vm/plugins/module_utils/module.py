@@ -304,7 +304,10 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
             "id": None if domain.live is None else domain.live.get("id"),
             # What it was given, not what it may grow to; libvirt always answers in KiB.
             "memory": (_number(domain, "currentMemory") or _number(domain, "memory") or 0) * 1024,
-            **{name: (mark_of(domain.xml) or {}).get(name) for name in ("project", "origin", "epoch")},
+            **{
+                name: (mark_of(domain.xml) or {}).get(name)
+                for name in ("project", "origin", "epoch", "created", "image")
+            },
             "macs": [mac.get("address", "").lower() for mac in domain.xml.iterfind("devices/interface/mac")],
             "console": _console(domain),
         }

@@ -43,6 +43,7 @@ def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
             origin=machine.path,
             stop_timeout=instance.stop_timeout,
             epoch=machine.epoch,
+            image=next((disk.image for disk in instance.disks if disk.device == "disk"), None),
         ),
         **{name: getattr(instance, name) for name in SAME},
     )

@@ -45,7 +45,8 @@ from ..plan.action import (
 from ..plan.block_volume import is_block
 from ..plan.devices import Device
 from ..plan.plan import Observed
-from ..xml.build import parse
+from ..xml.build import parse, to_text
+from ..xml.common import stamped
 from . import devices as block
 from . import kept, live, overlays, seeds
 from .bridges import BRIDGES
@@ -225,7 +226,8 @@ class LibvirtHypervisor:
             case "domain":
                 if is_here(held):
                     overlays.prepare(parse(action.xml))
-                held.defineXMLFlags(with_secrets(action.xml, secrets), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+                text = with_secrets(self._dated(action), secrets)
+                held.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
             case "network":
                 held.networkDefineXMLFlags(action.xml, libvirt.VIR_NETWORK_DEFINE_VALIDATE)
             case "pool":
@@ -238,6 +240,16 @@ class LibvirtHypervisor:
                 self._secret_uuids[action.address.name] = secret.UUIDString()
             case _:
                 raise InternalError(f"{action.address} is created and never defined")
+
+    def _dated(self, action: Define) -> str:
+        """The definition, with the time where it is the machine's first."""
+        xml = parse(action.xml)
+        if not stamped(xml, time.time()):
+            return action.xml
+        with allowing("VIR_ERR_NO_DOMAIN"):
+            self._find(action.address)
+            return action.xml  # it was there before machines were dated
+        return to_text(xml)
 
     @_perform.register
     def _undefine(self, action: Undefine, secrets: Mapping[str, bytes]) -> None:

@@ -27,6 +27,7 @@ from .connection import allowing, saying
 from .events import HearingHypervisor
 from .look import SAVED, STATES
 from .ready import refuse_restore, refuse_start
+from .saved import keep_saved
 from .screenshot import take
 
 GRACE = 120  # seconds (AMB-32)
@@ -154,7 +155,9 @@ class _Room:
             case "resume":
                 domain.pMWakeup(0) if state_of(domain) == "pmsuspended" else domain.resume()
             case "save":
-                return self._within(domain, lambda: domain.managedSave(0), give_up=domain.abortJob)
+                kept = keep_saved(self.connection, domain.name(), self.now)
+                note = self._within(domain, lambda: domain.managedSave(0), give_up=domain.abortJob)
+                return f"what was saved before is kept as {kept}" if kept else note
             case "restore":
                 refuse_restore(domain, self.hypervisor.facts())
                 return self._within(domain, domain.create)

@@ -41,6 +41,13 @@ class Mark:
         low=0,
         high=3600,
     )
+    image: Name | None = option("The image that a machine's first disk is made of.", spec="DOMX-03", default=None)
+    created: int | None = option(
+        "When a machine was defined first, in seconds since 1970; written by the host, and kept.",
+        spec="VM-T1.8",
+        default=None,
+        low=1,
+    )
     epoch: int | None = option(
         "The placement that the definition was made under; a higher one on another host is the newer. Kept when not given.",
         spec="ARCH-10",

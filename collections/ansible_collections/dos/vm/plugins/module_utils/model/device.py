@@ -114,6 +114,26 @@ class Tpm:
 
 
 @declaration
+class Smbios:
+    """What the firmware tells the guest about the machine (`dmidecode -t system`). Its UUID is always the machine's own."""
+
+    manufacturer: str = option("Who made it.", default="dos.vm", low=1)
+    product: str = option("What it is.", default="virtual machine", low=1)
+    version: str | None = option("Version of the product.", default=None, low=1)
+    serial: str = option(
+        "Serial number; V(host) stands for the identity of the host that the machine started on.", default="host", low=1
+    )
+    sku: str | None = option("Number it is ordered by.", default=None, low=1)
+    family: str | None = option("Family of the product.", default=None, low=1)
+
+    def check(self) -> Sentences:
+        for name in ("manufacturer", "product", "version", "serial", "sku", "family"):
+            value = getattr(self, name)
+            if value is not None and (not value.isprintable() or value != value.strip()):
+                yield name, "must be one line without blanks at its ends"
+
+
+@declaration
 class Watchdog:
     """A watchdog; what is not fed in time by the guest is acted on."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from .declaration import declaration, option
-from .device import HostDevice, Share, Tpm, Watchdog
+from .device import HostDevice, Share, Smbios, Tpm, Watchdog
 from .graphics import Graphics
 from .processor import Cpu, NumaCell
 from .types import AbsolutePath, ByteSize, CpuSet
@@ -80,6 +80,11 @@ class Hardware:
     firmware: Literal["bios", "uefi"] = option("Firmware.", default="bios")
     secure_boot: bool | None = option(
         "Whether UEFI starts only what is signed, with the usual keys enrolled; as libvirt chooses when not given.",
+        default=None,
+    )
+    smbios: Smbios | None = option(
+        "What the firmware tells the guest about the machine; QEMU's own words when not given.",
+        spec="DOMX-04",
         default=None,
     )
     tpm: Tpm | None = option("Trusted platform module; the host needs swtpm.", default=None)

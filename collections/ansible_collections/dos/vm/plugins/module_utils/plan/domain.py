@@ -49,6 +49,7 @@ LIVE: Mapping[str, str] = {
 NOT_LIVE = (
     "domain/currentMemory",  # see _balloon
     "domain/metadata", "domain/title", "domain/description", "domain/@id", "domain/name", "domain/uuid",
+    "domain/sysinfo",  # the firmware has told it; on another host after a move it is another serial number
     "domain/devices/disk/target/@tray",  # the guest opens and closes it as it likes
 )  # fmt: skip
 
@@ -63,7 +64,9 @@ DISRUPTION = {
 
 
 def settled(domain: Domain, host: HostFacts) -> Domain:
-    """The domain with what only the host can decide: KVM where it truly works (INST-T1.2)."""
+    """The domain with what only the host can decide: KVM where it truly works (INST-T1.2), and who the host is (DOMX-04)."""
+    if domain.smbios is not None and domain.smbios.serial == "host" and host.identity:
+        domain = replace(domain, smbios=replace(domain.smbios, serial=host.identity))
     if domain.virt_type != "auto":
         return domain
     if host.kvm and host.arch == domain.arch:

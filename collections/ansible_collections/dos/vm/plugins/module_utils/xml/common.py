@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 OBJECT = f"{{{NAMESPACE}}}object"
-NUMBERS = ("stop_timeout", "epoch")
+NUMBERS = ("stop_timeout", "epoch", "created")
 METADATA = shape(
     "metadata",
     shape(
         OBJECT,
-        *(Attr(name) for name in ("site", "project", "origin", "stop_timeout")),
-        Attr("epoch", computed=True),  # a definition keeps the one it was made under
+        *(Attr(name) for name in ("site", "project", "origin", "stop_timeout", "image")),
+        # A definition keeps those that it was made under.
+        Attr("epoch", computed=True),
+        Attr("created", computed=True),
         computed=True,
         field="mark",
     ),
@@ -33,7 +35,7 @@ def mark_element(mark: Mark | None) -> Element | None:
     if mark is None:
         return None
     held = etree.Element(OBJECT, nsmap={"dos": NAMESPACE})
-    for name in ("site", "project", "origin", *NUMBERS):
+    for name in ("site", "project", "origin", "image", *NUMBERS):
         if getattr(mark, name) is not None:
             held.set(name, str(getattr(mark, name)))
     return E("metadata", held)
@@ -69,3 +71,12 @@ def absent(element: Element | None, attribute: str) -> str | None:
 def pruned(**values: Any) -> dict[str, Any]:
     """The values that say something: not `None`, not an empty list."""
     return {name: value for name, value in values.items() if value is not None and value != []}
+
+
+def stamped(element: Element, now: float) -> bool:
+    """Whether the mark of a definition, in place, now says that it was made now; one without mark, or that knows when, is left."""
+    held = element.find(f"metadata/{OBJECT}")
+    if held is None or held.get("created") is not None:
+        return False
+    held.set("created", str(int(now)))
+    return True

@@ -50,6 +50,7 @@ def _render(domain: Domain) -> Element:
         hardware.memory_backing(domain),
         _vcpu(domain),
         hardware.numatune(domain),
+        hardware.smbios(domain),
         _os(domain),
         # Without acpi no soft shutdown, without apic Windows does not run (DOMX-08).
         E("features", E("acpi"), None if domain.arch == "aarch64" else E("apic"), hardware.hyperv(domain)),
@@ -77,6 +78,7 @@ def _os(domain: Domain) -> Element:
         domain.cmdline and E("cmdline", domain.cmdline),
         (E("boot", dev=device) for device in domain.boot),
         maybe("bootmenu", enable=domain.boot_menu or None, timeout=domain.boot_menu_timeout),
+        E("smbios", mode="sysinfo") if domain.smbios else None,
         maybe("bios", useserial=domain.bios_serial or None, rebootTimeout=_unless_never(domain.reboot_timeout)),
         firmware="efi" if domain.firmware == "uefi" else None,
     )
@@ -245,6 +247,7 @@ SHAPE: Shape = shape(
     ),
     hardware.MEMORY[1],
     shape("resource", whole=True, computed=_live),
+    hardware.SMBIOS[0],
     shape(
         "os",
         Attr("firmware"),
@@ -260,6 +263,7 @@ SHAPE: Shape = shape(
             Attr("timeout", field="boot_menu_timeout"),
             field=".",
         ),
+        hardware.SMBIOS[1],
         shape(
             "bios",
             Attr("useserial", field="bios_serial", default="no"),
@@ -343,6 +347,7 @@ def parse(element: Element) -> dict[str, Any]:
         clock=absent(element.find("clock"), "offset"),
         hyperv=hardware.read_hyperv(element),
         secure_boot=hardware.read_secure_boot(element),
+        smbios=hardware.read_smbios(element),
         on_reboot=element.findtext("on_reboot"),
         on_crash=element.findtext("on_crash"),
         cpuset=absent(vcpu, "cpuset"),

@@ -132,6 +132,39 @@ def read_hyperv(domain: Element) -> bool | None:
     return (found is not None and all(found.find(name) is not None for name in HYPERV)) or None
 
 
+# --- SMBIOS --------------------------------------------------------------------------------------------------------------
+
+
+def smbios(domain: Domain) -> Element | None:
+    """The fields of the system; libvirt adds the machine's UUID by itself."""
+    if domain.smbios is None:
+        return None
+    said = ((name, getattr(domain.smbios, name)) for name in SYSTEM)
+    return E("sysinfo", E("system", [E("entry", value, name=name) for name, value in said if value]), type="smbios")
+
+
+# What libvirt calls them, and we, in the order in which it writes them.
+SYSTEM = ("manufacturer", "product", "version", "serial", "sku", "family")
+SMBIOS = (
+    shape(
+        "sysinfo",
+        Attr("type", field="smbios"),
+        shape("system", shape("entry", Attr("name"), text=True, key="@name", field="smbios"), field="."),
+        field=".",
+    ),
+    shape("smbios", Attr("mode", field="smbios"), field="."),
+)
+
+
+def read_smbios(domain: Element) -> dict[str, Any] | None:
+    """What there is to declare of it; nothing where the firmware is told something else, or nothing."""
+    mode = domain.find("os/smbios")
+    if mode is None or mode.get("mode") != "sysinfo":
+        return None
+    told = {str(entry.get("name")): entry.text for entry in domain.iterfind("sysinfo/system/entry")}
+    return {name: told[name] for name in SYSTEM if told.get(name)}
+
+
 # --- secure boot ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dosvm.errors import DeclarationError
 from dosvm.model.address import Mark
-from dosvm.model.device import Share, Watchdog
+from dosvm.model.device import Share, Smbios, Watchdog
 from dosvm.model.domain import Disk, Domain, Interface, Serial
 from dosvm.model.graphics import Graphics
 from dosvm.model.network import Bandwidth, Rate
@@ -201,6 +201,7 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
         on_reboot=draw(st.sampled_from(["restart", "destroy"])),
         watchdog=draw(maybe(st.builds(Watchdog, action=st.sampled_from(["reset", "poweroff", "none"])))),
         sound=draw(st.sampled_from([None, "ich9"])),
+        smbios=draw(maybe(st.builds(Smbios, manufacturer=texts, serial=texts, family=maybe(texts)))),
         shares=tuple(draw(st.sampled_from([[], [Share(path=AbsolutePath("/srv"), tag="data")]]))),
         spice_agent=spice_only and draw(flags),
         usb_redirection=draw(numbers(0, 2)) if spice_only else 0,
