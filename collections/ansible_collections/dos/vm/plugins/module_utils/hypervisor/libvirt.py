@@ -72,6 +72,7 @@ from .lock import lock_file, noted, wait_for
 from .look import Look, secret_name
 from .plug import bridge_of, plug, unplugged
 from .ready import is_here, make_ready
+from .schema import is_known_valid
 from .storage import await_volumes, create_volume, refuse_too_small, wipe
 from .values import value_of, with_secrets
 
@@ -120,6 +121,7 @@ class LibvirtHypervisor:
         self._here = uri.startswith("qemu:///")  # what is beside libvirt is seen on this machine only
         self._connection = open_connection(uri)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
+        self._defined: set[str] = set()  # domains, when last looked at or since
         self._started: set[str] = set()  # pools, by us: what is in them was not seen when the run was planned
 
     def close(self) -> None:
@@ -198,6 +200,7 @@ class LibvirtHypervisor:
                 seen.address: seen for seen in Look(self._connection, site, KEEPERS.values() if self._here else ())
             }
         self._secret_uuids |= {at.name: seen.info["uuid"] for at, seen in found.items() if at.kind == "secret"}
+        self._defined = {at.name for at in found if at.kind == "domain"}
         return found
 
     def devices(self, paths: tuple[str, ...]) -> dict[str, Device]:
@@ -227,7 +230,8 @@ class LibvirtHypervisor:
                 if is_here(held):
                     overlays.prepare(parse(action.xml))
                 text = with_secrets(self._dated(action), secrets)
-                held.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+                valid = is_here(held) and is_known_valid(parse(text))
+                held.defineXMLFlags(text, 0 if valid else libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
             case "network":
                 held.networkDefineXMLFlags(action.xml, libvirt.VIR_NETWORK_DEFINE_VALIDATE)
             case "pool":
@@ -243,13 +247,11 @@ class LibvirtHypervisor:
 
     def _dated(self, action: Define) -> str:
         """The definition, with the time where it is the machine's first."""
-        xml = parse(action.xml)
-        if not stamped(xml, time.time()):
+        if action.address.name in self._defined:
             return action.xml
-        with allowing("VIR_ERR_NO_DOMAIN"):
-            self._find(action.address)
-            return action.xml  # it was there before machines were dated
-        return to_text(xml)
+        self._defined.add(action.address.name)
+        xml = parse(action.xml)
+        return to_text(xml) if stamped(xml, time.time()) else action.xml
 
     @_perform.register
     def _undefine(self, action: Undefine, secrets: Mapping[str, bytes]) -> None:
