@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gateway of a bridged network: a real guest gets its address, name and visitors through it, and it moves under the guest."""
+"""The gateway of a bridged network: a real guest gets its addresses, name and visitors through it, and it moves under the guest.
+
+The network has both families. The guest has DHCP for IPv4, and makes its IPv6 address of what the gateway announces; who asks
+for one by DHCPv6 is a name space, since the guest's busybox cannot.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +19,11 @@ from namespaces.lab import Lab
 from test_bridges import Declared, plug, unplug
 
 PATIENCE = 120.0
+MAC, SIX = (
+    "52:54:00:70:00:0b",
+    "fd00:70::5054:ff:fe70:b",
+)  # of the guest; its kernel makes the one of the other (EUI-64)
+SPARE_MAC, SPARE = "52:54:00:71:00:0c", "fd00:71::c"  # of a machine that is off: a name space takes its place
 OFFICE: dict[str, Any] = {
     "dos_site": "gateways",
     "dos_projects": {"p": {}},
@@ -38,7 +48,19 @@ OFFICE: dict[str, Any] = {
                 "start": "echo $DOS_NETWORK $DOS_BRIDGE $DOS_ADDRESSES >/run/started",
                 "stop": "rm /run/started",
             },
-        }
+        },
+        "office6": {
+            "address": "fd00:70::/64",
+            "gateway": "fd00:70::1",
+            "automatic_gateway": {"forwards": [{"to": SIX, "protocol": "tcp", "port": 8080, "to_port": 80}]},
+        },
+        "asked6": {
+            "address": "fd00:71::/64",
+            "gateway": "fd00:71::1",
+            "pool": [{"start": "fd00:71::1000", "end": "fd00:71::1fff"}],
+            "dhcp": {"allocate": False},
+            "automatic_gateway": {"forward": "route", "host": "h2"},
+        },
     },
     "dos_networks": {
         "office": {
@@ -47,8 +69,10 @@ OFFICE: dict[str, Any] = {
             "forward_interface": "eth1",
             "stp": False,
             "subnet": "office",
+            "subnet6": "office6",
             "hosts": ["h1", "h2"],
-        }
+        },
+        "asked": {"type": "bridge", "bridge": "linux-asked", "vxlan": {"id": 171}, "stp": False, "subnet": "asked6"},
     },
     "dos_instances": {
         "web": {
@@ -56,9 +80,15 @@ OFFICE: dict[str, Any] = {
             "memory": "96 MiB",
             "stop_timeout": 0,
             "disks": [{"image": "busybox", "pool": "gw-local"}],
-            "interfaces": [{"network": "office", "boot_rom": False}],
-            "vms": {"web": {"host": "h2", "ip": {"office": "10.70.0.11"}}},
-        }
+            "interfaces": [{"network": "office", "mac": MAC, "boot_rom": False}],
+            "vms": {"web": {"host": "h2", "ip": {"office": "10.70.0.11"}, "ip6": {"office": SIX}}},
+        },
+        "spare": {
+            "project": "p",
+            "memory": "64 MiB",
+            "interfaces": [{"network": "asked", "mac": SPARE_MAC}],
+            "vms": {"spare": {"host": "h2", "power": "off", "ip6": {"asked": SPARE}}},
+        },
     },
 }
 
@@ -84,13 +114,39 @@ def until(true: Callable[[], bool], what: Callable[[], str] = lambda: "") -> Non
         time.sleep(0.5)
 
 
+@contextlib.contextmanager
+def end(host: Host, address: str, *steps: str, bridge: str = "linux-office") -> Iterator[None]:
+    """Somebody plugged into a bridge of a host: a name space."""
+    plug(host, "end", address, *steps, f"ip link set enda master {bridge}")
+    try:
+        yield
+    finally:
+        unplug(host, "end")
+
+
+def inside(host: Host, *command: str) -> str:
+    """What a command says there, whether it succeeds or not."""
+    done = host.run("ip", "netns", "exec", "end", *command, check=False)
+    return done.stdout + done.stderr
+
+
 def has_it(host: Host) -> bool:
-    return "10.70.0.1/24" in host.run("ip", "-4", "-o", "address", "show", "dev", "linux-office").stdout
+    """Whether the gateway is here: both its addresses, never one."""
+    carried = host.run("ip", "-o", "address", "show", "dev", "linux-office").stdout
+    both = [address in carried for address in ("10.70.0.1/24", "fd00:70::1/64")]
+    assert len(set(both)) == 1, carried
+    return both[0]
 
 
 def visited(lab: Lab, host: Host) -> bool:
     """Whether the guest's page is at the host's own address, as somebody outside sees it."""
     got = lab.ctl("curl", "--silent", "--max-time", "3", f"http://{host.address}:8080/")
+    return "<h1>web</h1>" in got.stdout
+
+
+def serves(host: Host, address: str) -> bool:
+    """Whether the guest's page is at an address, seen from a host."""
+    got = host.run("curl", "--silent", "--max-time", "3", f"http://{address}/", check=False)
     return "<h1>web</h1>" in got.stdout
 
 
@@ -101,7 +157,7 @@ def asked(host: Host, *what: str) -> str:
 
 def test_a_guest_gets_address_name_and_visitors(site: Declared, hosts: dict[str, Host], lab: Lab) -> None:
     assert [has_it(hosts[name]) for name in ("h1", "h2")] == [False, True]
-    assert hosts["h2"].run("cat", "/run/started").stdout == "office linux-office 10.70.0.1/24\n"
+    assert hosts["h2"].run("cat", "/run/started").stdout == "office linux-office 10.70.0.1/24 fd00:70::1/64\n"
     log = "/var/log/libvirt/qemu/web-serial.log"
     until(lambda: visited(lab, hosts["h2"]), lambda: hosts["h2"].run("sh", "-c", f"cat {log}; virsh list").stdout)
     assert "10.70.0.11" in asked(hosts["h2"], "web.office.example")
@@ -110,28 +166,62 @@ def test_a_guest_gets_address_name_and_visitors(site: Declared, hosts: dict[str,
     assert "web" in asked(hosts["h2"], "-type=srv", "_http._tcp.office.example")
 
 
+def test_the_guest_has_both_families(site: Declared, hosts: dict[str, Host], lab: Lab) -> None:
+    """GW-06, LIMIT-18: one gateway, an address of each family; IPv6 is announced, named and let in as IPv4 is."""
+    until(lambda: serves(hosts["h2"], f"[{SIX}]"), lambda: hosts["h2"].run("ip", "-6", "neighbour").stdout)
+    assert SIX in asked(hosts["h2"], "-type=aaaa", "web.office.example")
+    with end(hosts["h1"], "10.70.0.51/24"):  # at the other end of the cable
+        until(lambda: "default via fe80::" in inside(hosts["h1"], "ip", "-6", "route"))
+        until(lambda: " 0% packet loss" in inside(hosts["h1"], "ping", "-6", "-c1", "-W2", "fd00:70::1"))
+        until(lambda: " 0% packet loss" in inside(hosts["h1"], "ping", "-6", "-c1", "-W2", SIX))
+
+
+def test_who_asks_by_dhcpv6_is_answered(site: Declared, hosts: dict[str, Host]) -> None:
+    """SUBN-T1.8 over IPv6: a machine has its own address, by its MAC; a stranger has one of the pool."""
+    for mac, given in ((SPARE_MAC, [SPARE]), ("52:54:00:71:00:99", ["fd00:71::1"])):
+        with end(hosts["h2"], "10.71.0.9/24", f"ip -n end link set endb address {mac}", bridge="linux-asked"):
+            until(lambda: "tentative" not in inside(hosts["h2"], "ip", "-6", "-o", "address", "show", "dev", "endb"))
+            until(lambda: "fe80" in inside(hosts["h2"], "ip", "-6", "-o", "address", "show", "dev", "endb"))
+            own = ("-lf", "/run/end.leases", "-pf", "/run/end.pid", "-sf", "/bin/true", "-cf", "/dev/null")
+            # By a DUID of its MAC (DUID-LL), which is new for each.
+            inside(hosts["h2"], "dhclient", "-6", "-1", "-D", "LL", *own, "endb")
+            inside(hosts["h2"], "dhclient", "-6", "-x", *own, "endb")
+            leases = hosts["h2"].run("sh", "-c", "cat /run/end.leases; rm /run/end.leases").stdout
+            assert f"iaaddr {given[0]}" in leases, leases
+            assert (f"iaaddr {SPARE} {{" in leases) == (mac == SPARE_MAC)
+
+
 def test_a_move_takes_everything_along_and_the_guest_stays(site: Declared, hosts: dict[str, Host], lab: Lab) -> None:
     """GW-02, GW-03, GW-05: the old host stops while the new one waits for that, in one run."""
     site.done("dos.vm.gateway", {"dos_gateway_hosts": {"office": "h1"}})
     assert [has_it(hosts[name]) for name in ("h1", "h2")] == [True, False]
     assert hosts["h1"].run("cat", "/run/started").stdout
     assert hosts["h2"].run("test", "-e", "/run/started", check=False).returncode == 1
-    assert not hosts["h2"].run("sh", "-c", "ls /run/dos-vm/gateways").stdout
+    assert "office" not in hosts["h2"].run("ls", "/run/dos-vm/gateways").stdout
     until(lambda: visited(lab, hosts["h1"]))
     assert not visited(lab, hosts["h2"])
     told = site.done("dos.vm.site")  # and there it stays
     assert "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions\n" in told
-    plug(hosts["h2"], "end", "10.70.0.50/24", "ip link set enda master linux-office")
-    try:
-        lease = hosts["h2"].run(
-            "ip", "netns", "exec", "end", "busybox", "udhcpc", "-i", "endb", "-n", "-q", "-s", "/bin/true", check=False
+    until(lambda: serves(hosts["h1"], f"[{SIX}]"))
+    with end(hosts["h2"], "10.70.0.50/24"):
+        assert "lease of 10.70.0.1" in inside(
+            hosts["h2"], "busybox", "udhcpc", "-i", "endb", "-n", "-q", "-s", "/bin/true"
         )
-        assert "lease of 10.70.0.1" in lease.stdout + lease.stderr
-    finally:
-        unplug(hosts["h2"], "end")
 
 
 def test_a_gateway_that_died_is_put_up_again(site: Declared, hosts: dict[str, Host], lab: Lab) -> None:
     hosts["h1"].run("sh", "-c", "kill $(cat /run/dos-vm/gateways/office.pid)")
     assert "gateway office" in site.done("dos.vm.site")
     assert "10.70.0.9" in asked(hosts["h1"], "printer.office.example")
+
+
+def test_a_gateway_that_is_broken_when_it_moves_leaves_nothing(
+    site: Declared, hosts: dict[str, Host], lab: Lab
+) -> None:
+    hosts["h1"].run("sh", "-c", "kill $(cat /run/dos-vm/gateways/office.pid); rm -r /run/dos-vm/gateways/office.xml")
+    assert "dos_gw" in hosts["h1"].run("nft", "list", "tables").stdout
+    site.done("dos.vm.gateway", {"dos_gateway_hosts": {"office": "h2"}})
+    assert [has_it(hosts[name]) for name in ("h1", "h2")] == [False, True]
+    assert "dos_gw" not in hosts["h1"].run("nft", "list", "tables").stdout
+    assert not hosts["h1"].run("sh", "-c", "ls /run/dos-vm/gateways").stdout
+    until(lambda: visited(lab, hosts["h2"]))

@@ -39,7 +39,7 @@ FORWARDING = "3"
 
 
 def states(definitions: Mapping[str, Element]) -> Mapping[str, State]:
-    """Those that are there with all that belongs to them."""
+    """Those that are there with all that belongs to them, and of which at least something `remains`."""
     found: dict[str, State] = {}
     carried = {name: set(held.addresses) for name, held in links().items()}
     tables = _tables()
@@ -57,6 +57,8 @@ def states(definitions: Mapping[str, Element]) -> Mapping[str, State]:
             and _opened(gateway)
         ):
             found[name] = State(parse_xml(held.read_text()), {})
+        elif held.exists() or made.table(name) in tables or Path(made.RUN, f"{name}.addresses").exists():
+            found[name] = State(None, {"remains": "yes"})
     return found
 
 

@@ -53,9 +53,9 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What runs of an object: in the form of its definition, and what the form does not say."""
+    """What runs of an object: in the form of its definition, and what the form does not say; no form for one that is broken."""
 
-    live: Element
+    live: Element | None
     info: dict[str, str]
 
 
@@ -100,7 +100,7 @@ def observe(keeper: Keeper, site: str) -> Iterator[Observed]:
             address=Address(keeper.kind, name),
             xml=definition,
             live=state.live if state else None,
-            active=state is not None,
+            active=state is not None and state.live is not None,
             autostart=_wanted(keeper, name).is_symlink(),
             ours=(mark_of(definition) or {}).get("site") == site,
             info=state.info if state else {},

@@ -30,7 +30,7 @@ def plan(gateway: Gateway, observed: Observed | None, context: Context) -> Plan:
         return refused
     actions: list[Action] = [redefined(address, difference)] if difference.changes else []
     if not (observed.active and gateway.active):
-        actions += [start] if gateway.active else [Stop(address=address)] if observed.active else []
+        actions += [start] if gateway.active else [Stop(address=address)] if _holds(observed) else []
         return change(address, difference, actions, changes=classified(difference.changes, {}, Disruption.NONE))
     ignored = tuple(DISRUPTION)
     running = differ(render(replace(gateway, mark=None)), observed.live, SHAPE, ignore=ignored)
@@ -43,8 +43,13 @@ def plan(gateway: Gateway, observed: Observed | None, context: Context) -> Plan:
 def leave(observed: Observed, context: Context) -> Plan:
     """GW-02: a gateway that is declared elsewhere, or nowhere, stops here now. It holds nothing that could be lost."""
     address = observed.address
-    stop = [Stop(address=address)] if observed.active else []
+    stop = [Stop(address=address)] if _holds(observed) else []
     return Plan(address=address, verdict="remove", actions=(*stop, Undefine(address=address)))
+
+
+def _holds(observed: Observed) -> bool:
+    """Whether there is something to stop: a gateway that broke runs no more, and its rules and addresses may still be there."""
+    return observed.active or "remains" in observed.info
 
 
 def needs(gateway: Gateway) -> Iterator[Address]:
