@@ -49,11 +49,12 @@ molecule: setup-dev ## the Molecule scenarios of the roles, on two hosts of a la
 check: setup-dev ## format, lint, types, layers, generated files, changelog, sanity; make check ONLY='lint types'
 	@$(PYTHON) tools/check.py $(ONLY)
 
-perf: setup-dev ## the benchmarks of tests/perf, beside community.libvirt and bare libvirt: ten minutes
+perf: setup-dev ## the benchmarks of tests/perf, beside Nova, community.libvirt and bare libvirt: a quarter of an hour
 	@$(PYTHON) tests/perf/bench_site.py
 	@$(PYTHON) tests/perf/bench_placement.py
 	@$(PYTHON) tests/perf/bench_host.py
 	@$(PYTHON) tests/perf/bench_vms.py
+	@$(PYTHON) tests/perf/bench_network.py
 
 format: setup-dev ## let ruff write the files as `make check` wants them
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .

@@ -26,17 +26,17 @@ def read() -> int:
     """The definition of everything on the host, and the live one of what runs: what any tool must read that compares."""
     with connected() as held:
         networks, pools, domains = held.listAllNetworks(), held.listAllStoragePools(), held.listAllDomains()
-        found = _read(networks, libvirt.VIR_NETWORK_XML_INACTIVE)
-        found += _read(held.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE), 0)
-        found += _read(pools, libvirt.VIR_STORAGE_XML_INACTIVE)
+        found = described(networks, libvirt.VIR_NETWORK_XML_INACTIVE)
+        found += described(held.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE), 0)
+        found += described(pools, libvirt.VIR_STORAGE_XML_INACTIVE)
         for pool in held.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
             with suppress(libvirt.libvirtError):
-                found += _read(pool.listAllVolumes(), 0)
-        found += _read(domains, libvirt.VIR_DOMAIN_XML_INACTIVE)
-        return found + _read(held.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE), 0)
+                found += described(pool.listAllVolumes(), 0)
+        found += described(domains, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        return found + described(held.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE), 0)
 
 
-def _read(objects: list[Any], flags: int) -> int:
+def described(objects: list[Any], flags: int) -> int:
     """How many could be read: those of others come and go meanwhile."""
     found = 0
     for held in objects:

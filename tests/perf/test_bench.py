@@ -60,3 +60,17 @@ def test_the_life_of_machines_is_measured_in_every_way_and_nothing_is_left(tmp_p
     assert all(ratio > 0 for held in found["ratios"].values() for ratio in held.values())
     assert "start of 1" in table
     assert not Path("/var/lib/dos-vm/bench-vm-smoke").exists()
+
+
+@pytest.mark.perf
+@pytest.mark.libvirt
+def test_networks_and_rules_are_measured_beside_libvirts_own_calls(tmp_path: Path) -> None:
+    tiny = ("--networks", "2", "--rules", "12", "--prefix", "bench-net-smoke", "--octet", "216")
+    found, table = run("bench_network.py", tmp_path, *tiny)
+    assert found["objects"] == {"network": 2, "nwfilter": 2, "domain": 2}
+    assert all(held[step] > 0 for held in (found["bare"], found["library"]) for step in ("first", "again", "change"))
+    assert "12 rules" in table
+    left = subprocess.run(
+        ["virsh", "net-list", "--all", "--name"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    assert "bench-net-smoke" not in left

@@ -74,8 +74,7 @@ def plan(network: Network, observed: Observed | None, context: Context) -> Plan:
     running = differ(render(replace(network, mark=None)), observed.live, SHAPE, ignore=NOT_LIVE)
     held = _held_back(running)
     updates = list(_updates(address, running, held))
-    restart = Restart(address=address, before=_as_it_runs(observed), cards=_connections(observed))
-    return _running(difference, running, held, [*define, *updates, *power], restart, context)
+    return _running(difference, running, held, [*define, *updates, *power], observed, context)
 
 
 def _connections(observed: Observed) -> int:
@@ -125,11 +124,11 @@ def _running(
     running: Difference,
     held: frozenset[tuple[str, tuple[str, ...]]],
     actions: list[Action],
-    restart: Restart,
+    observed: Observed,
     context: Context,
 ) -> Plan:
     changes = _classified({held.xpath + held.path: held for held in (*difference.changes, *running.changes)}.values())
-    address = restart.address
+    address = observed.address
     waiting = tuple(
         planned
         for planned in _classified(running.changes)
@@ -137,6 +136,7 @@ def _running(
     )
     if not waiting:
         return change(address, difference, actions, changes=changes)
+    restart = Restart(address=address, before=_as_it_runs(observed), cards=_connections(observed))
     if context.permission.restart:
         kept = [action for action in actions if not isinstance(action, UpdateNetwork)]
         return change(address, difference, [*kept, restart], changes=changes)

@@ -52,7 +52,8 @@ def merge(declared: Element, observed: Element | None, shape: Shape) -> Element:
     if shape.whole:
         desired.extend(deepcopy(child) for child in declared)
         return desired
-    desired.extend(child for _, child in sorted(_seated(declared, observed, shape), key=lambda seated: seated[0]))
+    if len(declared) or len(observed):  # most elements have no children
+        desired.extend(child for _, child in sorted(_seated(declared, observed, shape), key=lambda seated: seated[0]))
     return desired
 
 
