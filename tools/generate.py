@@ -34,6 +34,7 @@ from dosvm.model.front import Connection, Existence, HostRun, Looking, Query, Se
 from dosvm.model.image import BlockCopy, Convert, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
 from dosvm.model.migration import Migration
 from dosvm.model.order import Ordering
+from dosvm.model.probe import Probing
 from dosvm.model.readiness import Waiting
 from dosvm.module import EXTRA, object_spec
 from dosvm.plan.kinds import KINDS
@@ -61,6 +62,7 @@ PLAIN: Mapping[str, type] = {
     "certificate_files": FilesRun,
     "certificates": CertificateRun,
     "visiting": Visit,
+    "probing": Probing,
     "waiting": Waiting,
 }
 # What is done to disk files, and what the module of each takes.

@@ -128,12 +128,17 @@ class Reach:
         return frozenset(own.ip for cards in self._cards.values() for card in cards for own in card.ips.values())
 
     def answers(self, held: Assertion) -> Iterator[Answer]:
-        """The answers for every two machines, or machine and network, that an assertion is about."""
+        """The answers for every two that an assertion is about."""
+        for left, right in self.pairs(held):
+            yield from self._by_family(held, left, right)
+
+    def pairs(self, held: Assertion) -> Iterator[tuple[End, End]]:
+        """Every two machines, or machine and network, that an assertion is about."""
         for left in self._ends(held.from_):
             for right in self._ends(held.to):
                 if isinstance(left, list) and isinstance(right, list) and left[0].machine == right[0].machine:
                     continue
-                yield from self._by_family(held, left, right)
+                yield left, right
 
     def _ends(self, end: Endpoint) -> list[End]:
         if end.network is not None:
@@ -145,7 +150,7 @@ class Reach:
 
     def _by_family(self, held: Assertion, left: End, right: End) -> list[Answer]:
         """An answer for each family that leads there (LIMIT-18): a program may take either, so it must hold of both."""
-        families = sorted(_common(_families(left), _families(right)))
+        families = spoken(left, right)
         if not families:
             return [Answer(False, "one of them has addresses of IPv4 only, and the other of IPv6", way=False)]
         found = [self._answer(held, left, right, family) for family in families]
@@ -160,8 +165,8 @@ class Reach:
         """The best of the ways there are: a machine with two cards is reached if one of them is."""
         ways = [
             self._way(held, source, target, family)
-            for source in _speaking(left, family)
-            for target in _speaking(right, family)
+            for source in speaking(left, family)
+            for target in speaking(right, family)
         ]
         for wanted in (True, None):
             for way in ways:
@@ -171,7 +176,7 @@ class Reach:
 
     def _way(self, held: Assertion, source: Card | Addresses, target: Card | Addresses, family: Family) -> Answer:
         path = _path(source, target, family)
-        if path.yes is False and isinstance(target, Card) and _forwarded(held, target, family):
+        if path.yes is False and isinstance(target, Card) and forwarded(held, target, family):
             out = _leaves(source) if isinstance(source, Card) else Answer(True, "")
             path = (
                 replace(out, why=f"a service of network {target.network_name} is {target.machine}") if out.yes else out
@@ -213,6 +218,11 @@ class Reach:
         return path
 
 
+def spoken(left: End, right: End) -> list[Family]:
+    """The families that lead from one end to the other."""
+    return sorted(_common(_families(left), _families(right)))
+
+
 def _families(end: End) -> frozenset[Family]:
     return frozenset().union(*(card.families for card in end)) if isinstance(end, list) else frozenset([end.version])
 
@@ -222,7 +232,8 @@ def _common(left: frozenset[Family], right: frozenset[Family]) -> frozenset[Fami
     return left & right if left and right else left or right or frozenset([4])
 
 
-def _speaking(end: End, family: Family) -> list[Card] | list[Addresses]:
+def speaking(end: End, family: Family) -> list[Card] | list[Addresses]:
+    """The cards of an end that have a family, or its network."""
     if not isinstance(end, list):
         return [end]
     return [card for card in end if family in card.families or not card.families]
@@ -256,7 +267,7 @@ def _same(source: Card, target: Card) -> Answer:
     return Answer(True, f"both are on network {source.network_name}, and no filter is in the way")
 
 
-def _forwarded(held: Assertion, target: Card, family: Family) -> bool:
+def forwarded(held: Assertion, target: Card, family: Family) -> bool:
     """Whether what is asked for comes to the machine by way of an address or port of its host (DEP-16)."""
     own = target.ips.get(family)
     return any(

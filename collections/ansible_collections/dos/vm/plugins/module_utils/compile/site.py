@@ -59,6 +59,7 @@ class Compiled:
     findings: tuple[str, ...] = ()
     gateways: Mapping[Name, Carrier] = field(default_factory=dict)
     waves: tuple[Wave, ...] = ()  # of machines that are started after others
+    machines: Mapping[str, list[Machine]] = field(default_factory=dict)  # by host; those of no host by the empty name
 
 
 def compile_site(
@@ -144,6 +145,7 @@ def compile_situation(
         findings=tuple(held.recall.findings()),
         gateways=gateways,
         waves=later,
+        machines=by_host,
     )
 
 

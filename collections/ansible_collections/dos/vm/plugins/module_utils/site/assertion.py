@@ -58,7 +58,7 @@ class Assertion:
             yield "to", "is outside the site, and so is from: name an instance, machine or group at one end"
 
     @property
-    def how(self) -> str:
+    def how(self) -> Literal["tcp", "udp", "icmp"]:
         """The protocol that is meant."""
         return self.protocol or ("icmp" if self.port is None else "tcp")
 
