@@ -94,6 +94,7 @@ def test_a_file_with_its_data_elsewhere_is_refused(disk: Path, tmp_path: Path) -
 
 
 def test_what_a_file_is_not_is_said(disk: Path) -> None:
+    """IMG-11, LIMIT-16."""
     assert list(objections(read_header(str(made(disk, "qcow2"))), "raw")) == [
         "is qcow2 and declared raw: write format: qcow2, or bring the right file"
     ]
@@ -109,6 +110,7 @@ def test_what_a_file_is_not_is_said(disk: Path) -> None:
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("of", ["raw", "qcow2", "vmdk", "vpc", "vdi"])
 def test_every_format_becomes_every_other_and_holds_the_same(disk: Path, of: str, to: Format) -> None:
+    """CONV-01, CONV-02."""
     source = disk if of == "raw" else made(disk, of)
     destination = disk.with_name("result")
     before = source.read_bytes()
@@ -119,6 +121,7 @@ def test_every_format_becomes_every_other_and_holds_the_same(disk: Path, of: str
 
 
 def test_a_disk_is_replaced_by_a_smaller_one_and_kept_where_asked(disk: Path) -> None:
+    """CONV-03."""
     disk.write_bytes(b"the same again, " * (8 * MIB // 16))
     source = made(disk, "qcow2")
     os.chmod(source, 0o640)
@@ -130,6 +133,7 @@ def test_a_disk_is_replaced_by_a_smaller_one_and_kept_where_asked(disk: Path) ->
 
 
 def test_a_result_that_is_not_the_same_never_takes_the_place(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CONV-07."""
     source = made(disk, "qcow2")
     before = source.read_bytes()
     run = convert.run
@@ -147,6 +151,7 @@ def test_a_result_that_is_not_the_same_never_takes_the_place(disk: Path, monkeyp
 
 
 def test_a_layer_and_its_base_become_one(disk: Path) -> None:
+    """CONV-05."""
     base, layer, whole = made(disk, "qcow2"), disk.with_name("layer"), disk.with_name("whole")
     qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", layer)
     qemu_img("bench", "-w", "-c", "1", "-o", str(MIB), "--pattern=7", "-f", "qcow2", layer)

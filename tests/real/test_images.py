@@ -103,6 +103,7 @@ def image(operator: Operator) -> dict[str, Any]:
 
 
 def test_an_upload_that_is_cut_off_goes_on_where_it_was(operator: Operator, image: dict[str, Any]) -> None:
+    """LIMIT-17."""
     # A program of that name before the real one: the third piece never arrives whole.
     folder = operator.folder / "bin"
     folder.mkdir()
@@ -140,6 +141,7 @@ def test_holes_of_an_image_stay_holes(operator: Operator, host: str) -> None:
 
 
 def test_an_image_that_is_there_is_not_sent_again(operator: Operator, image: dict[str, Any]) -> None:
+    """IMG-06."""
     assert not operator.call("image", **image)["changed"]
     assert not operator.call("image", file=image["file"], format="qcow2", checksum=image["checksum"])["changed"]
 
@@ -169,6 +171,7 @@ def test_what_arrives_spoilt_is_thrown_away_and_sent_again(operator: Operator, i
 
 
 def test_an_image_that_is_used_is_not_deleted(operator: Operator, image: dict[str, Any]) -> None:
+    """IMG-08, LIMIT-46."""
     backing = {"path": image["file"], "format": "qcow2"}
     operator.call("volume", site=PREFIX, pool=PREFIX, name="layer", backing=backing)
     refused = operator.call("image", succeeds=False, file=image["file"], state="absent")
@@ -181,6 +184,7 @@ def test_an_image_that_is_used_is_not_deleted(operator: Operator, image: dict[st
 
 
 def test_a_snapshot_is_merged_into_a_volume_of_its_own(operator: Operator, image: dict[str, Any]) -> None:
+    """VSNP-06."""
     backing = {"path": image["source"], "format": "qcow2"}
     operator.call("volume", site=PREFIX, pool=PREFIX, name="monday", backing=backing)
     merge = {"source": f"{PREFIX}/monday", "destination": f"{PREFIX}/whole", "flatten": True, "seconds": 0}
@@ -199,6 +203,7 @@ def test_a_snapshot_is_merged_into_a_volume_of_its_own(operator: Operator, image
 
 
 def test_a_volume_is_saved_as_an_image_that_can_be_declared(operator: Operator, image: dict[str, Any]) -> None:
+    """VOL-12."""
     backing = {"path": image["source"], "format": "qcow2"}
     operator.call("volume", site=PREFIX, pool=PREFIX, name="golden", backing=backing)
     saved = str(operator.folder / "images" / "golden.qcow2")
@@ -272,6 +277,7 @@ def inside(disk: Path, *commands: str) -> list[str]:
 
 
 def test_an_installed_system_is_sealed_into_an_image(operator: Operator) -> None:
+    """CONV-11, EDIT-03."""
     disk = system(operator.folder)
     sealed = operator.call(
         "image_edit", env=environment(), disk=str(disk), seal=True, keep=True, hostname="fresh",

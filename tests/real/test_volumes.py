@@ -83,6 +83,7 @@ def qemu_img(*arguments: str | Path) -> str:
 
 
 def test_every_format_is_made_and_stays_as_declared(host: Host) -> None:
+    """VOL-T1, CONV-02."""
     volumes = [{"name": f"{host.prefix}-{kind}", "format": kind} for kind in get_args(Format)]
     more = [
         {"name": f"{host.prefix}-old", "compat": "0.10"},
@@ -100,6 +101,7 @@ def test_every_format_is_made_and_stays_as_declared(host: Host) -> None:
 
 
 def test_what_cannot_grow_is_said_before_anything_is_done(host: Host) -> None:
+    """CONV-02."""
     host.converge({"name": "box", "format": "vdi"}, {"name": "other"})
     with pytest.raises(ConflictError, match="QEMU cannot make a vdi file larger: convert it"):
         host.converge({"name": "box", "format": "vdi", "capacity": "64 MiB"}, {"name": "other", "capacity": "64 MiB"})
@@ -155,6 +157,7 @@ def test_a_wiped_volume_leaves_zeros_where_its_data_was(host: Host, monkeypatch:
 
 
 def test_a_file_that_is_gone_is_not_replaced_by_an_empty_one(host: Host) -> None:
+    """LIMIT-12, VOL-08."""
     disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
     off = {"active": False}
     host.converge({"name": "data"}, disks=(disk,), domain=off)
@@ -171,6 +174,7 @@ def test_a_file_that_is_gone_is_not_replaced_by_an_empty_one(host: Host) -> None
 
 
 def test_a_file_that_came_without_libvirt_is_seen_where_a_machine_has_it(host: Host) -> None:
+    """VOL-07."""
     disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
     off = {"active": False}
     host.converge({"name": "data"}, disks=(disk,), domain=off)
@@ -269,6 +273,7 @@ def test_the_mode_of_a_pool_with_volumes_changes_in_place(host: Host) -> None:
 
 
 def test_a_base_is_not_written_while_something_is_layered_over_it(host: Host) -> None:
+    """VSNP-03, LIMIT-13."""
     disk = {"pool": host.prefix, "volume": "base", "format": "qcow2"}
     volumes = ({"name": "base"}, {"name": "layer", "capacity": "16 MiB", "backing": {"volume": "base"}})
     host.converge(*volumes)
@@ -277,6 +282,38 @@ def test_a_base_is_not_written_while_something_is_layered_over_it(host: Host) ->
     host.converge(*volumes, disks=({**disk, "read_only": True},))
     layered = {"pool": host.prefix, "volume": "layer", "format": "qcow2", "target": "vdb"}
     host.converge(*volumes, disks=({**disk, "read_only": True}, layered))
+
+
+def test_a_volume_goes_from_one_machine_to_another_with_what_is_on_it(host: Host) -> None:
+    """VOL-09: out of one that was switched off, into one that runs."""
+    disk = {"pool": host.prefix, "volume": "data", "format": "qcow2", "target": "vda"}
+    system = {"pool": host.prefix, "volume": "system", "format": "qcow2", "target": "vdb"}
+    names = (host.prefix, f"{host.prefix}-two")
+
+    def converged(*machines: dict[str, Any]) -> Outcome:
+        common = {"memory": "16 MiB", "mark": {"site": "test"}, "stop_timeout": 0}
+        held = {
+            "site": "test",
+            "pools": [{"name": host.prefix, "path": str(host.path)}],
+            "volumes": [{"pool": host.prefix, "name": name, "capacity": "16 MiB"} for name in ("data", "system")],
+            "domains": [{"name": name, **common, **machine} for name, machine in zip(names, machines, strict=False)],
+        }
+        outcome = converge(decode(Slice, held), host.hypervisor, permission=Permission(restart=True), secrets={})
+        assert outcome.failures == ()
+        return outcome
+
+    converged()
+    subprocess.run(["qemu-io", "-c", "write -P 7 0 64k", host.file("data")], check=True, capture_output=True)
+    converged({"disks": (disk,)}, {"disks": (system,)})
+    converged({"active": False}, {"disks": (system,)})
+    after = ({"active": False}, {"disks": (disk, system)})
+    assert converged(*after).performed[-1] == f"domain {names[1]} has been given disk vda"
+    assert not converged(*after).changed
+    seen = host.hypervisor.observe("test")
+    has = {name: len(seen[Address("domain", name)].xml.findall("devices/disk")) for name in names}
+    assert has == {names[0]: 0, names[1]: 2}
+    read = ["qemu-io", "-r", "-U", "-c", "read -P 7 0 64k", str(host.file("data"))]
+    assert "verification failed" not in subprocess.run(read, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_corrupt_file_harms_nothing_beside_it(host: Host) -> None:
@@ -312,6 +349,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_volume_loses_nothing(small: Hos
 
 
 def test_a_rotated_secret_changes_itself_and_nothing_else(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SECO-07."""
     volume = {"name": "vault", "encryption": {"secret": f"{host.prefix}-disk"}}
     host.converge(volume, {"name": "plain"})
     monkeypatch.setitem(KEYS, "disk", b"battery staple")

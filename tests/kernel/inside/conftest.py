@@ -124,6 +124,66 @@ def nfsd() -> Iterator[Export]:
     sh("rpc.nfsd 0; exportfs -ua; kill $(pidof rpc.mountd); umount /srv/nfs; rm /tmp/nfs.img")
 
 
+SMB_CONF = """[global]
+map to guest = never
+passdb backend = smbpasswd:/tmp/smb/passwd
+interfaces = lo
+bind interfaces only = yes
+smb ports = 445
+disable netbios = yes
+load printers = no
+log file = /tmp/smb/log
+private dir = /tmp/smb
+lock directory = /tmp/smb
+state directory = /tmp/smb
+cache directory = /tmp/smb
+pid directory = /tmp/smb
+[vm]
+path = /srv/smb
+read only = no
+force user = root
+"""
+
+
+@pytest.fixture(scope="session")
+def smbd() -> Iterator[Export]:
+    """A share of 127.0.0.1 for the user `lab` with the password `secret-of-lab1`; its files are root's on the server."""
+    sh("""
+        modprobe cifs
+        mkdir -p /srv/smb /tmp/smb /run/samba
+        id lab >/dev/null 2>&1 || useradd --no-create-home lab
+    """)
+    Path("/tmp/smb.conf").write_text(SMB_CONF)
+    sh("printf 'secret-of-lab1\\nsecret-of-lab1\\n' | smbpasswd -c /tmp/smb.conf -a -s lab")
+    sh("smbd --daemon --configfile=/tmp/smb.conf </dev/null >/dev/null 2>&1")
+    wait_for("smbd listens", lambda: ":445 " in sh("ss -ltn").stdout)
+    yield Export(path="vm", folder=Path("/srv/smb"))
+    sh("kill $(cat /tmp/smb/smbd.pid); rm -r /tmp/smb /tmp/smb.conf")
+
+
+@pytest.fixture(scope="session")
+def glusterd() -> Iterator[Export]:
+    """A GlusterFS volume of 127.0.0.1 with one brick."""
+    sh("""
+        modprobe fuse
+        mkdir -p /srv/brick /var/lib/glusterd /var/log/glusterfs /run/gluster
+        truncate -s 128M /tmp/brick.img && mkfs.ext4 -q -F /tmp/brick.img && mount -o loop /tmp/brick.img /srv/brick
+        mkdir /srv/brick/vm
+        glusterd </dev/null >/dev/null 2>&1
+    """)
+    wait_for("glusterd answers", lambda: sh("gluster --mode=script volume info", check=False).returncode == 0)
+    sh(
+        'gluster --mode=script volume create vm "$(hostname):/srv/brick/vm" force && gluster --mode=script volume start vm'
+    )
+    yield Export(path="vm", folder=Path("/srv/brick/vm"))
+    sh("""
+        gluster --mode=script volume stop vm force
+        kill $(pidof glusterd)
+        for each in 1 2 3 4 5; do umount /srv/brick && break; sleep 1; done
+        rm /tmp/brick.img
+    """)
+
+
 IQN = "iqn.2026-01.test.lab:disks"
 
 

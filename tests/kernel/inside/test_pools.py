@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pools of every kind on real servers and devices: made, found, logged in to, refused, let go of, and never at the cost of data."""
+"""Pools of every kind (POOL-01) on real servers and devices: made, found, logged in to, refused, let go of, and never at the
+cost of data."""
 
 from __future__ import annotations
 
@@ -132,6 +133,74 @@ def test_a_server_that_is_gone_is_an_error_and_the_next_run_converges(host: Host
     assert host.made(pools=pools).performed[-1] == "pool nfs has been started"
 
 
+NAS = {"name": "nas", "usage_type": "netfs"}
+
+
+def test_a_share_is_mounted_with_the_value_of_a_secret_and_its_files_are_whose_they_should_be(
+    host: Host, sh: Shell, smbd: Export
+) -> None:
+    """POOL-10, SECO-04: the password is in a file that only root can read, and nowhere else."""
+    source = {"server": "127.0.0.1", "export": smbd.path, "format": "cifs", "user": "lab", "secret": "nas"}
+    owned = {"owner": 4242, "group": 4242, "mode": "0770"}
+    pools = [{"name": "smb", "type": "netfs", "path": "/srv/smb-mounted", "source": source, "permissions": owned}]
+    volumes = [{"pool": "smb", "name": "one", "capacity": "8 MiB"}]
+    kept = Path("/var/lib/dos-vm/credentials/nas")
+    host.secrets = {"nas": b"wrong-password"}
+    outcome = host.converge(pools=pools, secrets=[NAS])
+    (failure,) = outcome.failures
+    assert failure[0] == "pool smb"
+    assert "Permission denied" in failure[1]
+    assert "wrong-password" not in str(outcome)
+
+    host.secrets = {"nas": b"secret-of-lab1"}
+    host.made(pools=pools, secrets=[NAS], volumes=volumes)
+    assert (smbd.folder / "one").read_bytes().startswith(b"QFI\xfb")  # QEMU wrote it, with its locks
+    held = Path("/srv/smb-mounted/one").stat()
+    assert (held.st_uid, held.st_gid, held.st_mode & 0o777) == (4242, 4242, 0o660)
+    told = (kept.read_text(), kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777)
+    assert told == ("password=secret-of-lab1\n", 0o600, 0o700)
+    assert "secret-of-lab1" not in sh("virsh pool-dumpxml smb; cat /proc/mounts").stdout
+
+    kept.unlink()
+    again = host.made(pools=pools, secrets=[NAS], volumes=volumes)
+    assert again.performed[0] == "secret nas has been given its value"
+    assert kept.exists()
+
+    assert host.converge(allow={"prune": True}).failures == ()
+    assert "/srv/smb-mounted" not in Path("/proc/mounts").read_text()
+    assert not kept.exists()
+    assert (smbd.folder / "one").exists(), "letting go of a server deleted what is on it"
+    (smbd.folder / "one").unlink()
+
+
+def test_a_share_for_guests_is_mounted_without_a_secret(host: Host, sh: Shell, smbd: Export) -> None:
+    """And a share that knows no guests says so."""
+    source = {"server": "127.0.0.1", "export": smbd.path, "format": "cifs"}
+    pools = [{"name": "smb", "type": "netfs", "path": "/srv/smb-mounted", "source": source}]
+    (failure,) = host.converge(pools=pools).failures
+    assert "Permission denied" in failure[1]
+    sh(
+        "sed -i 's/map to guest = never/map to guest = Bad User/; s/^read only/guest ok = yes\\nread only/' /tmp/smb.conf"
+    )
+    try:
+        sh("smbcontrol --configfile=/tmp/smb.conf smbd reload-config")
+        host.made(pools=pools, volumes=[{"pool": "smb", "name": "two", "capacity": "8 MiB"}])
+        assert (smbd.folder / "two").exists()
+    finally:
+        (smbd.folder / "two").unlink(missing_ok=True)
+
+
+def test_a_gluster_volume_is_mounted_and_holds_qcow2(host: Host, glusterd: Export) -> None:
+    source = {"server": "127.0.0.1", "export": glusterd.path, "format": "glusterfs"}
+    pools = [{"name": "gluster", "type": "netfs", "path": "/srv/gluster", "source": source}]
+    host.made(pools=pools, volumes=[{"pool": "gluster", "name": "one", "capacity": "8 MiB"}])
+    assert (glusterd.folder / "one").read_bytes().startswith(b"QFI\xfb")
+    assert "/srv/gluster fuse.glusterfs" in Path("/proc/mounts").read_text()
+    assert host.converge(allow={"prune": True}).failures == ()
+    assert "/srv/gluster" not in Path("/proc/mounts").read_text()
+    assert (glusterd.folder / "one").exists()
+
+
 # iSCSI
 
 
@@ -146,6 +215,7 @@ SECRET = {"name": "san", "usage_type": "iscsi"}
 def test_a_target_is_logged_in_to_with_the_value_of_a_secret(
     host: Host, sh: Shell, iscsi_target: str, tmp_path: Path
 ) -> None:
+    """POOL-12, POOL-13."""
     pools = [iscsi(iscsi_target)]
     host.secrets = {"san": b"wrong-password"}
     outcome = host.converge(pools=pools, secrets=[SECRET])
@@ -186,6 +256,7 @@ def group(*devices: str) -> dict[str, Any]:
 def test_a_volume_group_is_made_its_volumes_grow_and_it_stays_when_the_pool_goes(
     host: Host, sh: Shell, disk: str
 ) -> None:
+    """VOL-02 as LIMIT-08 and LIMIT-09 have it; VOL-06."""
     volumes = [{"pool": "labvg", "name": "one", "capacity": "33 MiB", "format": "raw"}]  # not a multiple of an extent
     done = host.made(pools=[group(disk)], volumes=volumes)
     assert "pool labvg has been built" in done.performed

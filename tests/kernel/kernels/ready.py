@@ -23,6 +23,9 @@ PROGRAMS = {
     "/sbin/lvm": "lvm2",
     "/sbin/parted": "parted",
     "/usr/sbin/rpc.nfsd": "nfs-kernel-server",
+    "/usr/sbin/smbd": "samba",
+    "/sbin/mount.cifs": "cifs-utils",
+    "/usr/sbin/glusterd": "glusterfs-server",
     "ssh": "openssh-client",
     "ip": "iproute2",
 }

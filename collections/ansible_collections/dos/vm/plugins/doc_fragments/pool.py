@@ -99,7 +99,7 @@ options:
         type: str
       user:
         description:
-        - User to log in as, with CHAP or cephx.
+        - User to log in as, with CHAP, cephx or to a share of CIFS; without one the share must be open to guests.
         - 'Characters: 1 or more.'
         - Requirement POOL-T2.15.
         type: str

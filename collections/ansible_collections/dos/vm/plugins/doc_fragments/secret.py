@@ -24,6 +24,7 @@ options:
     - ceph
     - tls
     - vtpm
+    - netfs
     default: volume
   usage:
     description:

@@ -47,8 +47,8 @@ from ..plan.devices import Device
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import stamped
+from . import credentials, kept, live, overlays, seeds
 from . import devices as block
-from . import kept, live, overlays, seeds
 from .bridges import BRIDGES
 from .capabilities import (
     boards,
@@ -263,6 +263,8 @@ class LibvirtHypervisor:
             overlays.forget(xml)
         else:
             found.undefine()
+            if action.address.kind == "secret" and is_here(self._connection):
+                credentials.forget(action.address.name)
 
     @_perform.register
     def _write_seed(self, action: WriteSeed, secrets: Mapping[str, bytes]) -> None:
@@ -395,7 +397,10 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _set_secret_value(self, action: SetSecretValue, secrets: Mapping[str, bytes]) -> None:
-        self._find(action.address).setValue(value_of(action.address.name, secrets))
+        found, value = self._find(action.address), value_of(action.address.name, secrets)
+        if credentials.is_for_mount(parse(found.XMLDesc())) and is_here(self._connection):
+            credentials.write(action.address.name, value)
+        found.setValue(value)
 
     @_perform.register
     def _update_network(self, action: UpdateNetwork, secrets: Mapping[str, bytes]) -> None:

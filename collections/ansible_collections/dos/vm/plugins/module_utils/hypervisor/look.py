@@ -12,9 +12,10 @@ from ..plan.plan import Observed
 from ..xml.build import parse
 from ..xml.common import mark_of
 from ..xml.secret import read_description
-from . import kept, seeds
+from . import credentials, kept, seeds
 from .connection import allowing
 from .plug import bridge_of, in_the_air
+from .ready import is_here
 from .storage import unseen
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Look:
         def look(secret: Any) -> Iterator[Observed]:
             xml = parse(secret.XMLDesc())
             address = Address("secret", secret_name(secret, xml))
+            if credentials.is_for_mount(xml) and is_here(self._connection):
+                credentials.unnoted(xml, address.name)
             uuid, description = secret.UUIDString(), xml.findtext("description") or ""
             ours = uuid == own_uuid(self._site, address)
             yield Observed(address=address, xml=xml, ours=ours, info={"description": description, "uuid": uuid})

@@ -32,7 +32,12 @@ class Kind(NamedTuple):
 #: POOL-T1 and POOL-T2, and the two kinds that libvirt has beside (LIMIT-07).
 KINDS: dict[str, Kind] = {
     "dir": Kind(),
-    "netfs": Kind(("server", "export"), ("format", "version"), ("auto", "nfs", "glusterfs", "cifs"), networked=True),
+    "netfs": Kind(
+        ("server", "export"),
+        ("format", "version", "user", "secret"),
+        ("auto", "nfs", "glusterfs", "cifs"),
+        networked=True,
+    ),
     "iscsi": Kind(
         ("server", "target"), ("port", "user", "secret"), path="/dev/disk/by-path", networked=True, block=True
     ),
@@ -82,7 +87,12 @@ class PoolSource:
         default=(),
     )
     name: str | None = option("Pool of the Ceph cluster, or ZFS dataset.", default=None, low=1)
-    user: str | None = option("User to log in as, with CHAP or cephx.", spec="POOL-T2.15", default=None, low=1)
+    user: str | None = option(
+        "User to log in as, with CHAP, cephx or to a share of CIFS; without one the share must be open to guests.",
+        spec="POOL-T2.15",
+        default=None,
+        low=1,
+    )
     secret: Name | None = option("Secret whose value is the user's password.", spec="POOL-T2.17", default=None)
     usage: str | None = option(
         "What libvirt finds the secret by; its name when not given.", spec="SECO-T1.4", default=None, low=1, high=128
@@ -112,6 +122,10 @@ def check_kind(kind: str, path: str | None, source: PoolSource | None) -> Iterat
             yield f"source.{name}", f"is not for pools of type {kind}, leave it out"
     if source.format and rule.formats and source.format not in rule.formats:
         yield "source.format", f"of a pool of type {kind} is one of {', '.join(rule.formats)}"
+    if kind == "netfs" and source.user and source.format != "cifs":
+        yield "source.user", "is for shares of CIFS, write format: cifs or leave it out (POOL-10)"
+    if source.format == "cifs" and (source.export or "").startswith("/"):
+        yield "source.export", f"of CIFS is the name of a share, write {(source.export or '').lstrip('/') or 'vm'}"
     if kind == "disk" and len(source.devices) > 1:
         yield "source.devices", "a disk pool has one device; several form a volume group, type logical (POOL-15)"
 

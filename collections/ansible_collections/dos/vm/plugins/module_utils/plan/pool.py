@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..model.address import Address
 from ..model.pool import KINDS, Pool
-from ..xml.pool import SHAPE, render
+from ..xml.pool import MOUNT, SHAPE, render
 from .action import Action, SetAutostart, Start, Stop
 from .definition import (
     Difference,
@@ -31,6 +31,7 @@ from .volume import users
 # What says where the data is: with another, the volumes are others. How the server is reached may change under them.
 DISRUPTION = {
     "pool/source": Disruption.RESTART,
+    f"pool/{MOUNT}mount_opts": Disruption.RESTART,
     **dict.fromkeys(
         (
             "pool/@type",

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
 
 from ..model.declaration import declaration, option
 from ..model.secret import Secret as HostSecret
+from ..model.secret import UsageType, check_usage
 from ..model.types import Name
 
 
@@ -14,9 +15,7 @@ from ..model.types import Name
 class Secret:
     """A password or key that pools, volumes and consoles refer to by name."""
 
-    usage_type: Literal["volume", "iscsi", "ceph", "tls", "vtpm"] = option(
-        "What it unlocks.", spec="SECO-T1.3", default="volume"
-    )
+    usage_type: UsageType = option("What it unlocks.", spec="SECO-T1.3", default="volume")
     usage: str | None = option(
         "What libvirt finds it by; the name when not given.", spec="SECO-T1.4", default=None, low=1, high=128
     )
@@ -24,6 +23,9 @@ class Secret:
     project: Name | None = option("Project it belongs to.", spec="SECO-T1.5", default=None)
     label: str | None = option("Label in any script.", spec="SECO-T1.1", default=None)
     description: str | None = option("Free text.", spec="SECO-T1.6", default=None)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        yield from check_usage(self.usage_type, self.usage)
 
     def as_declared(self, name: Name) -> HostSecret:
         """What a host holds of it, without the value."""

@@ -54,7 +54,7 @@ def _stood_on(pool: Pool) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "target", (str(source.server), source.target)
 
 
-SECRETS = {"iscsi": "iscsi", "rbd": "ceph"}
+SECRETS = {"iscsi": "iscsi", "rbd": "ceph", "netfs": "netfs"}
 
 
 def pools_log_in_with_their_kind_of_secret(index: Index) -> Iterator[Finding]:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..model.pool import KINDS, Permissions, Pool, PoolSource
+from ..model.secret import CREDENTIALS
 from .build import E, maybe
 from .common import pruned
 from .merge import laid_over
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 
+MOUNT = "{http://libvirt.org/schemas/storagepool/fs/1.0}"
+
+
 def render(pool: Pool) -> Element:
     """The XML of a declared pool."""
     element = E(
@@ -22,6 +27,7 @@ def render(pool: Pool) -> Element:
         E("name", pool.name),
         _source(pool),
         maybe("target", E("path", pool.target) if pool.target else None, permissions(pool.permissions)),
+        maybe(f"{MOUNT}mount_opts", (E(f"{MOUNT}option", name=name) for name in _options(pool))),
         type=pool.type,
     )
     return laid_over(element, pool.xml, SHAPE)
@@ -45,11 +51,34 @@ def _source(pool: Pool) -> Element | None:
     )
 
 
+def _options(pool: Pool) -> Iterator[str]:
+    """How a share of CIFS is mounted. libvirt itself only knows to ask as a guest, which a user that follows overrules."""
+    source, owned = pool.source, pool.permissions
+    if source is None or source.format != "cifs":
+        return
+    if source.user:
+        yield f"username={source.user}"
+        yield f"credentials={CREDENTIALS}/{source.secret}"
+    # QEMU locks single bytes of a disk while it writes others, by another handle: a lock of SMB refuses that, as locks of
+    # Linux do not. So locks stay on the host.
+    yield "nobrl"
+    # Such a server knows no owners of ours: files belong to whom the mount says.
+    if owned is None:
+        return
+    if owned.owner is not None:
+        yield f"uid={owned.owner}"
+    if owned.group is not None:
+        yield f"gid={owned.group}"
+    if owned.mode:
+        yield f"dir_mode={octal(owned.mode)}"
+        yield f"file_mode={int(owned.mode, 8) & 0o666:04o}"
+
+
 AUTH = {"iscsi": "chap", "rbd": "ceph"}
 
 
 def _auth(kind: str, source: PoolSource) -> Element | None:
-    if source.user is None:
+    if source.user is None or kind not in AUTH:
         return None
     return E("auth", E("secret", usage=source.usage or source.secret), type=AUTH[kind], username=source.user)
 
@@ -112,6 +141,11 @@ SHAPE = shape(
         computed=True,
     ),
     shape("target", shape("path"), PERMISSIONS, field=".", computed=True),
+    shape(
+        f"{MOUNT}mount_opts",
+        shape(f"{MOUNT}option", Attr("name"), key="@name", field="option"),
+        field="mount",
+    ),
 )
 
 
@@ -147,9 +181,15 @@ def _read_source(element: Element) -> dict[str, Any] | None:
         target=devices[0] if kind == "iscsi" and devices else None,
         devices=devices if kind != "iscsi" else None,
         name=source.findtext("name") if kind in ("rbd", "zfs") else None,
-        user=_attribute(source, "auth", "username"),
-        secret=_attribute(source, "auth/secret", "usage"),
+        user=_attribute(source, "auth", "username") or _mounted(element, "username="),
+        secret=_attribute(source, "auth/secret", "usage") or _mounted(element, f"credentials={CREDENTIALS}/"),
     )
+
+
+def _mounted(element: Element, beginning: str) -> str | None:
+    """The rest of the mount option that begins so."""
+    names = (held.get("name", "") for held in element.iterfind(f"{MOUNT}mount_opts/{MOUNT}option"))
+    return next((name.removeprefix(beginning) for name in names if name.startswith(beginning)), None)
 
 
 def _attribute(element: Element, path: str, name: str) -> str | None:

@@ -19,6 +19,7 @@ from .shape import Attr, shape
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
+# Of a secret for `netfs` libvirt holds the note alone: there is no such usage, and what mounts reads a file.
 USAGE = {"volume": "volume", "iscsi": "target", "ceph": "name", "tls": "name", "vtpm": "name"}
 NOTE = re.compile(r"^(?P<text>.*?) ?\[dos\.vm:(?P<name>[^:\]]+)(:(?P<digest>[0-9a-f]+))?\]$", re.DOTALL)
 
@@ -38,10 +39,15 @@ def render(secret: Secret, digest: str | None = None) -> Element:
     return E(
         "secret",
         E("description", noted),
-        E("usage", E(USAGE[secret.usage_type], secret.usage or secret.name), type=secret.usage_type),
+        _usage(secret),
         ephemeral=False,
         private=True,
     )
+
+
+def _usage(secret: Secret) -> Element | None:
+    tag = USAGE.get(secret.usage_type)
+    return None if tag is None else E("usage", E(tag, secret.usage or secret.name), type=secret.usage_type)
 
 
 SHAPE = shape(
@@ -67,7 +73,7 @@ def parse(element: Element) -> dict[str, Any]:
     held = None if usage is None or kind is None else usage.findtext(USAGE[kind])
     return pruned(
         name=note.name or held,
-        usage_type=kind,
+        usage_type="netfs" if usage is None and note.name else kind,
         usage=held,
         description=note.text,
     )

@@ -12,6 +12,7 @@ from dosvm.hypervisor.fake import FakeHypervisor
 from dosvm.model.pool import Pool
 from dosvm.model.slice import Slice
 from dosvm.site.load import load
+from dosvm.xml.build import compact
 from dosvm.xml.pool import render
 
 DECLARED: dict[str, Any] = {
@@ -71,3 +72,18 @@ def test_a_machine_is_where_the_volume_group_of_its_disk_is(slices: dict[str, Sl
     assert [domain.name for domain in slices["h2"].domains] == ["web"]
     assert [held.name for held in slices["h1"].pools] == ["san", "nas", "ceph"]
     assert pool(slices["h2"], "fast").target == "/dev/fast"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("volumes", "lun"), ("pools", "san"), ("secrets", "chap")])
+def test_what_is_written_about_it_for_people_changes_nothing_on_a_host(
+    slices: dict[str, Slice], kind: str, name: str
+) -> None:
+    """VOL-05, VSNP-05, POOL-04: a label and a description may always change."""
+    told = {**DECLARED[f"dos_{kind}"][name], "label": "\u4e91\u76d8", "description": "for the shop"}
+    declared = {**DECLARED, f"dos_{kind}": {**DECLARED[f"dos_{kind}"], name: told}}
+    states = {host: HostState(facts=FakeHypervisor().facts()) for host in ("h1", "h2")}
+    again = compile_site(load(declared, hosts=("h1", "h2")), states, now=0.0).slices
+    for host, held in slices.items():
+        for before, after in zip(held.pools, again[host].pools, strict=True):
+            assert compact(render(before)) == compact(render(after))
+        assert again[host].volumes == held.volumes

@@ -14,11 +14,19 @@ DECLARED: dict[str, dict[str, Any]] = {
     "dos_project_groups": {"web": {"directory": "/srv/web"}},
     "dos_host_groups": {"granted": {"hosts": ["h1"]}, "range": {"hosts": ["h1"]}, "other": {"hosts": ["h1"]}},
     "dos_pools": {"common": {"path": "/srv/common"}},
+    "dos_secrets": {"key": {"value": "hush"}},
+    "dos_volumes": {
+        "data": {"pool": "common", "capacity": "1 GiB", "project": "shop", "encryption": "key"},
+        "base": {"pool": "common", "capacity": "1 GiB", "project": "shop"},
+        "layer": {"pool": "common", "capacity": "1 GiB", "project": "shop", "base": "base"},
+    },
     "dos_users": {"ada": {"role": "system"}, "bob": {}},
     "dos_projects": {
         "shop": {"groups": ["web"], "host_groups": ["granted", "range"], "pools": ["common"], "administrators": ["bob"]}
     },
-    "dos_instances": {"a": {"project": "shop", "memory": "64 MiB", "host_group": "range", "vms": {}}},
+    "dos_instances": {
+        "a": {"project": "shop", "memory": "64 MiB", "host_group": "range", "disks": [{"volume": "data"}], "vms": {}}
+    },
 }
 
 USED = [
@@ -28,6 +36,10 @@ USED = [
     ("pools", "common", "dos_projects.shop.pools[0]: pool 'common' does not exist"),  # PROJ-07
     ("users", "bob", "dos_projects.shop.administrators[0]: user 'bob' does not exist"),  # PROJ-06
     ("projects", "shop", "dos_instances.a.project: project 'shop' does not exist"),  # PROJ-01
+    ("volumes", "data", "dos_instances.a.disks[0].volume: volume 'data' does not exist"),  # VOL-06
+    ("volumes", "base", "dos_volumes.layer.base: volume 'base' does not exist"),  # VSNP-07, VSNP-09
+    ("secrets", "key", "dos_volumes.data.encryption: secret 'key' does not exist"),  # SECO-06
+    ("pools", "common", "dos_volumes.data.pool: pool 'common' does not exist"),  # POOL-06
 ]
 
 

@@ -13,10 +13,11 @@ from dosvm.model.pool import Pool
 from dosvm.plan.definition import differ
 from dosvm.xml.build import E
 from dosvm.xml.normalize import normalize
-from dosvm.xml.pool import SHAPE, parse, render
+from dosvm.xml.pool import MOUNT, SHAPE, parse, render
 
 SOURCES: dict[str, dict[str, Any]] = {
     "netfs": {"server": "nas", "export": "/e", "format": "nfs", "version": "4.2"},
+    "cifs": {"server": "nas", "export": "e", "format": "cifs", "user": "u", "secret": "smb"},
     "iscsi": {"server": "san", "port": 3261, "target": "iqn.a", "user": "u", "secret": "chap"},
     "disk": {"devices": ["/dev/sdb"], "format": "dos"},
     "logical": {"devices": ["/dev/sdb", "/dev/sdc"], "format": "lvm2"},
@@ -26,8 +27,10 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 
 def pool(kind: str, **more: Any) -> Pool:
-    path = {"path": "/srv/nas"} if kind == "netfs" else {}
-    return decode(Pool, {"name": "p", "type": kind, "source": {**SOURCES[kind], **more}, **path})
+    """A pool of a type, or of the network file system of that name."""
+    type_ = "netfs" if kind == "cifs" else kind
+    path = {"path": "/srv/nas"} if type_ == "netfs" else {}
+    return decode(Pool, {"name": "p", "type": type_, "source": {**SOURCES[kind], **more}, **path})
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -50,6 +53,7 @@ def test_what_libvirt_adds_is_no_difference(kind: str) -> None:
     [
         ("netfs", {"server": "other"}, "pool/source/host"),
         ("netfs", {"version": None}, "pool/source/protocol/@ver"),
+        ("cifs", {"user": "v"}, f"pool/{MOUNT}mount_opts/{MOUNT}option"),
         ("iscsi", {"target": "iqn.b"}, "pool/source/device"),
         ("iscsi", {"user": "v"}, "pool/source/auth/@username"),
         ("logical", {"devices": ["/dev/sdb"]}, "pool/source/device"),
@@ -61,7 +65,7 @@ def test_what_the_operator_changes_is_one(kind: str, more: dict[str, Any], path:
     assert {change.xpath for change in changes} == {path}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind != "netfs"])
+@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind not in ("netfs", "cifs")])
 def test_a_path_that_is_fixed_is_not_written(kind: str) -> None:
     with pytest.raises(DeclarationError, match="leave it out"):
         decode(Pool, {"name": "p", "type": kind, "source": SOURCES[kind], "path": "/srv/x"})
