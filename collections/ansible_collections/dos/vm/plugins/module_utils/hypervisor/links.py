@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 from ..model.host import Link
@@ -40,11 +41,18 @@ def links() -> dict[str, Link]:
 def traffic() -> int:
     """Bytes that the machine's own interfaces have received and sent: not those of guests, of bridges, or to itself."""
     return sum(
-        int((NET / name / "statistics" / counter).read_text())
+        _counted(NET / name / "statistics" / counter)
         for name in os.listdir(NET)
         if name != "lo" and not name.startswith(MADE_BY_LIBVIRT) and not _is_made(NET / name)
         for counter in ("rx_bytes", "tx_bytes")
     )
+
+
+def _counted(counter: Path) -> int:
+    """Of an interface that went while we looked, nothing: reading on says EINVAL, opening ENOENT."""
+    with suppress(OSError, ValueError):
+        return int(counter.read_text())
+    return 0
 
 
 def _is_made(link: Path) -> bool:
@@ -53,8 +61,9 @@ def _is_made(link: Path) -> bool:
 
 
 def _master(name: str) -> str | None:
-    link = NET / name / "master"
-    return os.path.basename(os.readlink(link)) if link.is_symlink() else None
+    with suppress(OSError):  # it has none, or went while we looked
+        return os.path.basename(os.readlink(NET / name / "master"))
+    return None
 
 
 def _addresses() -> dict[str, list[Address]]:
