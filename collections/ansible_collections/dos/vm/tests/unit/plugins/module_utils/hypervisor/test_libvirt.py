@@ -172,3 +172,23 @@ def test_the_mac_tells_interfaces_apart_and_the_target_disks() -> None:
     interface = parse("<interface><mac address='52:54:00:AA:00:01'/><target dev='vnet3'/></interface>")
     assert device_identity(interface) == ("mac", "52:54:00:aa:00:01")
     assert device_identity(parse("<disk><target dev='vda'/></disk>")) == ("target", "vda")
+
+
+def test_a_network_starts_though_a_machine_ends_meanwhile(
+    hypervisor: LibvirtHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machines are looked at for cards that hang in the air; one was listed, and is gone when it is asked."""
+    real = hypervisor._connection
+    gone = real.createXML(domain().xml)
+    gone.destroy()
+
+    class Late:
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+        def listAllDomains(self, flags: int = 0) -> list[object]:
+            return [gone]
+
+    monkeypatch.setattr(hypervisor, "_connection", Late())
+    do(hypervisor, Stop(address=NETWORK), Start(address=NETWORK))
+    assert real.networkLookupByName("lab").isActive()
