@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import listing_networks as nets
 from . import listing_storage as storage
 from .site import Site
 
@@ -193,6 +194,64 @@ LISTINGS: Mapping[str, Listing] = {
         },
         rows=storage.secrets,
         found_by=("name", "label", "usage_type"),
+    ),
+    "networks": Listing(
+        columns={
+            "name": "NETWORK",
+            "type": "TYPE",
+            "bridge": "BRIDGE",
+            "interfaces": "INTERFACES",
+            "hosts": "HOSTS",
+            "gateways": "GATEWAYS",
+            "subnets": "SUBNETS",
+            "project": "PROJECT",
+            "description": "DESCRIPTION",
+        },
+        rows=nets.networks,
+        found_by=("name", "label"),
+    ),
+    "subnets": Listing(
+        columns={
+            "name": "SUBNET",
+            "version": "IP",
+            "address": "ADDRESS",
+            "gateway": "GATEWAY",
+            "pool": "POOL",
+            "dhcp": "DHCP",
+            "dns": "DNS",
+            "projects": "PROJECTS",
+            "description": "DESCRIPTION",
+        },
+        rows=nets.subnets,
+        found_by=("name", "label", "address", "version"),
+    ),
+    "subnet_grants": Listing(
+        columns={"name": "SUBNET", "address": "ADDRESS", "gateway": "GATEWAY", "project": "PROJECT"},
+        rows=nets.grants,
+        found_by=("name", "address"),
+    ),
+    "filters": Listing(
+        columns={
+            "name": "FILTER",
+            "label": "NAME",
+            "rules": "RULES",
+            "calls": "CALLS",
+            "used_by": "USED BY",
+            "description": "DESCRIPTION",
+        },
+        rows=nets.filters,
+        found_by=("name", "label"),
+    ),
+    "security_groups": Listing(
+        columns={
+            "name": "GROUP",
+            "filter": "FILTER",
+            "rules": "RULES",
+            "used_by": "USED BY",
+            "description": "DESCRIPTION",
+        },
+        rows=nets.security_groups,
+        found_by=("name", "label"),
     ),
 }
 

@@ -14,7 +14,7 @@ from dosvm.site.load import load
 DECLARED: dict[str, Any] = {
     "dos_project_groups": {"web": {"directory": "/srv/web"}, "lone": {"directory": "/srv/lone"}},
     "dos_projects": {
-        "shop": {"groups": ["web"], "administrators": ["ada"], "host_groups": ["fast"]},
+        "shop": {"groups": ["web"], "administrators": ["ada"], "host_groups": ["fast"], "subnets": ["lan"]},
         "blog": {"groups": ["web"], "active": False, "description": "closed"},
     },
     "dos_users": {
@@ -40,8 +40,32 @@ DECLARED: dict[str, Any] = {
         "monday": {"pool": "fast", "base": "root"},
         "data": {"pool": "fast", "capacity": "1 GiB", "project": "shop", "encryption": "disk"},
     },
+    "dos_subnets": {
+        "lan": {
+            "address": "10.0.0.0/24",
+            "gateway": "10.0.0.1",
+            "pool": [{"start": "10.0.0.100", "end": "10.0.0.199"}],
+            "dhcp": {},
+            "projects": ["blog"],
+        },
+        "six": {"address": "2001:db8::/64", "gateway": "2001:db8::1", "dns": {"enabled": False}, "label": "六"},
+    },
+    "dos_networks": {
+        "lan": {"type": "nat", "subnet": "lan", "subnet6": "six", "forward_interface": "eth0", "host": "h1"},
+        "office": {"type": "bridge", "bridge": "br0", "forward_interface": "eth1", "label": "办公"},
+    },
+    "dos_filters": {
+        "no-telnet": {"rules": [{"action": "drop", "direction": "in", "protocol": "tcp"}]},
+        "strict": {"references": [{"filter": "no-telnet"}], "xml": "<rule action='drop' direction='in'/>"},
+    },
+    "dos_security_groups": {"raw": {"filter": "strict"}, "web": {"rules": [{"protocol": "tcp", "ports": [80]}]}},
     "dos_instances": {
-        "store": {"project": "shop", "memory": "64 MiB", "disks": [{"volume": "data"}, {"image": "debian"}]},
+        "store": {
+            "project": "shop",
+            "memory": "64 MiB",
+            "disks": [{"volume": "data"}, {"image": "debian"}],
+            "interfaces": [{"network": "lan", "security_group": "web"}],
+        },
         "web": {"project": "shop", "memory": "64 MiB", "vms": {"web-1": {"power": "off"}, "web-2": {"host": "h2"}}},
         "db": {"project": "shop", "memory": "64 MiB", "enabled": False, "vms": {"db-1": {}}},
     },
@@ -120,3 +144,31 @@ def test_a_history_is_coarser_than_what_it_is_made_of() -> None:
         DeclarationError, match=r"dos_monitoring\.history: 60 is not more than sample, write 61 or more"
     ):
         load({"dos_monitoring": {"sample": 60}}, hosts=("h1",))
+
+
+def test_networks_say_where_they_are_and_what_they_stand_on() -> None:
+    """NET-07."""
+    lan, office = listed(SITE, "networks")
+    assert (lan["hosts"], lan["interfaces"], lan["gateways"]) == (["h1"], ["eth0"], ["10.0.0.1", "2001:db8::1"])
+    assert lan["subnets"] == ["lan", "six"]
+    assert (office["hosts"], office["interfaces"], office["bridge"]) == ("all", ["eth1"], "br0")
+    assert names("networks", name="办") == ["office"]
+
+
+def test_subnets_are_found_by_address_and_family() -> None:
+    """SUBN-06; a grant shows from either side (SUBN-09)."""
+    assert names("subnets", name="10.0.") == ["lan"]
+    assert names("subnets", name="IPv6") == ["six"]
+    lan, six = listed(SITE, "subnets")
+    assert (lan["dhcp"], lan["dns"], lan["pool"]) == (True, True, ["10.0.0.100-10.0.0.199"])
+    assert (six["dhcp"], six["dns"], six["projects"]) == (False, False, "all")
+    assert [row["project"] for row in listed(SITE, "subnet_grants")] == ["blog", "shop"]
+    assert names("subnet_grants", project="shop") == ["lan"]
+
+
+def test_filters_and_groups_say_who_uses_them() -> None:
+    """NWF-02, NWF-09; what is used cannot go (NWF-03)."""
+    found = {row["name"]: (row["rules"], row["calls"], row["used_by"]) for row in listed(SITE, "filters")}
+    assert found == {"no-telnet": (1, [], ["strict"]), "strict": (1, ["no-telnet"], ["raw"])}
+    groups = {row["name"]: (row["filter"], row["rules"], row["used_by"]) for row in listed(SITE, "security_groups")}
+    assert groups == {"raw": ("strict", None, []), "web": (None, 1, ["store"])}
