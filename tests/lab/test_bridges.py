@@ -182,7 +182,7 @@ def test_the_interface_of_the_host_itself_is_not_taken(site: Declared, hosts: di
 
 
 def test_a_switch_keeps_vlans_apart_across_hosts(site: Declared, hosts: dict[str, Host]) -> None:
-    """PGRT-T2, PGRT-04: on the ports that libvirt makes, and between hosts."""
+    """PGRT-02, PGRT-T2, PGRT-04: on the ports that libvirt makes, and between hosts."""
     for host in hosts.values():
         host.run("systemctl", "start", "openvswitch-switch")
     site.declare(SWITCHED)

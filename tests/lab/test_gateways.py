@@ -156,6 +156,7 @@ def asked(host: Host, *what: str) -> str:
 
 
 def test_a_guest_gets_address_name_and_visitors(site: Declared, hosts: dict[str, Host], lab: Lab) -> None:
+    """SUBN-12, SUBN-13, GW-01, GW-04: who comes from elsewhere is answered, so the guest's default route is the gateway."""
     assert [has_it(hosts[name]) for name in ("h1", "h2")] == [False, True]
     assert hosts["h2"].run("cat", "/run/started").stdout == "office linux-office 10.70.0.1/24 fd00:70::1/64\n"
     log = "/var/log/libvirt/qemu/web-serial.log"

@@ -61,6 +61,7 @@ def ips(made: Compiled) -> dict[str, str]:
 
 
 def test_everybody_has_an_address_of_the_pool_that_nobody_else_has() -> None:
+    """SUBN-03."""
     found = ips(compiled([f"m{at}" for at in range(10)]))
     assert sorted(found.values()) == [f"10.0.0.{at}" for at in range(10, 20)]
 

@@ -127,6 +127,7 @@ def test_udp_is_not_tcp() -> None:
 
 
 def test_what_is_wrong_is_told_with_its_reason_and_all_at_once() -> None:
+    """DEP-13: two who belong together, on networks that end at their hosts, are one of the things that are wrong."""
     with pytest.raises(DeclarationError) as refused:
         compiled(dos_assertions=[{"from": "bare", "to": "db", "port": 5432}, {"from": "one", "to": "two"}])
     assert [str(problem) for problem in refused.value.problems] == [

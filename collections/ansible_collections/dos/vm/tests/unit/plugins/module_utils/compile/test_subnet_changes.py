@@ -57,6 +57,7 @@ def networks(**changed: Any) -> dict[tuple[str, str], Network]:
     ids=str,
 )
 def test_whatever_changes_in_a_subnet_reaches_all_who_use_it(changed: dict[str, Any]) -> None:
+    """SUBN-07, LIMIT-19."""
     before, after = networks(), networks(**changed)
     differing = {key for key in before if before[key] != after[key]}
     assert differing == {(host, name) for host in HOSTS for name in ("nat", "inner")}

@@ -24,8 +24,19 @@ DECLARED: dict[str, dict[str, Any]] = {
     "dos_projects": {
         "shop": {"groups": ["web"], "host_groups": ["granted", "range"], "pools": ["common"], "administrators": ["bob"]}
     },
+    "dos_subnets": {"lan": {"address": "10.0.0.0/24", "gateway": "10.0.0.1"}},
+    "dos_networks": {"lan": {"type": "nat", "subnet": "lan"}},
+    "dos_filters": {"top": {"references": [{"filter": "below"}]}, "below": {}},
+    "dos_security_groups": {"web": {"filter": "top"}},
     "dos_instances": {
-        "a": {"project": "shop", "memory": "64 MiB", "host_group": "range", "disks": [{"volume": "data"}], "vms": {}}
+        "a": {
+            "project": "shop",
+            "memory": "64 MiB",
+            "host_group": "range",
+            "disks": [{"volume": "data"}],
+            "interfaces": [{"network": "lan", "security_group": "web"}],
+            "vms": {},
+        }
     },
 }
 
@@ -40,6 +51,11 @@ USED = [
     ("volumes", "base", "dos_volumes.layer.base: volume 'base' does not exist"),  # VSNP-07, VSNP-09
     ("secrets", "key", "dos_volumes.data.encryption: secret 'key' does not exist"),  # SECO-06
     ("pools", "common", "dos_volumes.data.pool: pool 'common' does not exist"),  # POOL-06
+    ("subnets", "lan", "dos_networks.lan.subnet: subnet 'lan' does not exist"),  # SUBN-08
+    ("networks", "lan", "dos_instances.a.interfaces[0].network: network 'lan' does not exist"),  # NET-08
+    ("filters", "below", "dos_filters.top.references[0].filter: filter 'below' does not exist"),  # NWF-03, LIMIT-20
+    ("filters", "top", "dos_security_groups.web.filter: filter 'top' does not exist"),  # NWF-03, LIMIT-20
+    ("security_groups", "web", "interfaces[0].security_group: security group 'web' does not exist"),  # NWF-09
 ]
 
 
