@@ -285,7 +285,7 @@ def test_a_base_is_not_written_while_something_is_layered_over_it(host: Host) ->
 
 
 def test_a_volume_goes_from_one_machine_to_another_with_what_is_on_it(host: Host) -> None:
-    """VOL-09: out of one that was switched off, into one that runs."""
+    """VOL-09: in one run, out of one that is switched off into one that runs, which waits for that."""
     disk = {"pool": host.prefix, "volume": "data", "format": "qcow2", "target": "vda"}
     system = {"pool": host.prefix, "volume": "system", "format": "qcow2", "target": "vdb"}
     names = (host.prefix, f"{host.prefix}-two")
@@ -304,14 +304,13 @@ def test_a_volume_goes_from_one_machine_to_another_with_what_is_on_it(host: Host
 
     converged()
     subprocess.run(["qemu-io", "-c", "write -P 7 0 64k", host.file("data")], check=True, capture_output=True)
-    converged({"disks": (disk,)}, {"disks": (system,)})
-    converged({"active": False}, {"disks": (system,)})
-    after = ({"active": False}, {"disks": (disk, system)})
-    assert converged(*after).performed[-1] == f"domain {names[1]} has been given disk vda"
+    converged({"disks": (system,)}, {"disks": (disk,)})
+    after = ({"disks": (disk, system)}, {"active": False})
+    assert converged(*after).performed[-1] == f"domain {names[0]} has been given disk vda"
     assert not converged(*after).changed
     seen = host.hypervisor.observe("test")
     has = {name: len(seen[Address("domain", name)].xml.findall("devices/disk")) for name in names}
-    assert has == {names[0]: 0, names[1]: 2}
+    assert has == {names[0]: 2, names[1]: 0}
     read = ["qemu-io", "-r", "-U", "-c", "read -P 7 0 64k", str(host.file("data"))]
     assert "verification failed" not in subprocess.run(read, capture_output=True, text=True, check=True).stdout
 

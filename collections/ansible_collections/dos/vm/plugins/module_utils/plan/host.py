@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -15,6 +17,9 @@ from .kinds import KINDS, Kind, declared_objects
 from .layers import layers
 from .plan import Context, Plan
 from .use import arranged
+from .volume import opened
+
+Needs = Mapping[Address, tuple[Address, ...]]
 
 
 def plan_host(held: Slice, context: Context) -> list[Plan]:
@@ -33,10 +38,9 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
     )
     needs = _needs(declared)
     gone = list(_undeclared(declared, context))
-    plans = [
-        replace(_plan(*declared[address], address, context), behind=needs[address])
-        for address in _ordered(declared, needs)
-    ]
+    planned = {address: _plan(kind, object_, address, context) for address, (kind, object_) in declared.items()}
+    order, behind = _with_handovers(declared, needs, _handovers(planned, needs, context))
+    plans = [replace(planned[address], behind=behind[address]) for address in order]
     return arranged(gone, plans, {address: held for address, (_, held) in declared.items()}, context)
 
 
@@ -58,9 +62,7 @@ def _by_address(held: Slice) -> dict[Address, tuple[Kind, Declared]]:
     return found
 
 
-def _ordered(
-    declared: dict[Address, tuple[Kind, Declared]], needs: dict[Address, tuple[Address, ...]]
-) -> Iterable[Address]:
+def _ordered(declared: dict[Address, tuple[Kind, Declared]], needs: Needs) -> Iterable[Address]:
     """Every object after those it stands on; among equals, kind by kind and in the order declared."""
     position = {address: index for index, address in enumerate(declared)}
     if all(position[need] < position[address] for address, needed in needs.items() for need in needed):
@@ -70,6 +72,35 @@ def _ordered(
     except CycleError as cycle:
         circle = " → ".join(str(address) for address in cycle.args[1])
         raise DeclarationError.at("", f"these stand on each other: {circle}") from None
+
+
+def _handovers(planned: Mapping[Address, Plan], needs: Needs, context: Context) -> Needs:
+    """VOL-09: whom a machine comes after, since they have open what it is to have, and are to let go of it."""
+    changing = [address for address, plan in planned.items() if address.kind == "domain" and plan.actions]
+    if len(changing) < 2:
+        return {}
+    users: defaultdict[str, list[Address]] = defaultdict(list)
+    for address in changing:
+        for path in dict(opened(context.observed[address], context)) if address in context.observed else ():
+            users[path].append(address)
+    found: defaultdict[Address, tuple[Address, ...]] = defaultdict(tuple)
+    for taker in changing:
+        for volume in needs[taker]:
+            held = context.observed.get(volume) if volume.kind == "volume" else None
+            givers = users.get(held.info.get("path", ""), ()) if held is not None else ()
+            found[taker] += tuple(giver for giver in givers if giver != taker and volume not in needs[giver])
+    return {taker: givers for taker, givers in found.items() if givers}
+
+
+def _with_handovers(
+    declared: dict[Address, tuple[Kind, Declared]], needs: Needs, handed: Needs
+) -> tuple[Iterable[Address], Needs]:
+    """The order, and what each comes after. Machines that exchange volumes have no order: they take two runs."""
+    if handed:
+        both = {address: (*needed, *handed.get(address, ())) for address, needed in needs.items()}
+        with suppress(DeclarationError):
+            return _ordered(declared, both), both
+    return _ordered(declared, needs), needs
 
 
 def _undeclared(declared: Iterable[Address], context: Context) -> Iterator[Plan]:
@@ -94,7 +125,7 @@ def libvirts_own(address: Address) -> bool:
     return address.kind == "nwfilter" and address.name in PREDEFINED
 
 
-def _needs(declared: dict[Address, tuple[Kind, Declared]]) -> dict[Address, tuple[Address, ...]]:
+def _needs(declared: dict[Address, tuple[Kind, Declared]]) -> Needs:
     return {
         address: tuple(need for need in kind.needs(object_) if need in declared)
         for address, (kind, object_) in declared.items()

@@ -44,14 +44,19 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     declared = shown(render(sized, path, _silent_capacity(volume, observed)))
     alone = _stands_alone(declared, observed)
     difference = differ(declared, definition_of(observed), SHAPE)
-    # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
-    create = CreateVolume(address=address, xml=to_text(differ(shown(render(volume, path, None)), None, SHAPE).desired))
+
+    def create() -> CreateVolume:
+        # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
+        desired = differ(shown(render(volume, path, None)), None, SHAPE).desired
+        return CreateVolume(address=address, xml=to_text(desired))
+
     if observed is None:
-        return _missing(address, difference, create, context) or creation(address, difference, create)
+        made = create()
+        return _missing(address, difference, made, context) or creation(address, difference, made)
     changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)
     rest = [planned for planned in changes if planned.change.xpath != "volume/capacity"]
     if rest:
-        return _anew(address, difference, create, context)
+        return _anew(address, difference, create(), context)
     if not changes:
         return change(address, difference, (), **({"reason": ALONE} if alone else {}))
     before, after = _capacity(difference.observed), _capacity(difference.desired)
@@ -153,17 +158,19 @@ def users(observed: Observed | None, context: Context) -> Iterator[tuple[Address
     """The running domains that have a volume open, each with the target it has there."""
     path = None if observed is None else observed.info.get("path")
     for address, held in context.observed.items():
-        if path is None or held.live is None or address.kind != "domain":
+        if path is None or address.kind != "domain":
             continue
-        for disk in held.live.iterfind("devices/disk"):
-            source = disk.find("source")
-            target = disk.find("target")
-            if (
-                source is not None
-                and target is not None
-                and path in (image_of(source.get("file", "")), _volume_path(source, context))
-            ):
-                yield address, target.get("dev", "")
+        yield from ((address, target) for found, target in opened(held, context) if found == path)
+
+
+def opened(domain: Observed, context: Context) -> Iterator[tuple[str, str]]:
+    """The paths of the volumes that a domain has open while it runs, each with its target."""
+    for disk in () if domain.live is None else domain.live.iterfind("devices/disk"):
+        source, target = disk.find("source"), disk.find("target")
+        if source is None or target is None:
+            continue
+        paths = {image_of(source.get("file", "")), _volume_path(source, context)}
+        yield from ((path, target.get("dev", "")) for path in paths if path)
 
 
 def _volume_path(source: Element, context: Context) -> str | None:
