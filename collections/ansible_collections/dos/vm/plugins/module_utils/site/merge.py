@@ -24,7 +24,7 @@ LISTED = frozenset(["assertions"])
 # Variables of ours that are no kind: what a site is called, and what the playbooks are told.
 SETTINGS = (
     "dos_site", "dos_hosts", "dos_allow", "dos_prune", "dos_adopt", "dos_uri", "dos_limit", "dos_confirm", "dos_plan_file",
-    "dos_plan_exit_code", "dos_vm", "dos_explain_all", "dos_since", "dos_until", "dos_purge_before", "dos_times", "dos_name", "dos_kind", "dos_of_project", "dos_active", "dos_export_dir", "dos_export_only", "dos_system", "dos_actor",
+    "dos_plan_exit_code", "dos_vm", "dos_explain_all", "dos_since", "dos_until", "dos_purge_before", "dos_times", "dos_name", "dos_kind", "dos_of_project", "dos_active", "dos_export_dir", "dos_export_only", "dos_actor",
     "dos_order", "dos_vms", "dos_checkpoint", "dos_label", "dos_instances_of", "dos_projects_of", "dos_timeout", "dos_force", "dos_reset_after", "dos_keep",
     "dos_store", "dos_store_administrator", "dos_store_clients", "dos_release", "dos_reason", "dos_password_file", "dos_seconds",
     "dos_policy_before", "dos_policy_signed", "dos_password",

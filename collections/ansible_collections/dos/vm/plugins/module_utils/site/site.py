@@ -23,6 +23,7 @@ from .secret import Secret
 from .security_group import SecurityGroup
 from .storage import Storage
 from .subnet import Subnet
+from .system import System
 from .user import User
 from .volume import Volume
 
@@ -46,7 +47,7 @@ KINDS: Mapping[str, type] = {
 }
 
 # What there is one of in a site: no names, and the variable holds the fields themselves.
-SINGLES: Mapping[str, type] = {"placement": Placement, "storage": Storage, "monitoring": Monitoring}
+SINGLES: Mapping[str, type] = {"placement": Placement, "storage": Storage, "monitoring": Monitoring, "system": System}
 
 DEFAULT_NAME = Name("dos")
 
@@ -60,6 +61,7 @@ class Site:
     placement: Placement = field(default_factory=Placement)
     storage: Storage = field(default_factory=Storage)
     monitoring: Monitoring = field(default_factory=Monitoring)
+    system: System = field(default_factory=System)
     host_settings: Mapping[Name, HostSettings] = field(default_factory=dict)
     host_groups: Mapping[Name, HostGroup] = field(default_factory=dict)
     project_groups: Mapping[Name, ProjectGroup] = field(default_factory=dict)

@@ -34,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     networks.gateways,
     networks.two_subnets_are_of_two_families,
     networks.services_are_said_once,
+    networks.private_networks_are_alone,
     networks.forwards_lead_to_machines,
     networks.automatic_gateways_are_of_bridged_networks,
     networks.subnets_do_not_overlap,

@@ -56,6 +56,24 @@ def services_are_said_once(index: Index) -> Iterator[Finding]:
             )
 
 
+def private_networks_are_alone(index: Index) -> Iterator[Finding]:
+    """NET-03, AMB-04: libvirt allows many on a host, so only where somebody asks for the rule."""
+    if not index.site.system.one_private_network_per_host:
+        return
+    first: dict[Name, Name] = {}
+    for name, network in index.site.networks.items():
+        hosts = index.site.hosts_of(network)
+        for host in sorted(index.site.hosts if hosts is None else hosts) if network.type in SERVED else ():
+            other = first.setdefault(host, name)
+            if other != name:
+                text = (
+                    f"host {host} has network {other} already, and dos_system.one_private_network_per_host allows one of "
+                    f"types {', '.join(SERVED)}: bind one of them to another host, or set that to false (NET-03)"
+                )
+                yield Finding(("dos_networks", name), text, ("dos_networks", other))
+                break
+
+
 def _contradicts(second: AutomaticGateway | None, first: AutomaticGateway | None) -> bool:
     """Whether it says something, other than what it lets in, that the first does not."""
     if first is None or second is None:
