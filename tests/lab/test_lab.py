@@ -313,6 +313,7 @@ def sanlock_lab() -> Iterator[Lab]:
 
 
 def test_with_sanlock_the_same_disk_is_refused_to_a_second_host(sanlock_lab: Lab) -> None:
+    """VOL-10."""
     first, second = sanlock_lab.hosts()
     first.run("truncate", "--size=1M", "/srv/shared/disks/one.raw")
     for host in (first, second):

@@ -226,6 +226,7 @@ def told(verdict: str, **more: object) -> dict[str, object]:
 
 
 def test_a_plan_is_counted_by_what_it_does_and_what_it_waits_for() -> None:
+    """LIMIT-12: what waits for somebody is drift, and that is the alarm."""
     change = {"path": "memory", "before": 1, "after": 2, "disruption": "restart"}
     plans = [
         told("create", actions=["x"]),

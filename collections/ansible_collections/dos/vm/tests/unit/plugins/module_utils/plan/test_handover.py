@@ -55,3 +55,13 @@ def test_an_exchange_is_no_circle_and_takes_two_runs() -> None:
     assert "write" in why
     assert declare(host, a=("two",), z=("one",)).failures == ()
     assert not declare(host, a=("two",), z=("one",)).changed
+
+
+def test_what_a_guest_does_not_let_go_of_is_not_taken_and_no_failure() -> None:
+    host = FakeHypervisor(deaf=True)
+    declare(host, a=(), z=("one",))
+    outcome = declare(host, a=("one",), z=())
+    assert outcome.failures == ()
+    told = dict(outcome.unanswered)
+    assert "still holds" in told["domain z"]
+    assert told["domain a"] == "not attempted, since the guest of domain z has not let go"

@@ -71,6 +71,7 @@ def test_a_line_says_before_after_and_limit() -> None:
 
 @pytest.mark.parametrize("quota", QUOTAS)
 def test_each_quota_is_refused_by_name_with_limit_used_and_requested(quota: str) -> None:
+    """QUOTA-02, VOL-03, IMG-10, VSNP-08."""
     amount = used(site(SHOP))["shop", quota]
     sizes = ("memory", "disk", "image_size")
     at = f"{amount} B" if quota in sizes else amount
