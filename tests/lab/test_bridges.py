@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from lxml import etree
 from namespaces.host import Host
 from namespaces.inventory import render
 from namespaces.lab import Lab
@@ -182,7 +183,7 @@ def test_the_interface_of_the_host_itself_is_not_taken(site: Declared, hosts: di
 
 
 def test_a_switch_keeps_vlans_apart_across_hosts(site: Declared, hosts: dict[str, Host]) -> None:
-    """PGRT-02, PGRT-T2, PGRT-04: on the ports that libvirt makes, and between hosts."""
+    """PGRT-02, PGRT-T2, PGRT-04, NIC-T1.8: on the ports that libvirt makes, and between hosts."""
     for host in hosts.values():
         host.run("systemctl", "start", "openvswitch-switch")
     site.declare(SWITCHED)
@@ -209,6 +210,45 @@ def test_a_switch_keeps_vlans_apart_across_hosts(site: Declared, hosts: dict[str
             for tag in (10, 20):
                 hosts[name].run("ovs-vsctl", "--if-exists", "del-port", f"v{tag}a", check=False)
                 unplug(hosts[name], f"v{tag}")
+
+
+def test_a_port_says_whose_it_is_and_takes_the_place_of_a_stale_one(site: Declared, hosts: dict[str, Host]) -> None:
+    """HOT-04: what libvirt makes of our definition; a port that a crash left in the switch's database is not in its way."""
+    host, tap = hosts["h1"], "tap-router"
+    router = SWITCHED["dos_instances"]["router"]
+    named = {**router, "interfaces": [{**router["interfaces"][0], "tap": tap}], "vms": {"router-h1": {"host": "h1"}}}
+    host.run(
+        "ovs-vsctl",
+        "--no-wait",
+        "add-port",
+        "ovs-data",
+        tap,
+        "--",
+        "set",
+        "interface",
+        tap,
+        "external-ids:iface-id=old",
+    )
+    site.declare({**SWITCHED, "dos_instances": {"router": named}})
+    site.done("dos.vm.site", {"dos_prune": True, "dos_allow": ["restart"]})
+    domain = etree.fromstring(host.run("virsh", "dumpxml", "router-h1").stdout)
+    told = json.loads(
+        host.run("ovs-vsctl", "--format=json", "--columns=external_ids", "list", "interface", tap).stdout
+    )["data"]
+    ids = dict(told[0][0][1])
+    assert ids["iface-status"] == "active"
+    assert ids["attached-mac"] == domain.find("devices/interface/mac").get("address")
+    assert ids["vm-id"] == domain.findtext("uuid")
+    assert ids["iface-id"] == domain.find("devices/interface/virtualport/parameters").get("interfaceid") != "old"
+    # HOT-05: what a site is told before, libvirt says when the machine starts.
+    filtered = "s#<model type='virtio'/>#&<filterref filter='no-ip-spoofing'/>#"
+    host.run("sh", "-ec", f'virsh dumpxml --inactive router-h1 | sed "{filtered}" >/tmp/f.xml; virsh define /tmp/f.xml')
+    host.run("virsh", "destroy", "router-h1")
+    refused = host.run("virsh", "start", "router-h1", check=False)
+    assert "filterref is not supported" in refused.stderr
+    site.declare(SWITCHED)
+    site.done("dos.vm.site", {"dos_allow": ["restart"]})
+    assert tap not in host.run("ovs-vsctl", "list-ports", "ovs-data").stdout
 
 
 def test_a_network_with_guests_is_not_taken_from_under_them(site: Declared, hosts: dict[str, Host]) -> None:

@@ -51,7 +51,7 @@ def test_a_ping_loses_nothing_but_the_switch_over(
 
 
 def test_a_disk_that_is_not_shared_is_copied_when_asked_for(movers: Movers) -> None:
-    """MIG-11: never by itself, and over the same image, so that only what was written travels."""
+    """MIG-11, LIMIT-27: never by itself, and over the same image, so that only what was written travels."""
     here, before = movers.hosts[movers.home("m-own")], movers.count("m-own") or 0
     refused = movers.answer("m-own", check=True)["reasons"]
     assert [reason for reason in refused if "write storage: copied to have it copied" in reason] == refused != []

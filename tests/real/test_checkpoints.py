@@ -28,6 +28,7 @@ class Guest(ShellGuest):
 
 
 def test_a_guest_goes_back_with_memory_and_disks(hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path) -> None:
+    """CKPT-02, VM-T2.10, VM-T2.11."""
     guest = Guest(hypervisor, prefix, tmp_path)
     guest.declare()
     said(guest.log, "is up")

@@ -315,6 +315,7 @@ def test_a_guest_that_does_not_power_off_is_ended_when_its_time_is_over(host: Ho
 
 
 def test_what_libvirt_keeps_of_a_guest_goes_with_it_and_its_disk_stays(host: Host) -> None:
+    """VM-06, VM-T2.12, DISK-06."""
     host.pool()
     path = host.see(host.volume("disk")).info["path"]
     address = host.domain(disk(path))

@@ -68,6 +68,7 @@ class Guest:
 def test_a_guest_goes_on_while_it_grows_and_shrinks(
     hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """HOT-03 for the card, LIMIT-24 and INST-09: what changes under a running guest, and what waits for its next start."""
     guest = Guest(hypervisor, prefix, tmp_path)
     guest.declare()
     said(guest.log, "is up")

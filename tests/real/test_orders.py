@@ -78,6 +78,7 @@ def guest(hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path) -> Iterato
 
 
 def test_a_guest_follows_every_order(guest: Guest) -> None:
+    """VM-T2.1 to VM-T2.8 one after the other, VM-22, VM-23; GFX-T1.2 and VM-T1.5: where its console is."""
     guest.declare(active=False)
     told = guest.order("start", dry_run=True)
     assert (told.done, told.changed, told.after) == ("would be started", True, "shut off")
@@ -149,6 +150,7 @@ def test_a_guest_that_hears_nothing_is_told_of_and_then_forced(guest: Guest) -> 
 
 
 def test_what_cannot_start_says_why_and_stays_off(guest: Guest) -> None:
+    """VM-12, VM-13, VM-T1.9, LIMIT-43: the order itself tells it, and the machine remembers."""
     guest.declare(active=False)
     guest.root.unlink()
     answer = guest.order("start")

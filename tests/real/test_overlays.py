@@ -64,7 +64,7 @@ def room(tmp_path: Path) -> Iterator[Path]:
 def test_what_a_guest_writes_lives_in_the_declared_directory_until_it_stops(
     hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path, room: Path
 ) -> None:
-    """IMG-01."""
+    """IMG-01, DISK-04, VM-19."""
     guest = Forgetful(hypervisor, prefix, tmp_path, room)
     before = guest.digest
     guest.booted()

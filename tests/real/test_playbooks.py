@@ -134,6 +134,7 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
 
 
 def test_a_site_goes_from_nothing_to_as_declared_and_stays_there(operator: Operator) -> None:
+    """VM-01, VM-11, DOMX-02: a machine, and before it the pool, the volume and the network that it stands on."""
     assert operator.plan() == "Plan: 10 to create, 0 to change, 0 to remove; 0 interruptions"
     assert operator.state("pb-web-1") == "none"
     operator.play("site")

@@ -33,6 +33,7 @@ def operator(hypervisor: object, tmp_path: Path) -> Iterator[Operator]:
 
 
 def test_an_order_outlives_the_next_run_and_is_taken_back(operator: Operator) -> None:
+    """VM-04, VM-15, VM-T1.6 and VM-T1.7: by machine and by instance, what is wanted beside what is."""
     operator.play("site")
     assert operator.state("pw-1") == "running"
     told = operator.play("power", "-e", "dos_order=stop", "-e", "dos_vms=pw-1")

@@ -44,6 +44,7 @@ RULES: tuple[Rule, ...] = (
     bridges.tunnels_are_unique,
     bridges.tunnels_have_ends,
     bridges.cards_have_vlans_where_they_can,
+    bridges.cards_are_filtered_where_they_can,
     addresses.macs_are_unique,
     addresses.fixed_macs_run_once,
     addresses.addresses_fit_their_subnet,

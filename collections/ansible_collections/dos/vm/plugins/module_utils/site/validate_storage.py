@@ -176,7 +176,7 @@ def _homeless(index: Index, host: Name | None, pool_name: Name, pool: Pool, user
 
 
 def nothing_is_written_twice(index: Index) -> Iterator[Finding]:
-    """VM-08, IMG-05: of the machines that are on, one writes to a volume or to an image that is not read-only."""
+    """VM-08, IMG-05, LIMIT-28: of the machines that are on, one writes to a volume or to an image that is not read-only."""
     writers: dict[tuple[str, str], Writer] = {}
     told: set[Place] = set()
     for machine in index.machines:
