@@ -22,8 +22,8 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.site import compile
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
+from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
-from ansible_collections.dos.vm.plugins.plugin_utils.site import refused
 
 display = Display()
 COLUMNS = {"text": "Assertion", "expected": "Expected", "seen": "Seen", "why": "What was seen"}
