@@ -452,6 +452,57 @@ options:
         - ignore
         - next_boot
         default: next_boot
+  injection:
+    description:
+    - What is written into its disk before it is defined, and so before it starts for the first time.
+    - Requirement INJ-10.
+    type: dict
+    suboptions:
+      disk:
+        description:
+        - Target of the disk, which is a volume of the machine.
+        - For example V(vda).
+        - Requirement INJ-10.
+        type: str
+        required: true
+      partition:
+        description:
+        - Partition that the guest's root is on, the first being 1; 0 for a disk without partitions. Looked for
+          when not given.
+        - 'Range: 0 to 128.'
+        - Requirement INJ-02.
+        type: int
+      files:
+        description:
+        - Files by path, from the guest's root. C(${secret:NAME}) in one becomes the value of that secret.
+        - Requirement INJ-07.
+        type: dict
+      append:
+        description:
+        - Texts by path, written at the ends of files, which need not be there.
+        - Requirement INJ-07.
+        type: dict
+      keys:
+        description:
+        - SSH public keys that may log in as root.
+        - Requirement INJ-03.
+        type: list
+        elements: str
+      password:
+        description:
+        - Secret that holds root's password; its hash is written.
+        - Requirement INJ-03.
+        type: str
+      network:
+        description:
+        - The guest's C(/etc/network/interfaces).
+        - Requirement INJ-06.
+        type: str
+      metadata:
+        description:
+        - The guest's C(/meta.js), JSON.
+        - Requirement INJ-03.
+        type: str
   description:
     description:
     - Free text.

@@ -15,7 +15,7 @@ from ..site.instance import Instance, InstanceDisk, InstanceInterface
 from ..site.site import Site
 from .machine import Machine
 from .security_group import filter_name, parameters
-from .seed import compile_seed
+from .seed import compile_injection, compile_seed
 from .storage import encryption, on_host
 
 LOGS = "/var/log/libvirt/qemu"
@@ -34,6 +34,7 @@ def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
         interfaces=tuple(_card(site, machine, place) for place in range(len(instance.interfaces))),
         serial=_serial(instance, machine.name),
         seed=compile_seed(site, machine),
+        injection=compile_injection(site, machine),
         active=machine.on,
         # What is off by order must not come back with its host (VM-15).
         autostart=instance.autostart and (machine.on or not machine.declared_on),

@@ -12,7 +12,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..model.injection import Injection
 from ..model.seed import Seed
+from ..model.types import DeviceName
 from ..site.seed import InstanceSeed
 from ..site.site import Site
 from ..site.subnet import Subnet
@@ -35,7 +37,7 @@ Files = Mapping[str, str]
 def compile_seed(site: Site, machine: Machine) -> Seed | None:
     """The seed of a machine that has its addresses; `None` for one that has none."""
     said = machine.instance.seed
-    if said is None:
+    if said is None or said.type == "injected":
         return None
     # An instance id that follows the content makes the guest take itself for a new one (`rebuild`).
     trial = dict(_files(site, machine, said, _id(site, machine, "")))
@@ -48,6 +50,25 @@ def compile_seed(site: Site, machine: Machine) -> Seed | None:
         label="cidata" if said.type == "nocloud" else "config-2",
         files=dict(_files(site, machine, said, _id(site, machine, which))),
         on_change="ignore" if said.on_change == "ignore" else "next_boot",
+    )
+
+
+def compile_injection(site: Site, machine: Machine) -> Injection | None:
+    """What is written into a machine's disk instead of a seed; `None` where there is a seed, or nothing."""
+    said = machine.instance.seed
+    if said is None or said.type != "injected":
+        return None
+    # With a kernel from outside the disk is the file system and no more (INJ-02).
+    whole = 0 if machine.instance.kernel and said.partition is None else said.partition
+    return Injection(
+        disk=DeviceName(next(target for target, disk in machine.targets() if disk.takes_injection)),
+        partition=whole,
+        files=said.files,
+        append=said.append,
+        keys=tuple((said.public_keys or {}).values()),
+        password=said.password,
+        network=_interfaces(site, machine) if said.network == "static" else None,
+        metadata=_json(dict(said.metadata)) if said.metadata else None,
     )
 
 

@@ -273,4 +273,5 @@ def _secrets(domains: Iterable[Domain], volumes: Iterable[HostVolume], pools: It
     named = {console.password for domain in domains for console in domain.graphics if console.password}
     named |= {volume.encryption.secret for volume in volumes if volume.encryption}
     named |= {pool.source.secret for pool in pools if pool.active and pool.source and pool.source.secret}
-    return sorted(named | {name for domain in domains if domain.seed for name in domain.seed.secrets()})
+    told = (held for domain in domains for held in (domain.seed, domain.injection) if held is not None)
+    return sorted(named | {name for held in told for name in held.secrets()})

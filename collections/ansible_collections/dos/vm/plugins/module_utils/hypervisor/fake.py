@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from itertools import count
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from ..plan.action import (
     DeleteVolume,
     DetachDevice,
     Find,
+    Inject,
     Replug,
     ResizeVolume,
     Restart,
@@ -305,6 +306,12 @@ class FakeHypervisor:
         for text in action.files.values():
             resolved(text, secrets)
         self._lay(action.path, 376832)
+
+    @_perform.register
+    def _inject(self, action: Inject, secrets: Mapping[str, bytes]) -> None:
+        self._volume_path(replace(action, address=action.volume))
+        for text in (*(action.injection.files or {}).values(), *(action.injection.append or {}).values()):
+            resolved(text, secrets)
 
     @_perform.register
     def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:

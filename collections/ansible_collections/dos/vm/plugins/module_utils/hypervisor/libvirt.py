@@ -28,6 +28,7 @@ from ..plan.action import (
     DeleteVolume,
     DetachDevice,
     Find,
+    Inject,
     Replug,
     ResizeVolume,
     Restart,
@@ -101,6 +102,7 @@ VERBS: dict[type[Action], str] = {
     SetVcpus: "set the vCPUs of",
     SetMemory: "set the memory of",
     WriteSeed: "write the seed of",
+    Inject: "set up",
 }
 # These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
 FORMATTED_POOLS = ("disk", "fs", "logical")
@@ -274,6 +276,14 @@ class LibvirtHypervisor:
             texts = (domain.XMLDesc(), domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
             in_use = {path for text in texts if (path := seeds.seed_of(parse(text)))}
         seeds.write(action, secrets, in_use)
+
+    @_perform.register
+    def _inject(self, action: Inject, secrets: Mapping[str, bytes]) -> None:
+        from . import injection  # few machines are set up so
+
+        injection.write(
+            f"set up {action.address}", self._find(action.volume).path(), action.format, action.injection, secrets
+        )
 
     @_perform.register
     def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:

@@ -10,6 +10,7 @@ from .address import Mark
 from .declaration import declaration, option
 from .device import Card, Drive
 from .hardware import Hardware
+from .injection import Injection
 from .seed import Seed
 from .types import AbsolutePath, DeviceName, Name, Uuid, VolumeName
 from .volume import Encryption, Format
@@ -136,6 +137,11 @@ class Domain(Hardware):
     interfaces: tuple[Interface, ...] = option("Network cards.", spec="NIC-T1", default=())
     serial: Serial | None = option("Serial console; one without log when not given.", spec="DOMX-10", default=None)
     seed: Seed | None = option("Disc that sets the guest up when it boots first.", spec="CFGD-01", default=None)
+    injection: Injection | None = option(
+        "What is written into its disk before it is defined, and so before it starts for the first time.",
+        spec="INJ-10",
+        default=None,
+    )
 
     def check(self) -> Sentences:
         yield from Hardware.check(self)
@@ -145,6 +151,7 @@ class Domain(Hardware):
             for index, disk in enumerate(self.disks):
                 if disk.bus == "ide":
                     yield f"disks[{index}].bus", f"{self.machine} has no ide, write sata"
+        yield from self._check_injection()
         orders = [disk.boot_order for disk in self.disks] + [card.boot_order for card in self.interfaces]
         if self.boot and any(orders):
             yield "boot", "write either boot or the boot_order of devices"
@@ -154,3 +161,15 @@ class Domain(Hardware):
         macs = [card.mac for card in self.interfaces if card.mac]
         for mac in sorted({mac for mac in macs if macs.count(mac) > 1}):
             yield "interfaces", f"mac {mac} is there twice"
+
+    def _check_injection(self) -> Sentences:
+        if self.injection is None:
+            return
+        if self.seed is not None:
+            yield "injection", "is instead of a seed, leave out one of them (INJ-01)"
+        disk = next((held for held in self.disks if held.target == self.injection.disk), None)
+        if disk is None or disk.volume is None or disk.device != "disk" or disk.read_only or disk.shareable:
+            text = "names no disk with a volume that this machine alone writes, write its target (INJ-10)"
+            yield "injection.disk", text
+        elif disk.encryption is not None:
+            yield "injection.disk", "is encrypted, write a seed instead"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ..model.address import Address
+from ..model.injection import Injection
 from ..model.types import ByteSize
 from .disruption import Disruption
 
@@ -207,6 +208,16 @@ class WriteSeed(Action):
     path: str
     label: str
     files: dict[str, str] = field(repr=False, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inject(Action):
+    """Write into the disk of a machine what it starts from, unless the disk says that this was done."""
+
+    word: ClassVar[str] = "set up on its disk"
+    volume: Address
+    format: str
+    injection: Injection = field(repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

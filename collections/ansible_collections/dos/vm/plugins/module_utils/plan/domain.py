@@ -24,6 +24,7 @@ from .definition import Difference, change, classified, creation, definition_of,
 from .disruption import Disruption
 from .fence import overtaken
 from .hotplug import PLUGGABLE, Room, pluggable
+from .injection import injected
 from .layered import with_layers
 from .layers import refuse_writing_a_base
 from .maxima import MEMORY, VCPUS, memory, vcpus, worded
@@ -93,7 +94,12 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
     difference = worded(differ(declared, definition_of(observed), SHAPE))
     if observed is None:
         found = Observed(address=address, xml=difference.desired)
-        actions = [*seed, redefined(address, difference), *_power(address, domain, found, context)]
+        actions = [
+            *injected(domain, observed),
+            *seed,
+            redefined(address, difference),
+            *_power(address, domain, found, context),
+        ]
         return creation(address, difference, *actions)
     if (refused := foreign(address, difference, observed, context)) is not None:
         return refused
@@ -300,5 +306,5 @@ def needs(domain: Domain) -> Iterator[Address]:
     for console in domain.graphics:
         if console.password is not None:
             yield Address("secret", console.password)
-    for name in domain.seed.secrets() if domain.seed else ():
-        yield Address("secret", name)
+    for held in (domain.seed, domain.injection):
+        yield from (Address("secret", name) for name in (held.secrets() if held else ()))

@@ -50,6 +50,11 @@ class InstanceDisk(Drive):
         """Whether the guest may write to it."""
         return self.device == "disk" and not self.read_only
 
+    @property
+    def takes_injection(self) -> bool:
+        """Whether it is each machine's own, so that something may be written into it before the first start (INJ-10)."""
+        return self.writable and self.pool is not None and self.encryption is None
+
     def check(self) -> Sentences:
         yield from Drive.check(self)
         yield from self._check_optical() if self.device == "cdrom" else self._check_source()
@@ -209,6 +214,9 @@ class Instance(Hardware):
             f"has {len(self.disks)} entries, write at most {MOST_DISKS} (PERF-T1.1)",
         )
         yield bool(self.boot and orders), "boot", "write either boot or the boot_order of devices"
+        injected = self.seed is not None and self.seed.type == "injected"
+        needs = "injected needs a disk of each machine's own that is not encrypted, write pool at a disk (INJ-10)"
+        yield injected and not any(disk.takes_injection for disk in self.disks), "seed.type", needs
 
     def _check_devices_of_its_own(self) -> Sentences:
         """Fragments of XML, and each target and each address once (DISK-01)."""

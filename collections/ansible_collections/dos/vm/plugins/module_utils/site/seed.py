@@ -9,20 +9,25 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
+from ..model.injection import PARTITION, refusal
 from ..model.seed import BUS, Bus
 from ..model.types import Name
 
 OLD_EC2 = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
 )  # fmt: skip
+OF_A_DRIVE = ("user_data", "user_data_base64", "network_config", "bus")
 
 
 @declaration
 class InstanceSeed:
     """A disc that each machine gets, from which cloud-init or its like sets the guest up at first boot."""
 
-    type: Literal["nocloud", "config_drive"] = option(
-        "NoCloud, or a config drive with the trees of OpenStack and EC2.", spec="CFGD-05", default="nocloud"
+    type: Literal["nocloud", "config_drive", "injected"] = option(
+        "NoCloud, or a config drive with the trees of OpenStack and EC2; or no drive: `injected` writes keys, network, metadata, root's "
+        "password and files into each machine's own disk before its first start, for guests that read no drive.",
+        spec="CFGD-05",
+        default="nocloud",
     )
     format: Literal["iso9660", "vfat"] = option(
         "An optical disc, or a disk with a FAT file system.", spec="CFGD-02", default="iso9660"
@@ -61,6 +66,13 @@ class InstanceSeed:
         "Files of the guest by path, from its root.", spec="CFGD-08", default=None, secret=True
     )
     metadata: dict[str, str] | None = option("Keys and values for the guest.", spec="CFGD-09", default=None)
+    append: dict[str, str] | None = option(
+        "Texts by path that are written at the ends of files, with `injected`.",
+        spec="INJ-07",
+        default=None,
+        secret=True,
+    )
+    partition: int | None = option(f"With `injected`: {PARTITION}", spec="INJ-02", default=None, low=0, high=128)
     ec2_skip: tuple[str, ...] = option(
         "Versions that are left out of the tree of EC2.", spec="CFGD-07", default=OLD_EC2
     )
@@ -74,9 +86,25 @@ class InstanceSeed:
             yield "network_config", "is for type: nocloud; a config drive has network: static"
         if self.user_data_base64 is not None and self.user is None:
             yield "user_data_base64", "is not base64 of text, write user_data as it is"
-        for path in self.files or {}:
-            if not path.startswith("/") or ".." in path.split("/"):
-                yield f"files.{path}", "is a path of the guest, write it from the root, like /etc/motd"
+        for name in ("files", "append"):
+            for path in getattr(self, name) or {}:
+                if (wrong := refusal(path)) is not None:
+                    yield f"{name}.{path}", wrong
+        yield from self._check_injected() if self.type == "injected" else self._check_drive()
+
+    def _check_injected(self) -> Iterator[tuple[str, str]]:
+        for name in OF_A_DRIVE:
+            if getattr(self, name) is not None:
+                yield name, "is read from a drive, write it to a file under files, or use type: nocloud (INJ-01)"
+        if self.format != "iso9660" or self.on_change != "next_boot":
+            yield "type", "injected has no drive, leave out format and on_change"
+        for path in sorted({*(self.files or {})} & {*(self.append or {})}):
+            yield f"append.{path}", "is written whole by files already, leave out one of them"
+
+    def _check_drive(self) -> Iterator[tuple[str, str]]:
+        for name in ("append", "partition"):
+            if getattr(self, name) is not None:
+                yield name, "is for type: injected"
 
     @property
     def user(self) -> str | None:

@@ -42,6 +42,7 @@ NOT_SHOWN = {
 NOT_XML = {
     "Domain.active",
     "Domain.autostart",
+    "Domain.injection",
     "Domain.stop_timeout",
     "Gateway.active",
     "Network.active",
