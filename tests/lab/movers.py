@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -126,6 +128,19 @@ class Movers:
     def counts_on(self, vm: str, before: int) -> None:
         """The same guest goes on: what it counts is in its memory alone."""
         wait_for(f"an answer of {vm}", lambda: ((now := self.count(vm)) is not None and now > before) or None)
+
+    def cut_off(self, vm: str, **options: Any) -> str:
+        """A move whose controller goes away when it has told how far it is; what it had said by then."""
+        said = ""
+        with subprocess.Popen(
+            self.command(vm, **options), cwd=TREE, preexec_fn=self.lab.enter_control, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as process:  # fmt: skip
+            for line in process.stdout or ():
+                said += line
+                if "to go, after" in line:
+                    os.killpg(process.pid, signal.SIGKILL)
+        return said
 
     def begin(self, vm: str, **options: Any) -> subprocess.Popen[str]:
         """A migration slow enough to do something to it, under way."""

@@ -40,6 +40,7 @@ def tls(movers: Movers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 def test_a_ping_loses_nothing_but_the_switch_over(
     movers: Movers, record_property: Callable[[str, object], None]
 ) -> None:
+    """MIG-01, MIG-05: it is the same guest, on another host."""
     before = movers.count("m-seen") or 0
     ping = Ping(movers.hosts[WATCHER], ADDRESSES["m-seen"])
     answer = movers.move("m-seen")
@@ -68,6 +69,38 @@ def test_what_was_moved_is_as_declared(movers: Movers) -> None:
     output = movers.done("dos.vm.plan")
     assert "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions" in output
     assert "disks" not in output
+
+
+def test_a_machine_that_is_off_goes_with_its_disk(movers: Movers) -> None:
+    """MIG-03, MIG-09, MIG-12: byte by byte, through libvirt's own connection, in as many calls as it takes."""
+    here, there = movers.hosts[movers.home("m-own")], movers.hosts[movers.other("m-own")]
+    file, folder = "/var/lib/dos-vm/moving/m-own-vda", "/var/lib/dos-vm/moving"
+    here.run("virsh", "destroy", "m-own")
+    here.run("qemu-img", "resize", file, "200M")  # what the test writes is behind what the guest boots from
+    here.run("qemu-io", "-c", "write -P 7 32M 64M", "-c", "write -P 9 190M 64k", file)
+    digest = here.run("sha256sum", file).stdout.split()[0]
+    used = int(here.run("du", "-k", file).stdout.split()[0])
+    ways = {"source": here.name, "target": there.name, "seconds": 0.2}
+    refused = movers.answer("m-own", check=True, **ways)["reasons"]
+    assert [reason for reason in refused if "write storage: copied" in reason] == refused != []
+
+    begun = movers.cut_off("m-own", storage="copied", **ways)
+    assert there.run("ls", folder).stdout.split() == ["m-own-vda", "m-own-vda.incoming"], begun
+    aborted = movers.answer("m-own", abort=True, **ways)
+    assert "has been aborted" in aborted["performed"][0]
+    assert there.run("ls", folder).stdout == ""
+    assert here.run("sha256sum", file).stdout.split()[0] == digest
+
+    answer = movers.answer("m-own", storage="copied", **ways)
+    assert not answer.get("failed"), answer
+    assert f"domain m-own has been moved from {here.name} to {there.name}" in answer["performed"]
+    assert movers.defined("m-own") == [there.name]
+    assert (here.run("ls", folder).stdout, there.run("ls", folder).stdout.split()) == ("", ["m-own-vda"])
+    assert there.run("sha256sum", file).stdout.split()[0] == digest
+    assert int(there.run("du", "-k", file).stdout.split()[0]) < used + 1024  # holes are holes there as well
+    assert "busybox.qcow2" in there.run("virsh", "vol-dumpxml", "m-own-vda", "m-local").stdout
+    movers.done("dos.vm.site")
+    movers.let_count("m-own")
 
 
 def test_everything_that_stands_in_the_way_is_told_at_once(movers: Movers) -> None:
@@ -131,6 +164,7 @@ def test_over_tls_memory_and_disks_are_encrypted_by_qemu(movers: Movers, tls: di
 
 
 def test_a_target_that_dies_half_way_leaves_it_running(movers: Movers, hosts: dict[str, Host], lab: Lab) -> None:
+    """MIG-08."""
     here, before = movers.home("m-own"), movers.count("m-own") or 0
     target = movers.hosts[movers.other("m-own")]
     lost = [vm for vm in ADDRESSES if movers.home(vm) == target.name]
@@ -154,6 +188,7 @@ def test_a_target_that_dies_half_way_leaves_it_running(movers: Movers, hosts: di
 
 
 def test_a_machine_goes_where_it_is_sent_by_name(movers: Movers) -> None:
+    """MIG-02: to a host that its rules allow, and to no other."""
     here, there, before = movers.home("m-seen"), movers.other("m-seen"), movers.count("m-seen") or 0
     refused = movers.play("dos.vm.migrate", dos_vm="m-seen", dos_to=WATCHER)
     assert refused.returncode

@@ -83,7 +83,7 @@ options:
     description:
     - 'How memory and disks travel: encrypted by QEMU, inside libvirt''s own connection, or readable to whoever
       listens. When not given, V(tls) with O(transport=tls) and V(tunnel) with O(transport=ssh). A tunnel carries
-      memory only.'
+      memory only; a machine that is off needs none of them.'
     - Requirement LVD-03.
     type: str
     choices:
@@ -92,7 +92,8 @@ options:
     - plain
   storage:
     description:
-    - Whether disks are where both hosts see them, or those that are not are copied while the machine runs.
+    - 'Whether disks are where both hosts see them, or those that are not are copied: while the machine runs, or,
+      of one that is off, through libvirt''s own connection.'
     - Requirement MIG-11.
     type: str
     choices:

@@ -30,13 +30,13 @@ def prepare(source: Any, target: Any, domain: Any, disks: Iterable[Disk], to: st
     same = True
     for disk in disks:
         with saying(f"make room for {disk.name} on {to}"):
-            _mark(source, target, disk)
-            _remove(target, disk)
+            mark(source, target, disk)
+            remove(target, disk)
             same &= _make(source, target, domain, disk)
     return same
 
 
-def _mark(source: Any, target: Any, disk: Disk) -> None:
+def mark(source: Any, target: Any, disk: Disk) -> None:
     pool = target.storagePoolLookupByName(disk.pool)
     if marker(target, disk) is None:
         name = f"{disk.volume}{INCOMING}"
@@ -84,7 +84,7 @@ def _format(element: Element) -> str:
     return "raw" if held is None else held.get("type", "raw")
 
 
-def _remove(connection: Any, disk: Disk) -> None:
+def remove(connection: Any, disk: Disk) -> None:
     held = volume_of(connection, disk.pool, disk.volume)
     if held is not None:
         held.delete()
@@ -96,7 +96,7 @@ def discard(target: Any, disks: Iterable[Disk], *, volumes: bool = True) -> None
         mark = marker(target, disk)
         if mark is not None:
             if volumes:
-                _remove(target, disk)
+                remove(target, disk)
             mark.delete()
 
 

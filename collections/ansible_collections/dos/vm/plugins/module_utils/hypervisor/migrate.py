@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from .._thirdparty import libvirt
@@ -23,10 +22,11 @@ from ..errors import HypervisorError
 from ..model.migration import Migration
 from ..plan.migration import Question, copied, notes, reasons
 from ..xml.build import parse, to_text
-from . import copies
+from . import carry, copies
 from .connection import allowing, constant, open_connection, saying
 from .events import HearingHypervisor
 from .libvirt import LibvirtHypervisor
+from .ready import userfaultfd
 from .sides import guest_of, question
 
 KNOCK = 5.0  # seconds for the other host to answer at all
@@ -80,14 +80,17 @@ def migrate(wanted: Migration, source: LibvirtHypervisor, *, dry_run: bool = Fal
             if run.is_elsewhere(target):
                 last = Progress() if wanted.watch else None
                 return Moved(changed=run.is_unfinished(target)) if dry_run else run.finish(target, last)
-            if wanted.watch:
-                return run.settle(Progress())
-            return run.begin(target, dry_run)
+            if not wanted.watch:
+                return run.begin(target, dry_run)
+            return run.carry_on(target) if run.is_carried(target) else run.settle(Progress())
 
 
 def _abort(wanted: Migration, source: LibvirtHypervisor, dry_run: bool) -> Moved:
     run = _Run(wanted, source)
     if not run.under_way():
+        with run.target() as target:
+            if run.is_carried(target):
+                return Moved(changed=True) if dry_run else run.put_back(target)
         return Moved(notes=(f"no migration of {wanted.domain} is under way on {wanted.source}",))
     if dry_run:
         return Moved(changed=True)
@@ -96,10 +99,8 @@ def _abort(wanted: Migration, source: LibvirtHypervisor, dry_run: bool) -> Moved
     while run.under_way():
         time.sleep(STEP)
     with suppress(HypervisorError), run.target() as target:
-        run.withdraw(target)
-    return Moved(
-        changed=True, performed=(f"the migration of {wanted.domain} has been aborted, it is on {wanted.source}",)
-    )
+        return run.put_back(target)
+    return run.aborted()
 
 
 class _Run:
@@ -175,6 +176,8 @@ class _Run:
             return Moved(reasons=refused, notes=tuple(self.notes), copied=names)
         if dry_run:
             return Moved(changed=True, notes=tuple(self.notes), copied=names)
+        if disks and not asked.guest.active:
+            return self._carry(target, asked)
         try:
             with saying(self.operation):
                 connections = self.source._connection, target._connection
@@ -185,7 +188,47 @@ class _Run:
             self.withdraw(target)
             raise
 
+    def _carry(self, target: LibvirtHypervisor, asked: Question) -> Moved:
+        try:
+            carry.begin(self.source._connection, target._connection, copied(asked), self.wanted.target)
+        except HypervisorError:
+            self.withdraw(target)
+            raise
+        return self.carry_on(target, asked)
+
     # While
+
+    def is_carried(self, target: LibvirtHypervisor) -> bool:
+        """Whether it is off, and its disks are on their way."""
+        if self.state(self.source) != "off":
+            return False
+        return carry.is_begun(target._connection, guest_of(self.source._connection, self.wanted.domain).disks)
+
+    def carry_on(self, target: LibvirtHypervisor, asked: Question | None = None) -> Moved:
+        """The disks of one that is off go first, and its definition when they are there (MIG-12)."""
+        until = None if self.wanted.seconds is None else time.monotonic() + self.wanted.seconds
+        began = time.monotonic()
+        try:
+            with saying(self.operation):
+                asked = asked or question(self.wanted, self.source, target)
+                done = carry.carry(target._connection, copied(asked), until)
+        except HypervisorError:
+            self.withdraw(target)
+            raise
+        progress = Progress(sent=done.sent, left=done.left, seconds=time.monotonic() - began)
+        if done.left:
+            return Moved(changed=True, remaining=True, progress=progress, notes=tuple(self.notes))
+        self._start(asked, same=True)
+        return self.watch()
+
+    def put_back(self, target: LibvirtHypervisor) -> Moved:
+        """Nothing of it is left at the target."""
+        self.withdraw(target)
+        return self.aborted()
+
+    def aborted(self) -> Moved:
+        sentence = f"the migration of {self.wanted.domain} has been aborted, it is on {self.wanted.source}"
+        return Moved(changed=True, performed=(sentence,))
 
     def _start(self, asked: Question, same: bool) -> None:
         flags, params = self._flags(asked, same), self._params(asked)
@@ -219,8 +262,8 @@ class _Run:
             "compressed": live and wanted.compression != "none",
             "parallel": live and wanted.parallel,
             "postcopy": live and self._may_follow(),
-            "non_shared_inc": moved and same,
-            "non_shared_disk": moved and not same,
+            "non_shared_inc": live and moved and same,
+            "non_shared_disk": live and moved and not same,
             "unsafe": live and wanted.unsafe,
         }
         return sum(constant("VIR_MIGRATE", word) for word, said in words.items() if said)
@@ -442,16 +485,6 @@ class _Run:
 
 def _text(refused: Exception) -> str:
     return refused.text if isinstance(refused, HypervisorError) else str(refused)
-
-
-def userfaultfd(
-    proc: Path = Path("/proc/sys/vm/unprivileged_userfaultfd"), device: Path = Path("/dev/userfaultfd")
-) -> str:
-    """Why a QEMU that is not root may not have its page faults handled; empty when it may."""
-    with suppress(OSError):
-        if proc.read_text().strip() == "1":
-            return ""
-    return f"the kernel lets only root handle page faults; sysctl vm.unprivileged_userfaultfd=1 on both hosts changes it ({device})"
 
 
 def _figures(domain: Any) -> dict[str, int]:

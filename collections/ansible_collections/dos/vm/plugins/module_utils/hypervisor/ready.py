@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
@@ -95,3 +97,13 @@ def _missing(connection: Any, xml: Element) -> Iterator[str]:
 def is_here(connection: Any) -> bool:
     """Whether libvirt's files are ours to look at: a connection without a host in it."""
     return ":///" in connection.getURI()
+
+
+def userfaultfd(
+    proc: Path = Path("/proc/sys/vm/unprivileged_userfaultfd"), device: Path = Path("/dev/userfaultfd")
+) -> str:
+    """Why a QEMU that is not root may not have its page faults handled; empty when it may."""
+    with suppress(OSError):
+        if proc.read_text().strip() == "1":
+            return ""
+    return f"the kernel lets only root handle page faults; sysctl vm.unprivileged_userfaultfd=1 on both hosts changes it ({device})"

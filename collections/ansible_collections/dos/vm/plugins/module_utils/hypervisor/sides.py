@@ -94,7 +94,7 @@ def target_of(target: LibvirtHypervisor, guest: Guest) -> Target:
         nwfilters=frozenset(held.name() for held in connection.listAllNWFilters()),
         secrets=frozenset(held.UUIDString() for held in connection.listAllSecrets()),
         pools=pools,
-        files=frozenset(disk.path for disk in guest.disks if _sees(connection, disk)),
+        files=frozenset(path for disk in guest.disks for path in _seen(connection, disk)),
         unfinished=frozenset(disk.path for disk in guest.disks if marker(connection, disk) is not None),
         domains={held.name(): Elsewhere(held.UUIDString(), bool(held.isActive())) for held in domains},
         ports=dict(_ports(domains)),
@@ -129,8 +129,15 @@ def _disks(connection: Any, xml: Element) -> Iterator[Disk]:
             writable=not read_only and held.find("shareable") is None,
             shared=held.get("type") != "block" and is_shared(path),
             encrypted=held.find(".//encryption") is not None,
-            backing=None if below is None else below.get("file"),
+            backing=_backing(connection, path) if below is None else below.get("file"),
         )
+
+
+def _backing(connection: Any, path: str) -> str | None:
+    """The file below a disk's, where the definition does not say it: that of a machine that is off never does."""
+    with allowing("VIR_ERR_NO_STORAGE_VOL"):
+        return parse(connection.storageVolLookupByPath(path).XMLDesc()).findtext("backingStore/path")
+    return None
 
 
 def _place(connection: Any, source: Element) -> tuple[str | None, str | None, str]:
@@ -156,12 +163,16 @@ def is_shared(path: str, table: Path = Path("/proc/self/mountinfo")) -> bool:
     return kind in SHARED
 
 
-def _sees(connection: Any, disk: Disk) -> bool:
-    """Whether a host has the file. Of one that is in no pool of it only the file system can tell."""
-    with allowing("VIR_ERR_NO_STORAGE_VOL"):
-        connection.storageVolLookupByPath(disk.path)
-        return True
-    return disk.pool is None and disk.shared
+def _seen(connection: Any, disk: Disk) -> Iterator[str]:
+    """Of the file of a disk and that below it, those a host has. Of one that is in no pool of it only the file system can tell."""
+    for path, pool in ((disk.path, disk.pool), (disk.backing, None)):
+        with allowing("VIR_ERR_NO_STORAGE_VOL"):
+            if path:
+                connection.storageVolLookupByPath(path)
+                yield path
+                continue
+        if path and pool is None and is_shared(path):
+            yield path
 
 
 def _counted(count: Any) -> int:

@@ -6,6 +6,7 @@ Of a host that is not this machine nothing is known here, and then libvirt's own
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -119,7 +120,7 @@ def wipe(volume: Any) -> None:
         volume.wipe()
         return
     with open(path, "r+b", buffering=0) as file:
-        for start, end in _extents(file.fileno()):
+        for start, end in extents(file.fileno()):
             file.seek(start)
             left = end - start
             while left > 0:
@@ -127,13 +128,15 @@ def wipe(volume: Any) -> None:
         os.fsync(file.fileno())
 
 
-def _extents(descriptor: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that hold data, from and to."""
-    size, end = os.fstat(descriptor).st_size, 0
+def extents(descriptor: int, at: int = 0, size: int | None = None) -> Iterator[tuple[int, int]]:
+    """The parts of a file that hold data, from and to, those after `at`. Of a device, which cannot tell, it is all one part."""
+    size, end = os.fstat(descriptor).st_size if size is None else size, at
     while end < size:
         try:
             start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError:
+        except OSError as refused:
+            if refused.errno == errno.EINVAL:
+                yield end, size
             return  # ENXIO: only a hole is left
         end = os.lseek(descriptor, start, os.SEEK_HOLE)
         yield start, end

@@ -25,12 +25,14 @@ class Ways:
     )
     data: Literal["tls", "tunnel", "plain"] | None = option(
         "How memory and disks travel: encrypted by QEMU, inside libvirt's own connection, or readable to whoever listens. "
-        "When not given, V(tls) with O(transport=tls) and V(tunnel) with O(transport=ssh). A tunnel carries memory only.",
+        "When not given, V(tls) with O(transport=tls) and V(tunnel) with O(transport=ssh). A tunnel carries memory only; "
+        "a machine that is off needs none of them.",
         spec="LVD-03",
         default=None,
     )
     storage: Literal["shared", "copied"] = option(
-        "Whether disks are where both hosts see them, or those that are not are copied while the machine runs.",
+        "Whether disks are where both hosts see them, or those that are not are copied: while the machine runs, or, "
+        "of one that is off, through libvirt's own connection.",
         spec="MIG-11",
         default="shared",
     )
@@ -73,8 +75,6 @@ class Ways:
     stall: int = option("Seconds without a byte sent until the migration is given up.", default=60, low=5, high=86400)
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if self.storage == "copied" and self.way == "tunnel":
-            yield "data", "disks cannot be copied through a tunnel, write data: tls, or plain if nobody can listen"
         if self.parallel and self.way == "tunnel":
             yield "parallel", "one tunnel is one connection, write data: tls or plain"
         if self.parallel and self.compression != "none":

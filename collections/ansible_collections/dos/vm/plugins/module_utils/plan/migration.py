@@ -88,7 +88,7 @@ class Target:
     nwfilters: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()  # UUIDs
     pools: Mapping[str, str] = field(default_factory=dict)  # those that run, with their directories
-    files: frozenset[str] = frozenset()  # those of the guest's files that it sees
+    files: frozenset[str] = frozenset()  # those of the guest's files that it sees, and of those below them
     unfinished: frozenset[str] = frozenset()  # of these, what a migration that failed has left
     domains: Mapping[str, Elsewhere] = field(default_factory=dict)
     ports: Mapping[int, str] = field(default_factory=dict)  # of consoles, and whose they are
@@ -147,6 +147,15 @@ def state(question: Question) -> Iterator[str]:
         yield f"a job is at work on {', '.join(guest.block_jobs)}; wait for it (virsh blockjob), or abort it"
     if guest.saved:
         yield "its memory is saved on this host; start it, or drop the saved state (virsh managedsave-remove)"
+
+
+def firmware(question: Question) -> Iterator[str]:
+    """What a machine that is off has besides its disks, in files of libvirt's own; with one that runs they travel."""
+    guest = question.guest
+    held = (("os/nvram", "settings of its firmware"), ("devices/tpm/backend[@type='emulator']", "TPM"))
+    for path, words in () if guest.active else held:
+        if guest.xml.find(path) is not None:
+            yield f"it is off, and the {words} would stay behind: move it while it runs"
 
 
 def emulator(question: Question) -> Iterator[str]:
@@ -247,9 +256,15 @@ def _seen(question: Question, disk: Disk) -> Iterator[str]:
 
 def _copied(question: Question, disk: Disk) -> Iterator[str]:
     to = question.wanted.target
-    if not question.guest.active:
-        yield f"it is off, and {disk.name} ({disk.target}) is on this host only: it can be copied while the machine runs"
-    elif disk.encrypted:
+    off = not question.guest.active
+    if question.wanted.way == "tunnel" and not off:
+        yield f"{disk.name} ({disk.target}) cannot be copied through a tunnel, write data: tls, or plain if nobody can listen"
+    elif off and disk.backing and disk.backing not in question.target.files:
+        yield (
+            f"it is off, and {disk.name} ({disk.target}) is layered over {disk.backing}, which {to} does not see: bring it there "
+            "(dos.vm.site does), or move the machine while it runs, when all of the disk is copied"
+        )
+    elif disk.encrypted and not off:
         yield f"{disk.name} ({disk.target}) is encrypted, and is not copied; put it on storage that both hosts share"
     elif disk.pool is None:
         yield f"{disk.path} ({disk.target}) is in no pool, so there is none to copy it to; declare one for its directory"
@@ -300,6 +315,7 @@ def consoles(question: Question) -> Iterator[str]:
 CHECKS: tuple[Check, ...] = (
     identity,
     state,
+    firmware,
     emulator,
     processor,
     room,

@@ -153,11 +153,40 @@ def test_what_will_be_prepared_counts_as_there() -> None:
     assert reasons(missing(question(prepared=prepared))) == []
 
 
-def test_a_machine_that_is_off_needs_no_room_and_copies_nothing() -> None:
+def test_a_running_machines_disks_go_through_no_tunnel() -> None:
+    (reason,) = reasons(question(disks=(OWN,), storage="copied"))
+    assert "cannot be copied through a tunnel, write data: tls" in reason
+
+
+def test_a_machine_that_is_off_needs_no_room_and_goes_any_way() -> None:
+    """MIG-03: only where it runs next changes. MIG-12: its disks go along, encrypted ones too."""
     off = of(active=False, state="shut off")
     assert reasons(at(memory=0)(off(question()))) == []
-    (reason,) = reasons(off(question(disks=(OWN,), **COPY)))
-    assert reason.startswith("it is off, and local/web (vda) is on this host only")
+    assert reasons(off(question(disks=(replace(OWN, encrypted=True),), storage="copied"))) == []
+    (reason,) = reasons(off(question(disks=(OWN,))))
+    assert reason.endswith("write storage: copied to have it copied")
+
+
+def test_what_a_disk_is_layered_over_has_to_be_there_before_it() -> None:
+    off = of(active=False, state="shut off")
+    asked = off(question(disks=(replace(OWN, backing="/own/image"),), storage="copied"))
+    (reason,) = reasons(asked)
+    assert "is layered over /own/image, which h2 does not see: bring it there" in reason
+    assert reasons(at(files=frozenset(["/own/image"]))(asked)) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("</devices><os><nvram>/var/lib/web.fd</nvram></os><devices>", "settings of its firmware"),
+        ("<tpm model='tpm-crb'><backend type='emulator'/></tpm>", "TPM"),
+    ],
+)
+def test_what_libvirt_keeps_beside_the_disks_goes_with_a_running_machine_only(more: str, what: str) -> None:
+    asked = question(more)
+    assert reasons(asked) == []
+    (reason,) = reasons(of(active=False, state="shut off")(asked))
+    assert reason == f"it is off, and the {what} would stay behind: move it while it runs"
 
 
 def test_a_network_that_ends_at_its_host_is_noted() -> None:
@@ -169,7 +198,6 @@ def test_a_network_that_ends_at_its_host_is_noted() -> None:
 @pytest.mark.parametrize(
     ("said", "text"),
     [
-        ({"storage": "copied"}, "disks cannot be copied through a tunnel"),
         ({"parallel": 2}, "one tunnel is one connection"),
         ({"transport": "tls", "parallel": 2, "compression": "xbzrle"}, "goes with one connection only"),
         ({"transport": "tls", "storage": "copied", "post_copy": True}, "goes with shared storage only"),
