@@ -27,6 +27,7 @@ DISRUPTION = {"volume/capacity": Disruption.LIVE}
 CYLINDER = 16 * 255 * 512  # the largest, in bytes
 ALONE = "as declared, and stands alone: what it was layered over is in it"
 SMALLEST_STEP = ByteSize("10 MB")  # VOL-04
+LARGEST = ByteSize(2**62)  # bytes of a disk; a header that says more has been written over
 
 
 def address_of(volume: Volume) -> Address:
@@ -92,7 +93,9 @@ def _capacity(volume: Element | None) -> ByteSize:
 
 
 def _refuse_size(address: Address, format_: str, before: ByteSize, after: ByteSize) -> Plan | None:
-    if after < before:
+    if before > LARGEST:
+        problem = f"{address} is damaged: by its header it has {before}, as no disk has; put its file back from a backup, or remove it"
+    elif after < before:
         problem = f"{address} has {before} and cannot shrink to {after} (LIMIT-10): write capacity: {before} or more"
     elif format_ not in GROWING:
         problem = (
