@@ -74,6 +74,11 @@ OFFICE: dict[str, Any] = {
         },
         "asked": {"type": "bridge", "bridge": "linux-asked", "vxlan": {"id": 171}, "stp": False, "subnet": "asked6"},
     },
+    "dos_assertions": {
+        "router": {"from": "web", "to": "10.70.0.1"},
+        "names": {"from": "web", "to": "10.70.0.1", "port": 53},
+        "router6": {"from": "web", "to": "fd00:70::1"},
+    },
     "dos_instances": {
         "web": {
             "project": "p",
@@ -204,6 +209,12 @@ def test_a_move_takes_everything_along_and_the_guest_stays(site: Declared, hosts
     told = site.done("dos.vm.site")  # and there it stays
     assert "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions\n" in told
     until(lambda: serves(hosts["h1"], f"[{SIX}]"))
+    # Asked in the guest's name on its host, and answered by the other one over the cable (NWF-01).
+    seen = site.done("dos.vm.probe")
+    assert seen.count("web → 10.70.0.1/32: answered") == 1, seen
+    assert seen.count("web → 10.70.0.1/32: took the connection") == 1, seen
+    assert seen.count("web → fd00:70::1/128: answered") == 1, seen
+    assert not hosts["h2"].run("sh", "-c", "ls /sys/class/net | grep -E '^d[pe][0-9a-f]{10}$' || true").stdout
     with end(hosts["h2"], "10.70.0.50/24"):
         assert "lease of 10.70.0.1" in inside(
             hosts["h2"], "busybox", "udhcpc", "-i", "endb", "-n", "-q", "-s", "/bin/true"
