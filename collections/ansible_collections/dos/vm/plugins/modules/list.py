@@ -17,7 +17,7 @@ options:
   kind:
     description: What to show.
     type: str
-    choices: [filters, host_groups, images, machines, networks, pools, project_groups, projects, secrets, security_groups, subnet_grants, subnets, users, volumes]
+    choices: [filters, host_groups, images, machines, networks, pools, project_groups, projects, routes, secrets, security_groups, subnet_grants, subnets, users, volumes]
     required: true
   name:
     description: Only what has this in its name; of users also in the name of the person, of machines also in that of the instance, of volumes, images, secrets, networks, subnets, filters and security groups also in the label, of subnets also in the address and V(IPv4) or V(IPv6).

@@ -225,6 +225,11 @@ LISTINGS: Mapping[str, Listing] = {
         rows=nets.subnets,
         found_by=("name", "label", "address", "version"),
     ),
+    "routes": Listing(
+        columns={"name": "NETWORK", "to": "TO", "via": "VIA HOST", "project": "PROJECT"},
+        rows=nets.routes,
+        found_by=("name", "to"),
+    ),
     "subnet_grants": Listing(
         columns={"name": "SUBNET", "address": "ADDRESS", "gateway": "GATEWAY", "project": "PROJECT"},
         rows=nets.grants,

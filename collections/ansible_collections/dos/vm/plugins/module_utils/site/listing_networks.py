@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks, subnets, filters and security groups as rows for people (NET-07, SUBN-06, SUBN-09, NWF-02, NWF-09). Pure.
+"""Networks, subnets, filters and security groups as rows for people (NET-07, NET-17, SUBN-06, SUBN-09, NWF-02, NWF-09). Pure.
 
 What a host has of them, the bridge that libvirt chose and its MAC, `dos.vm.network_info` and `dos.vm.nwfilter_info` show.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .filter import Filter
+from .network import Network
 from .site import Site
 from .subnet import Subnet
 
@@ -20,7 +21,6 @@ Row = Mapping[str, Any]
 def networks(site: Site) -> Iterator[Row]:
     """NET-07."""
     for name, network in sorted(site.networks.items()):
-        hosts = site.hosts_of(network)
         yield {
             "name": name,
             "label": network.label,
@@ -28,7 +28,7 @@ def networks(site: Site) -> Iterator[Row]:
             "bridge": network.bridge,
             "mac": network.mac,
             "interfaces": sorted({*network.uplinks, network.forward_interface} - {None}),
-            "hosts": "all" if hosts is None else sorted(hosts),
+            "hosts": _hosts(site, network),
             "gateways": [subnet.gateway for subnet in site.subnets_of(network) if subnet.gateway],
             "subnets": [subnet for _, subnet in network.named_subnets()],
             "project": network.project,
@@ -64,6 +64,25 @@ def grants(site: Site) -> Iterator[Row]:
     for row in subnets(site):
         for project in row["projects"] if row["projects"] != "all" else ():
             yield {"name": row["name"], "address": row["address"], "gateway": row["gateway"], "project": project}
+
+
+def routes(site: Site) -> Iterator[Row]:
+    """NET-17: what a router outside must know, since what comes from these networks is not translated (NET-15)."""
+    for name, network in sorted(site.networks.items()):
+        held = site.subnets_of(network)
+        gateway = next((subnet.automatic_gateway for subnet in held if subnet.automatic_gateway), None)
+        how, nat = (network.type, network.nat) if gateway is None else (gateway.forward, gateway.nat)
+        hosts = _hosts(site, network) if gateway is None else [gateway.host] if gateway.host else "its gateway"
+        for subnet in held:
+            untranslated = subnet.address.version == 6 and how == "nat" and not (nat and nat.ipv6)
+            served = gateway is None or subnet.automatic_gateway is not None
+            if served and (how == "route" or untranslated):
+                yield {"name": name, "to": subnet.address, "via": hosts, "project": network.project}
+
+
+def _hosts(site: Site, network: Network) -> Any:
+    hosts = site.hosts_of(network)
+    return "all" if hosts is None else sorted(hosts)
 
 
 def filters(site: Site) -> Iterator[Row]:

@@ -172,3 +172,30 @@ def test_filters_and_groups_say_who_uses_them() -> None:
     assert found == {"no-telnet": (1, [], ["strict"]), "strict": (1, ["no-telnet"], ["raw"])}
     groups = {row["name"]: (row["filter"], row["rules"], row["used_by"]) for row in listed(SITE, "security_groups")}
     assert groups == {"raw": ("strict", None, []), "web": (None, 1, ["store"])}
+
+
+def test_routes_are_those_of_what_is_not_translated() -> None:
+    """NET-17; IPv6 of a NAT network is routed (NET-15)."""
+    assert [(row["name"], str(row["to"]), row["via"]) for row in listed(SITE, "routes")] == [
+        ("lan", "2001:db8::/64", ["h1"])
+    ]
+    gateway = {"forward": "route", "host": "h2"}
+    more = {
+        "dos_subnets": {
+            "a": {"address": "10.1.0.0/24", "gateway": "10.1.0.1"},
+            "b": {"address": "10.2.0.0/24", "gateway": "10.2.0.1", "automatic_gateway": gateway},
+            "c": {"address": "10.3.0.0/24", "gateway": "10.3.0.1", "automatic_gateway": {}},
+            "c6": {"address": "2001:db8:3::/64", "gateway": "2001:db8:3::1", "automatic_gateway": {}},
+        },
+        "dos_networks": {
+            "a": {"type": "route", "subnet": "a"},
+            "b": {"type": "bridge", "bridge": "br1", "subnet": "b"},
+            "c": {"type": "bridge", "bridge": "br2", "subnet": "c", "subnet6": "c6"},
+        },
+    }
+    held = load(more, hosts=("h1", "h2"), check=False)
+    assert [(row["name"], str(row["to"]), row["via"]) for row in listed(held, "routes")] == [
+        ("a", "10.1.0.0/24", "all"),
+        ("b", "10.2.0.0/24", ["h2"]),
+        ("c", "2001:db8:3::/64", "its gateway"),
+    ]
