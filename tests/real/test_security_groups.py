@@ -40,7 +40,7 @@ def reaches(address: str, port: int) -> bool:
 
 
 class Cloud(guests.Cloud):
-    """Two machines in groups of their own."""
+    """Two machines, the card of each in a group of its own (NWF-08)."""
 
     def __init__(self, hypervisor: LibvirtHypervisor, prefix: str, folder: Path) -> None:
         super().__init__(hypervisor, prefix, folder)
