@@ -40,7 +40,7 @@ def tls(movers: Movers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 def test_a_ping_loses_nothing_but_the_switch_over(
     movers: Movers, record_property: Callable[[str, object], None]
 ) -> None:
-    """MIG-01, MIG-05: it is the same guest, on another host."""
+    """MIG-01, MIG-05, VM-T2.9, LIMIT-26: it is the same guest with its address, on another host."""
     before = movers.count("m-seen") or 0
     ping = Ping(movers.hosts[WATCHER], ADDRESSES["m-seen"])
     answer = movers.move("m-seen")
@@ -196,6 +196,18 @@ def test_a_machine_goes_where_it_is_sent_by_name(movers: Movers) -> None:
     movers.done("dos.vm.migrate", dos_vm="m-seen", dos_to=there)
     assert movers.running("m-seen") == movers.defined("m-seen") == [there] != [here]
     movers.counts_on("m-seen", before)
+
+
+def test_a_machine_that_is_off_starts_on_the_host_that_was_chosen(movers: Movers) -> None:
+    """VM-10, MIG-03, MIG-04: what is off is moved by its definition alone, and the next start is there."""
+    here, there = movers.home("m-seen"), movers.other("m-seen")
+    movers.done("dos.vm.power", dos_order="stop", dos_vms="m-seen", dos_force=True)
+    movers.done("dos.vm.migrate", dos_vm="m-seen", dos_to=there)
+    assert (movers.running("m-seen"), movers.defined("m-seen")) == ([], [there])
+    assert there != here
+    movers.done("dos.vm.power", dos_order="start", dos_vms="m-seen")
+    assert movers.running("m-seen") == movers.defined("m-seen") == [there]
+    movers.let_count("m-seen")
 
 
 def test_a_rule_moves_a_machine_when_that_is_allowed(movers: Movers) -> None:
