@@ -17,17 +17,17 @@ options:
   kind:
     description: What to show.
     type: str
-    choices: [filters, host_groups, images, machines, networks, pools, project_groups, projects, routes, secrets, security_groups, subnet_grants, subnets, users, volumes]
+    choices: [filters, host_groups, images, instances, machines, networks, pools, project_groups, projects, routes, secrets, security_groups, subnet_grants, subnets, users, volumes]
     required: true
   name:
-    description: Only what has this in its name; of users also in the name of the person, of machines also in that of the instance, of volumes, images, secrets, networks, subnets, filters and security groups also in the label, of subnets also in the address and V(IPv4) or V(IPv6).
+    description: Only what has this in its name; of users also in the name of the person, of machines also in that of the instance, of volumes, images, instances, secrets, networks, subnets, filters and security groups also in the label, of subnets also in the address and V(IPv4) or V(IPv6).
     type: str
     default: ""
   project:
     description: Only what belongs to this project.
     type: str
   active:
-    description: Only projects that are active, or are not; of machines whether their instance is enabled, of users that are not frozen.
+    description: Only projects that are active, or are not; of instances and their machines whether the instance is enabled, of users that are not frozen.
     type: bool
 extends_documentation_fragment:
   - dos.vm.attributes

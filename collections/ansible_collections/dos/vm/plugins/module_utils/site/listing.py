@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import listing_instances as made
 from . import listing_networks as nets
 from . import listing_storage as storage
 from .site import Site
@@ -78,20 +79,6 @@ def users(site: Site) -> Iterator[Row]:
         }
 
 
-def machines(site: Site) -> Iterator[Row]:
-    """PROJ-09, the declared part of it; where they run and how they are reached `dos.vm.status` shows."""
-    for instance, held in sorted(site.instances.items()):
-        for name, vm in held.machines(instance).items():
-            yield {
-                "project": held.project,
-                "instance": instance,
-                "name": name,
-                "enabled": held.enabled,
-                "power": vm.power,
-                "host": vm.host or held.host or held.host_group,
-            }
-
-
 LISTINGS: Mapping[str, Listing] = {
     "host_groups": Listing(
         columns={
@@ -132,6 +119,21 @@ LISTINGS: Mapping[str, Listing] = {
         rows=users,
         found_by=("name", "label"),
     ),
+    "instances": Listing(
+        columns={
+            "name": "INSTANCE",
+            "label": "LABEL",
+            "project": "PROJECT",
+            "host": "BOUND TO",
+            "vcpus": "VCPUS",
+            "memory": "MEMORY",
+            "enabled": "ENABLED",
+            "machines": "MACHINES",
+            "unique": "UNIQUE",
+        },
+        rows=made.instances,
+        found_by=("name", "label"),
+    ),
     "machines": Listing(
         columns={
             "project": "PROJECT",
@@ -141,7 +143,7 @@ LISTINGS: Mapping[str, Listing] = {
             "power": "POWER",
             "host": "BOUND TO",
         },
-        rows=machines,
+        rows=made.machines,
         found_by=("name", "instance"),
     ),
     "pools": Listing(

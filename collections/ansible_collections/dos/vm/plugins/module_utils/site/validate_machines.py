@@ -36,6 +36,11 @@ def unique_instances_have_one_machine(index: Index) -> Iterator[Finding]:
             yield Finding(at, f"{why}, so the instance is for one machine and has {number}: {instead} (VM-03)")
 
 
+def is_unique(index: Index, name: Name, instance: Instance) -> bool:
+    """Whether an instance is for one machine, as it says itself or as follows from what it has (INST-10)."""
+    return _uniqueness(index, name, instance) is not None
+
+
 def _uniqueness(index: Index, name: Name, instance: Instance) -> tuple[Place, str, str] | None:
     """What makes an instance unique: where that is written, in words, and what to write instead."""
     at = ("dos_instances", name)

@@ -107,6 +107,13 @@ def test_users_are_found_by_either_name_and_show_no_password() -> None:
     assert not any("password" in row for row in listed(SITE, "users"))
 
 
+def test_instances_say_how_many_machines_they_have_and_whether_it_may_be_more_than_one() -> None:
+    """INST-06, INST-10."""
+    held = {row["name"]: (row["machines"], row["unique"], row["enabled"]) for row in listed(SITE, "instances")}
+    assert held == {"db": (1, False, False), "store": (0, True, True), "web": (2, False, True)}
+    assert names("instances", active=True, project="shop") == ["store", "web"]
+
+
 def test_machines_of_a_project() -> None:
     assert names("machines", project="shop") == ["db-1", "web-1", "web-2"]
     assert names("machines", project="shop", active=True) == ["web-1", "web-2"]
