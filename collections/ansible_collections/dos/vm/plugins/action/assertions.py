@@ -58,10 +58,8 @@ def _judged(asked: Iterable[Mapping[str, Any]], told: Mapping[str, Any]) -> dict
     }
     found = [verdict(_question(one), seen) for one in asked]
     _show(found)
-    for host, answer in told.items():
-        if answer and answer.get("failed"):
-            display.warning(f"{host}: {answer.get('msg')}")
-    broken = [one for one in found if one.broken]
+    silent = [f"{host}: {answer.get('msg')}" for host, answer in told.items() if answer and answer.get("failed")]
+    wrong = [*(_sentence(one) for one in found if one.broken), *silent]
     return {
         "changed": False,
         "assertions": [
@@ -76,8 +74,8 @@ def _judged(asked: Iterable[Mapping[str, Any]], told: Mapping[str, Any]) -> dict
             }
             for one in found
         ],
-        "failed": bool(broken),
-        **({"msg": "\n".join(_sentence(one) for one in broken)} if broken else {}),
+        "failed": bool(wrong),
+        **({"msg": "\n".join(wrong)} if wrong else {}),
     }
 
 

@@ -14,6 +14,7 @@ import select
 import socket
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .._thirdparty import libvirt
 from ..errors import HypervisorError
 from ..model.probe import Probe, Probing
-from ..model.types import Address, Mac
+from ..model.types import Address, Mac, Name
 from ..xml.build import E, parse, to_text
 from ..xml.common import mark_of
 from . import frames
@@ -81,6 +82,9 @@ class Card:
         return ""
 
 
+Cards = Mapping[Mac, list[Card]]
+
+
 @dataclass(slots=True)
 class _Question:
     """A probe under way."""
@@ -98,30 +102,34 @@ def probe(asked: Probing, hypervisor: LibvirtHypervisor) -> list[Seen]:
     with saying("look for the cards of machines"):
         cards = _cards(hypervisor._connection)
     found: dict[int, Seen] = {}
-    by_card: dict[Mac, list[tuple[int, Probe]]] = {}
+    by_card: dict[tuple[Name, Mac], tuple[Card, list[tuple[int, Probe]]]] = {}
     for place, one in enumerate(asked.probes):
-        card = cards.get(one.mac)
-        if card is None or card.domain.findtext("name") != one.vm or not card.is_of(asked.site):
+        card = next((held for held in cards.get(one.mac, ()) if held.domain.findtext("name") == one.vm), None)
+        if card is None or not card.is_of(asked.site):
             found[place] = Seen(None, f"{one.vm} of site {asked.site} does not run here with a card {one.mac}")
         elif refusal := card.refusal():
             found[place] = Seen(None, f"{one.vm} {refusal}")
         else:
-            by_card.setdefault(one.mac, []).append((place, one))
-    for mac, questions in by_card.items():
-        found |= _of_card(cards[mac], mac, questions, cards, hypervisor, asked.seconds)
+            by_card.setdefault((one.vm, one.mac), (card, []))[1].append((place, one))
+    for (_, mac), (card, questions) in by_card.items():
+        try:
+            found |= _of_card(card, mac, questions, cards, hypervisor, asked.seconds)
+        except OSError as gone:
+            why = f"{questions[0][1].vm} cannot be heard: {gone.strerror}"
+            found |= {place: Seen(None, why) for place, _ in questions}
     return [found[place] for place in range(len(asked.probes))]
 
 
-def _cards(connection: Any) -> dict[Mac, Card]:
-    """The cards of all running machines."""
-    found: dict[Mac, Card] = {}
+def _cards(connection: Any) -> Cards:
+    """The cards of all running machines; of several sites two may have one MAC."""
+    found: defaultdict[Mac, list[Card]] = defaultdict(list)
     for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
         with suppress(libvirt.libvirtError):  # it may end meanwhile
             held = parse(domain.XMLDesc())
             for card in held.iterfind("devices/interface"):
                 mac = card.find("mac")
                 if mac is not None:
-                    found[Mac(str(mac.get("address")))] = Card(held, card)
+                    found[Mac(str(mac.get("address")))].append(Card(held, card))
     return found
 
 
@@ -129,7 +137,7 @@ def _of_card(
     card: Card,
     mac: Mac,
     asked: Iterable[tuple[int, Probe]],
-    cards: Mapping[Mac, Card],
+    cards: Cards,
     hypervisor: LibvirtHypervisor,
     seconds: float,
 ) -> dict[int, Seen]:
@@ -146,11 +154,12 @@ def _of_card(
                 what = f"router {one.asked.via}" if one.asked.via else str(one.asked.target)
                 one.seen = Seen(False, f"nobody answers for the address of {what}")
                 continue
-            other = None if one.asked.via else cards.get(Mac(to.hex(":")))
-            if other is not None and (NET / other.device).is_dir():
-                one.watched = True
-                if to not in ears.values():
+            here = (other for other in cards.get(Mac(to.hex(":")), ()) if other.bridge == card.bridge)
+            other = None if one.asked.via else next(here, None)
+            with suppress(OSError):  # it ended meanwhile, and then it is heard of by its answers alone
+                if other is not None and to not in ears.values():
                     ears[held.enter_context(_ear(other.device))] = to
+            one.watched = to in ears.values()
         _ask(out, ear, list(ears), own, questions, neighbours, seconds)
     return {one.place: one.seen or _unanswered(one, seconds) for one in questions}
 
@@ -235,7 +244,11 @@ def _heard(send: Any, ears: list[socket.socket], seconds: float) -> Iterator[tup
 
 def _ear(device: str) -> socket.socket:
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_FRAMES))
-    wire.bind((device, ALL_FRAMES))
+    try:
+        wire.bind((device, ALL_FRAMES))
+    except OSError:
+        wire.close()
+        raise
     return wire
 
 
