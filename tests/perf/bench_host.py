@@ -18,7 +18,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +28,7 @@ sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
 import bare
 from objects import URI, Bench, Raw
+from running import say, seconds, start_libvirt, tell
 
 from dosvm.apply import Outcome, converge
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
@@ -42,16 +42,6 @@ STEPS = ("first", "again", "change")
 TIMES = 5  # that a short measurement is repeated
 
 Work = Callable[[], object]
-
-
-def seconds(work: Work, times: int = 1) -> float:
-    """The fastest of several runs."""
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - started)
-    return min(found)
 
 
 # Four ways
@@ -268,10 +258,6 @@ def table(result: Raw) -> str:
     return "\n".join(lines)
 
 
-def say(text: str) -> None:
-    print(f"… {text}", file=sys.stderr, flush=True)
-
-
 def main(arguments: list[str] | None = None) -> Raw:
     parser = argparse.ArgumentParser(description="dos.vm beside community.libvirt and bare libvirt, on real libvirt")
     parser.add_argument("--domains", type=int, default=100)
@@ -282,15 +268,12 @@ def main(arguments: list[str] | None = None) -> Raw:
     parser.add_argument("--without-loop", action="store_true", help="leave out community.libvirt, which takes minutes")
     parser.add_argument("--json", type=Path, help="write the result to this file as well")
     held = parser.parse_args(arguments)
-    subprocess.run([sys.executable, str(ROOT / "tools" / "libvirt_up.py")], check=True, stdout=subprocess.DEVNULL)
+    start_libvirt()
     bench = Bench(
         domains=held.domains, volumes=held.volumes, networks=held.networks, prefix=held.prefix, octet=held.octet
     )
     result = measure(bench, loop=not held.without_loop)
-    if held.json:
-        held.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(result))
-    return result
+    return tell(result, table(result), held.json)
 
 
 if __name__ == "__main__":

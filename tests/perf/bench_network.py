@@ -13,11 +13,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import json
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +24,7 @@ sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 import libvirt
 from bare import connected, described
 from objects import URI
+from running import say, seconds, start_libvirt, tell
 
 from dosvm.apply import Outcome, converge
 from dosvm.compile.site import HostState, compile_site
@@ -126,16 +123,6 @@ class Bench:
     def ip(self, machine: int, lan: int) -> str:
         last = 10 + machine * CARDS // self.networks
         return f"10.{self.octet}.{lan}.{last + (100 if self.changed and machine == lan == 0 else 0)}"
-
-
-def seconds(work: Callable[[], object], times: int = 1) -> float:
-    """The fastest of several runs."""
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - started)
-    return min(found)
 
 
 # dos.vm
@@ -273,10 +260,6 @@ def table(result: Raw) -> str:
     return "\n".join(lines)
 
 
-def say(text: str) -> None:
-    print(f"… {text}", file=sys.stderr, flush=True)
-
-
 def main(arguments: list[str] | None = None) -> Raw:
     parser = argparse.ArgumentParser(description="networks and rules on real libvirt, beside libvirt's own calls")
     parser.add_argument("--networks", type=int, default=200)
@@ -286,13 +269,10 @@ def main(arguments: list[str] | None = None) -> Raw:
     parser.add_argument("--json", type=Path, help="write the result to this file as well")
     parser.add_argument("--profile", type=Path, help="write where the time of one more no-op goes, for pstats")
     held = parser.parse_args(arguments)
-    subprocess.run([sys.executable, str(ROOT / "tools" / "libvirt_up.py")], check=True, stdout=subprocess.DEVNULL)
+    start_libvirt()
     bench = Bench(networks=held.networks, rules=held.rules, prefix=held.prefix, octet=held.octet)
     result = measure(bench, held.profile)
-    if held.json:
-        held.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(result))
-    return result
+    return tell(result, table(result), held.json)
 
 
 if __name__ == "__main__":

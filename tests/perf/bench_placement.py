@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
 from generate import big_site, empty_hosts, full_hosts
+from running import tell
 
 from dosvm.compile.placing import explain_vm, situation
 from dosvm.compile.site import compile_situation
@@ -212,10 +213,7 @@ def main(arguments: list[str] | None = None) -> Raw:
     result: Raw = {"hosts": held.hosts, "site": whole_site(held.hosts, held.vms)}
     if not held.without_nova:
         result["nova"] = beside_nova(held.hosts, held.vms, held.nova_vms)
-    if held.json:
-        held.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(result))
-    return result
+    return tell(result, table(result), held.json)
 
 
 if __name__ == "__main__":

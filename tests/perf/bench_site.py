@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
 from generate import big_site, empty_hosts, full_hosts
+from running import tell
 
 import dosvm.compile.placing as placing
 import dosvm.compile.site as compiler
@@ -181,10 +182,7 @@ def main(arguments: list[str] | None = None) -> Raw:
         print(json.dumps(found))
         return found
     result = measure(held.vms, held.times)
-    if held.json:
-        held.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(result))
-    return result
+    return tell(result, table(result), held.json)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "src")]
+sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
+
+from running import seconds, start_libvirt
 
 from dosvm.apply import converge
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
@@ -38,16 +38,6 @@ from dosvm.model.slice import Permission, Slice
 NAME = "bench-storage"
 MIB = 2**20
 PIECE = 32 * MIB
-
-
-def seconds(work: Callable[[], object], times: int = 1) -> float:
-    """The fastest of several runs."""
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - started)
-    return min(found)
 
 
 def silent(step: str, percent: float) -> None:
@@ -163,7 +153,7 @@ def main() -> int:
     parser.add_argument("--mib", type=int, default=512)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, stdout=subprocess.DEVNULL)
+    start_libvirt()
     clean()
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-", dir="/var/lib") as folder:
         try:

@@ -11,7 +11,6 @@ start. All ways in one run; ratios are what counts. Everything is named `bench-v
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,9 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).parent)]
 
 import bare
-from bench_host import ROOT, DosVm, InProcess, Module, Site, Way, Work, say, seconds
+from bench_host import DosVm, InProcess, Module, Site, Way, Work
 from objects import URI, Bench, Raw
+from running import say, seconds, start_libvirt, tell
 
 STEPS = {
     "first": "first define",
@@ -155,13 +155,10 @@ def main(arguments: list[str] | None = None) -> Raw:
     parser.add_argument("--octet", type=int, default=221, help="of the network, 10.OCTET.n.0/24")
     parser.add_argument("--json", type=Path, help="write the result to this file as well")
     held = parser.parse_args(arguments)
-    subprocess.run([sys.executable, str(ROOT / "tools" / "libvirt_up.py")], check=True, stdout=subprocess.DEVNULL)
+    start_libvirt()
     bench = Bench(domains=held.domains, volumes=held.domains, networks=2, prefix=held.prefix, octet=held.octet)
     result = measure(bench, held.running)
-    if held.json:
-        held.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(result))
-    return result
+    return tell(result, table(result), held.json)
 
 
 if __name__ == "__main__":
