@@ -875,10 +875,9 @@ options:
         type: int
       listen:
         description:
-        - Address it listens on.
+        - Address it listens on; that of C(dos_system), or 127.0.0.1, when not given.
         - Requirement GFX-T1.8.
         type: str
-        default: 127.0.0.1
       password:
         description:
         - Name of the secret that holds the password.
@@ -906,7 +905,7 @@ options:
         - ignore
       keymap:
         description:
-        - Keymap such as en-us.
+        - Keymap such as en-us; that of C(dos_system) when not given.
         - Requirement GFX-05.
         type: str
       default_mode:

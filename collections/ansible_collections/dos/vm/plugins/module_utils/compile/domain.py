@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..model.address import Mark
 from ..model.declaration import options
 from ..model.device import Card, Drive
 from ..model.domain import Disk, Domain, Interface, Serial
+from ..model.graphics import Graphics
 from ..model.hardware import Hardware
 from ..model.types import AbsolutePath, VolumeName
 from ..site.instance import Instance, InstanceDisk, InstanceInterface
@@ -27,6 +29,8 @@ SAME, OF_A_DISK, OF_A_CARD = (tuple(options(shared)) for shared in (Hardware, Dr
 def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
     """The domain of a machine that has its addresses, on the host it was placed on."""
     instance = machine.instance
+    said = {name: getattr(instance, name) for name in SAME}
+    said["graphics"] = tuple(_console(site, console) for console in instance.graphics)
     return Domain(
         name=machine.name,
         title=machine.vm.label or instance.label,
@@ -46,8 +50,13 @@ def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
             epoch=machine.epoch,
             image=next((disk.image for disk in instance.disks if disk.device == "disk"), None),
         ),
-        **{name: getattr(instance, name) for name in SAME},
+        **said,
     )
+
+
+def _console(site: Site, console: Graphics) -> Graphics:
+    listen, keymap = console.listen or site.system.console_listen, console.keymap or site.system.console_keymap
+    return replace(console, listen=listen, keymap=keymap)
 
 
 def _serial(instance: Instance, name: str) -> Serial | None:

@@ -16,6 +16,12 @@ KEYMAPS = (
 )  # fmt: skip
 
 
+def check_keymap(field: str, keymap: str | None) -> Iterator[tuple[str, str]]:
+    """What is wrong with a keymap that is said in `field`."""
+    if keymap is not None and keymap not in KEYMAPS:
+        yield field, f"{keymap} is none that QEMU has, write one of {', '.join(KEYMAPS)} (GFX-05)"
+
+
 @declaration
 class Graphics:
     """A remote console."""
@@ -25,7 +31,9 @@ class Graphics:
         "Fixed port; chosen at each start when not given.", spec="GFX-T1.3", default=None, low=5900, high=65535
     )
     tls_port: int | None = option("TLS port of SPICE.", spec="GFX-T1.9", default=None, low=5900, high=65535)
-    listen: Address = option("Address it listens on.", spec="GFX-T1.8", default=Address("127.0.0.1"))
+    listen: Address | None = option(
+        "Address it listens on; that of C(dos_system), or 127.0.0.1, when not given.", spec="GFX-T1.8", default=None
+    )
     password: Name | None = option("Name of the secret that holds the password.", spec="GFX-T1.4", default=None)
     password_valid_to: str | None = option(
         "When the password ends, 2026-12-31T23:59:59 in UTC.", spec="GFX-T1.5", default=None
@@ -34,7 +42,9 @@ class Graphics:
     share_policy: Literal["allow-exclusive", "force-shared", "ignore"] | None = option(
         "Who may connect beside others.", spec="GFX-T1.7", default=None
     )
-    keymap: str | None = option("Keymap such as en-us.", spec="GFX-05", default=None)
+    keymap: str | None = option(
+        "Keymap such as en-us; that of C(dos_system) when not given.", spec="GFX-05", default=None
+    )
     default_mode: Literal["any", "insecure", "secure"] = option(
         "Policy of SPICE's channels.", spec="GFX-T1.10", default="any"
     )
@@ -55,8 +65,7 @@ class Graphics:
     file_transfer: bool | None = option("Whether files may be sent to the guest.", spec="GFX-T1.18", default=None)
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if self.keymap is not None and self.keymap not in KEYMAPS:
-            yield "keymap", f"{self.keymap} is none that QEMU has, write one of {', '.join(KEYMAPS)} (GFX-05)"
+        yield from check_keymap("keymap", self.keymap)
         for name in ("password_valid_to", "keep_connections"):
             if getattr(self, name) and self.password is None:
                 yield name, "needs a password"

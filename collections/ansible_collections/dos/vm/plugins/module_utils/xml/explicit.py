@@ -14,11 +14,13 @@ from typing import Any, Literal
 from ..errors import InternalError
 from ..model.domain import Disk, Domain, Interface, Serial
 from ..model.graphics import Graphics
-from ..model.types import AbsolutePath, ByteSize
+from ..model.types import AbsolutePath, Address, ByteSize
 from . import device_habits
 
 LAST = {"ide": "hdd", "sata": "sdf", "scsi": "sdg", "virtio": "vdz"}  # where a seed lies, by bus
 PREFIX = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd", "ide": "hd"}  # of disk names, by bus
+
+LOCAL = Address("127.0.0.1")  # a console that nobody asked for is nobody else's
 
 
 def explicit(domain: Domain) -> Domain:
@@ -39,7 +41,9 @@ def explicit(domain: Domain) -> Domain:
         hyperv=_hyperv(domain),
         tablet=_tablet(domain),
         cpu=domain.cpu and replace(domain.cpu, features=domain.cpu.features or None),
-        graphics=tuple(replace(held, channels=_channels(held)) for held in domain.graphics),
+        graphics=tuple(
+            replace(held, listen=held.listen or LOCAL, channels=_channels(held)) for held in domain.graphics
+        ),
         interfaces=tuple(_card(domain, held) for held in domain.interfaces),
         video=domain.video or _video(domain),
         serial=domain.serial or Serial(),
