@@ -103,6 +103,21 @@ def test_a_machine_that_is_off_goes_with_its_disk(movers: Movers) -> None:
     movers.let_count("m-own")
 
 
+def test_saved_memory_goes_to_another_host_and_goes_on_there(movers: Movers) -> None:
+    """MIG-03, VM-26: what the guest counts is in its memory alone."""
+    here, there = movers.hosts[movers.home("m-seen")], movers.hosts[movers.other("m-seen")]
+    before = movers.count("m-seen") or 0
+    here.run("virsh", "managedsave", "m-seen")
+    answer = movers.answer("m-seen", source=here.name, target=there.name)
+    assert not answer.get("failed"), answer
+    assert f"the memory of m-seen has been saved on {there.name}" in answer["performed"]
+    assert (movers.running("m-seen"), movers.defined("m-seen")) == ([], [there.name])
+    assert "Managed save:   yes" in there.run("virsh", "dominfo", "m-seen").stdout
+    assert here.run("sh", "-c", "ls /var/lib/libvirt/qemu/save").stdout == ""
+    there.run("virsh", "start", "m-seen")
+    movers.counts_on("m-seen", before)
+
+
 def test_everything_that_stands_in_the_way_is_told_at_once(movers: Movers) -> None:
     target = movers.hosts[movers.other("m-own")]
     target.run("virsh", "net-destroy", "wire")

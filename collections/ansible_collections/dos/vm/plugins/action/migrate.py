@@ -19,7 +19,7 @@ class ActionModule(PatientAction):
         return {**ways, **arguments}
 
     def again(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        return {"watch": True, "awake": told["awake"]}
+        return {"watch": True, "awake": told["awake"], "saved": told["saved"]}
 
     def progress(self, arguments: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         seen = told["progress"]

@@ -65,6 +65,12 @@ options:
     - Whether the machine ran when its migration began, as RV(awake) told; for O(watch).
     type: bool
     default: false
+  saved:
+    description:
+    - Whether its memory was saved when its migration began, as RV(saved) told; for O(watch).
+    - Requirement VM-26.
+    type: bool
+    default: false
   abort:
     description:
     - End the migration of this machine that is under way; it stays where it is.

@@ -85,6 +85,10 @@ awake:
   description: Whether the machine ran when its migration began; for O(awake) of the next call.
   returned: always
   type: bool
+saved:
+  description: Whether its memory was saved when its migration began; for O(saved) of the next call.
+  returned: always
+  type: bool
 progress:
   description: How far it is, in C(percent), and C(sent) and C(left) in bytes, after so many C(seconds).
   returned: always

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from .._thirdparty import libvirt
@@ -26,42 +25,13 @@ from . import carry, copies
 from .connection import allowing, constant, open_connection, saying
 from .events import HearingHypervisor
 from .libvirt import LibvirtHypervisor
-from .ready import userfaultfd
+from .moved import Moved, Progress, figures_of
+from .ready import refuse_start, userfaultfd
 from .sides import guest_of, question
 
 KNOCK = 5.0  # seconds for the other host to answer at all
 RETURN = 60.0  # seconds that a libvirt that went away gets to come back
 STEP = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far it is. Bytes; `seconds` since it began."""
-
-    sent: int = 0
-    left: int = 0
-    seconds: float = 0.0
-
-    @property
-    def percent(self) -> int:
-        return int(100 * self.sent / max(1, self.sent + self.left))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """What a call came to. `reasons` say why it cannot be; `remaining` that it is under way, and then `awake` that it ran when it
-    began; `figures` are libvirt's own.
-    """
-
-    changed: bool = False
-    performed: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    copied: tuple[str, ...] = ()
-    remaining: bool = False
-    awake: bool = False
-    progress: Progress = Progress()
-    figures: dict[str, int] = field(default_factory=dict)
 
 
 def migrate(wanted: Migration, source: LibvirtHypervisor, *, dry_run: bool = False) -> Moved:
@@ -113,7 +83,7 @@ class _Run:
         self.failed: list[str] = []
         self.told_limit = False
         self.autostart = False
-        self.awake = wanted.awake
+        self.awake, self.saved = wanted.awake, wanted.saved
         self.thread: threading.Thread | None = None  # that waits for libvirt's answer, in the call that began it
 
     # Both hosts
@@ -176,6 +146,8 @@ class _Run:
             return Moved(reasons=refused, notes=tuple(self.notes), copied=names)
         if dry_run:
             return Moved(changed=True, notes=tuple(self.notes), copied=names)
+        if asked.guest.saved and not asked.guest.active:
+            asked = self._bring_back(target)
         if disks and not asked.guest.active:
             return self._carry(target, asked)
         try:
@@ -186,7 +158,21 @@ class _Run:
             return self.watch()
         except HypervisorError:
             self.withdraw(target)
+            self._save_again()
             raise
+
+    def _bring_back(self, target: LibvirtHypervisor) -> Question:
+        """Saved memory has no way to another host but in a machine that stands still: it is saved there again (VM-26)."""
+        refuse_start(self.source._connection, parse(self.domain().XMLDesc()), self.source.facts())
+        with saying(f"bring back the memory of {self.wanted.domain}"):
+            self.domain().createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+            self.saved = True
+            return question(self.wanted, self.source, target)
+
+    def _save_again(self) -> None:
+        with suppress(libvirt.libvirtError):
+            if self.saved and self.state(self.source) == "active":
+                self.domain().managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
     def _carry(self, target: LibvirtHypervisor, asked: Question) -> Moved:
         try:
@@ -336,7 +322,14 @@ class _Run:
                     self._at_limit()
             # What was given up is waited for, or nobody could tell why it ended.
             if wanted.seconds is not None and not self.failed and now - started > wanted.seconds:
-                return Moved(changed=True, remaining=True, awake=self.awake, progress=last, notes=tuple(self.notes))
+                return Moved(
+                    changed=True,
+                    remaining=True,
+                    awake=self.awake,
+                    saved=self.saved,
+                    progress=last,
+                    notes=tuple(self.notes),
+                )
             time.sleep(STEP)
         return self.settle(last)
 
@@ -397,7 +390,8 @@ class _Run:
             if here == "absent" and not self.failed:
                 return self._done(last, {})
             self.failed.append(unreachable.text)
-        state = self._awake() if here == "active" else {"off": "is off", "absent": "is not"}[here]
+        self._save_again()
+        state = self._awake() if self.state(self.source) == "active" else {"absent": "is not"}.get(here, "is off")
         why = (
             "; ".join(dict.fromkeys(self.failed))
             or "it ended without coming there; libvirt's log on both hosts says why, if nobody aborted it"
@@ -447,11 +441,14 @@ class _Run:
                 performed.append(f"domain {wanted.domain} has been undefined on {wanted.source}")
             if self.awake and there.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 there.resume()  # it stood still so that the rest could be sent
+            elif self.saved and there.isActive():
+                there.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+                performed.append(f"the memory of {wanted.domain} has been saved on {wanted.target}")
             if autostart and not there.autostart():
                 there.setAutostart(1)
             gone = self._release(target)
         performed += [f"volume {disk.name} has been removed from {wanted.source}" for disk in gone]
-        figures = _figures(there)
+        figures = figures_of(there)
         return (
             self._done(last, figures, performed)
             if last is not None
@@ -485,17 +482,3 @@ class _Run:
 
 def _text(refused: Exception) -> str:
     return refused.text if isinstance(refused, HypervisorError) else str(refused)
-
-
-def _figures(domain: Any) -> dict[str, int]:
-    """What the target's libvirt says of the migration that brought the machine: milliseconds and bytes."""
-    names = {
-        "time_elapsed": "total_ms",
-        "downtime": "downtime_ms",
-        "memory_processed": "memory",
-        "disk_processed": "disk",
-    }
-    with suppress(libvirt.libvirtError):
-        held = domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
-        return {ours: int(held[theirs]) for theirs, ours in names.items() if theirs in held}
-    return {}

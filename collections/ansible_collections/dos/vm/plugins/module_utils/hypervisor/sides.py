@@ -231,7 +231,7 @@ def _domain_capabilities(
 def _processor(connection: Any, guest: Guest, emulators: Mapping[str, str], arch: str, board: str) -> str:
     """What the other host's processor lacks, as libvirt compares; nothing where it cannot tell."""
     cpu = guest.xml.find("cpu")
-    if cpu is None or not guest.active or cpu.get("mode") not in (None, "custom"):
+    if cpu is None or not guest.has_memory or cpu.get("mode") not in (None, "custom"):
         return ""
     text, incompatible = compact(cpu), libvirt.VIR_CPU_COMPARE_INCOMPATIBLE
     try:

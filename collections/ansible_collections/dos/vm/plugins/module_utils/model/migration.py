@@ -124,6 +124,11 @@ class Migration(Ways):
     awake: bool = option(
         "Whether the machine ran when its migration began, as RV(awake) told; for O(watch).", default=False
     )
+    saved: bool = option(
+        "Whether its memory was saved when its migration began, as RV(saved) told; for O(watch).",
+        spec="VM-26",
+        default=False,
+    )
     abort: bool = option("End the migration of this machine that is under way; it stays where it is.", default=False)
 
     @property

@@ -74,6 +74,11 @@ class Guest:
     saved: bool = False
     disks: tuple[Disk, ...] = ()
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether memory travels: that of a machine that runs, or that was saved and is brought back for it (VM-26)."""
+        return self.active or self.saved
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -145,15 +150,13 @@ def state(question: Question) -> Iterator[str]:
         yield f"it has {guest.checkpoints} checkpoints, which libvirt does not move; delete them"
     if guest.block_jobs:
         yield f"a job is at work on {', '.join(guest.block_jobs)}; wait for it (virsh blockjob), or abort it"
-    if guest.saved:
-        yield "its memory is saved on this host; start it, or drop the saved state (virsh managedsave-remove)"
 
 
 def firmware(question: Question) -> Iterator[str]:
     """What a machine that is off has besides its disks, in files of libvirt's own; with one that runs they travel."""
     guest = question.guest
     held = (("os/nvram", "settings of its firmware"), ("devices/tpm/backend[@type='emulator']", "TPM"))
-    for path, words in () if guest.active else held:
+    for path, words in () if guest.has_memory else held:
         if guest.xml.find(path) is not None:
             yield f"it is off, and the {words} would stay behind: move it while it runs"
 
@@ -168,7 +171,7 @@ def emulator(question: Question) -> Iterator[str]:
         yield f"{to} has no board {board}; install the same QEMU on both hosts"
     if question.guest.xml.get("type") == "kvm" and not target.facts.kvm:
         yield f"it runs on KVM, and {to} has none"
-    if question.guest.active and target.facts.hypervisor // 1000 < question.source.hypervisor // 1000:
+    if question.guest.has_memory and target.facts.hypervisor // 1000 < question.source.hypervisor // 1000:
         here, there = _version(question.source.hypervisor), _version(target.facts.hypervisor)
         yield f"{to} has QEMU {there} and this host {here}: a running machine goes to the same or a newer one"
 
@@ -179,7 +182,7 @@ def processor(question: Question) -> Iterator[str]:
 
 
 def room(question: Question) -> Iterator[str]:
-    if not question.guest.active:
+    if not question.guest.has_memory:
         return
     xml, target, to = question.guest.xml, question.target, question.wanted.target
     needed = int(xml.findtext("memory") or "0") * 1024
@@ -256,7 +259,7 @@ def _seen(question: Question, disk: Disk) -> Iterator[str]:
 
 def _copied(question: Question, disk: Disk) -> Iterator[str]:
     to = question.wanted.target
-    off = not question.guest.active
+    off = not question.guest.has_memory
     if question.wanted.way == "tunnel" and not off:
         yield f"{disk.name} ({disk.target}) cannot be copied through a tunnel, write data: tls, or plain if nobody can listen"
     elif off and disk.backing and disk.backing not in question.target.files:
@@ -305,7 +308,7 @@ def secrets(question: Question) -> Iterator[str]:
 def consoles(question: Question) -> Iterator[str]:
     for console in question.guest.xml.iterfind("devices/graphics"):
         listen = console.get("listen")
-        if question.guest.active and listen not in ANYWHERE:
+        if question.guest.has_memory and listen not in ANYWHERE:
             yield f"its console listens on {listen}, an address of this host; let it listen on 0.0.0.0, or 127.0.0.1"
         owner = question.target.ports.get(int(console.get("port", "-1")))
         if console.get("autoport") != "yes" and owner is not None:

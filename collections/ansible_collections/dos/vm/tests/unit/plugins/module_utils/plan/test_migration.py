@@ -74,7 +74,6 @@ WAYS: dict[str, tuple[Callable[[Question], Question], str]] = {
     "snapshots": (of(snapshots=2), "it has 2 snapshots"),
     "checkpoints": (of(checkpoints=1), "it has 1 checkpoints"),
     "block job": (of(block_jobs=("vda",)), "a job is at work on vda"),
-    "saved": (of(saved=True), "its memory is saved on this host"),
     "no board": (at(machines=frozenset()), "h2 has no board pc-q35-7.2"),
     "other architecture": (at(facts=facts(uuid="2", emulators={"aarch64": "/q"})), "h2 has no emulator for x86_64"),
     "no KVM": (at(facts=facts(uuid="2", kvm=False)), "it runs on KVM, and h2 has none"),
@@ -165,6 +164,14 @@ def test_a_machine_that_is_off_needs_no_room_and_goes_any_way() -> None:
     assert reasons(off(question(disks=(replace(OWN, encrypted=True),), storage="copied"))) == []
     (reason,) = reasons(off(question(disks=(OWN,))))
     assert reason.endswith("write storage: copied to have it copied")
+
+
+def test_saved_memory_needs_what_a_running_machine_needs() -> None:
+    """VM-26."""
+    saved = of(active=False, state="shut off", saved=True)
+    assert reasons(saved(question("<tpm model='tpm-crb'><backend type='emulator'/></tpm>"))) == []
+    (reason,) = reasons(at(memory=2**29)(saved(question())))
+    assert reason == "h2 has 512 MiB of memory free, 1 GiB needed"
 
 
 def test_what_a_disk_is_layered_over_has_to_be_there_before_it() -> None:
