@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -24,13 +25,11 @@ PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 PORT = "p=/dev/$(basename $(dirname $(grep -l guest_agent /sys/class/virtio-ports/*/name)))"
 # An agent in a few lines: every question has a line, and so has every answer; what is asked first is whether we are in step.
 AGENT = (
-    f"{PORT}; cat >/run/agent <<'END'\n"
-    "while read -r l; do case $l in\n"
-    """*guest-sync*) n=$(echo "$l" | sed 's/.*"id": *\\([0-9]*\\).*/\\1/'); echo "{\\"return\\": $n}";;\n"""
-    """*guest-get-time*) echo '{"return": 1700000000000000000}';;\n"""
-    """*) echo '{"error": {"class": "CommandNotFound", "desc": "no"}}';;\n"""
-    "esac; done\nEND\n"
-    "sh /run/agent <>$p >&0 & echo $! >/run/agent.pid"
+    "while read -r l; do case $l in",
+    """*guest-sync*) n=$(echo "$l" | sed 's/.*"id": *\\([0-9]*\\).*/\\1/'); echo "{\\"return\\": $n}";;""",
+    """*guest-get-time*) echo '{"return": 1700000000000000000}';;""",
+    """*) echo '{"error": {"class": "CommandNotFound", "desc": "no"}}';;""",
+    "esac; done",
 )
 
 
@@ -71,8 +70,9 @@ def test_a_guest_is_seen_to_answer_to_hang_and_to_panic(
 
     with cloud.shell("guest") as shell:
         guests.wait_for("the shell", lambda: shell.says_yes("ls -d /sys/class/virtio-ports/*"))
-        for line in AGENT.split("\n"):
-            os.write(shell._port, f"{line}\n".encode())
+        for line in AGENT:
+            shell.run(f"printf '%s\\n' {shlex.quote(line)} >>/run/agent")
+        shell.run(f"{PORT}; sh /run/agent <>$p >&0 & echo $! >/run/agent.pid")
         guests.wait_for("the agent", lambda: agent(hypervisor, name) == "answers")
         assert unready(hypervisor, name) == []
         row = next(line for line in status(tmp_path).splitlines() if line.startswith(name))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -25,6 +26,7 @@ from .capabilities import kvm_works
 from .seeds import hashed, resolved
 
 PATIENCE = 600.0  # seconds; an emulated appliance on a busy host boots in a minute
+FAREWELL = 20.0  # seconds that the appliance gets to end
 STEP = 0.05
 LOUD = "libguestfs: error: "  # begins what a command says that fails
 SAYING = "dos.vm-item-"  # and a number, before what is tried and may fail; a path would be words for a shell
@@ -120,6 +122,7 @@ class _Fish:
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 text=True,
+                start_new_session=True,  # so that its appliance can be ended with it
                 env={**os.environ, "LC_ALL": "C", "LIBGUESTFS_BACKEND": "direct", **settings},
             )
         self._deadline = time.monotonic() + PATIENCE
@@ -129,12 +132,15 @@ class _Fish:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
         if self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
+        try:
+            # It ends its appliance first. Killed, it would leave that one to hold the disk when the guest is to start.
+            self._process.wait(FAREWELL)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def read(self, paths: tuple[str, ...]) -> dict[str, str]:
         """Those of these files that are there, as text."""

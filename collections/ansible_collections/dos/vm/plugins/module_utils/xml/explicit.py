@@ -35,6 +35,7 @@ def explicit(domain: Domain) -> Domain:
         boot=domain.boot or (() if any(orders) else ("hd",)),
         disks=tuple(_named(domain)),
         seed=None,
+        injection=None,
         # What Windows wants is settled here; that it is Windows stands nowhere in the XML.
         guest="linux",
         clock=_clock(domain),
