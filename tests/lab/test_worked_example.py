@@ -60,15 +60,15 @@ WORKED: dict[str, Any] = {
         }
     },
 }
+# Relabelling is what libvirt does unasked, and so does not write; it rounds the memory of a video card up to a power of two.
 HAS = (
     "os/bootmenu[@enable='yes'][@timeout='10000']",
     "devices/disk[target/@bus='sata'][driver/@cache='writeback'][source/@startupPolicy='optional'][not(readonly)]",
     "devices/disk[@device='cdrom'][target/@bus='ide'][source/@startupPolicy='mandatory'][readonly]",
-    "devices/disk[@device='cdrom']/source/seclabel[@relabel='yes']",
     "devices/graphics[@type='vnc'][@autoport='yes'][@sharePolicy='ignore'][@listen='0.0.0.0'][not(@passwd)]",
     "devices/interface[model/@type='rtl8139'][not(link) or link/@state='up']",
     "devices/serial[@type='pty'][target/@port='0']",
-    "devices/video[model/@type='vmvga'][model/@vram='10240'][model/@heads='1'][address/@slot='0x02']",
+    "devices/video[model/@type='vmvga'][model/@vram='16384'][model/@heads='1'][address/@slot='0x02']",
     "features/acpi",
 )
 

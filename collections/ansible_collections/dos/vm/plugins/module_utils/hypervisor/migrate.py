@@ -388,6 +388,7 @@ class _Run:
                 self.withdraw(target)
         except HypervisorError as unreachable:
             if here == "absent" and not self.failed:
+                self.notes.append(unreachable.text)
                 return self._done(last, {})
             self.failed.append(unreachable.text)
         self._save_again()
@@ -442,6 +443,8 @@ class _Run:
             if self.awake and there.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 there.resume()  # it stood still so that the rest could be sent
             elif self.saved and there.isActive():
+                # Awake for a moment: until then QEMU has not taken up the disks, and saving what stands still it dies of that.
+                there.resume()
                 there.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
                 performed.append(f"the memory of {wanted.domain} has been saved on {wanted.target}")
             if autostart and not there.autostart():
