@@ -41,11 +41,12 @@ def begin(source: Any, target: Any, disks: Iterable[Disk], to: str) -> None:
         with saying(f"make room for {disk.name} on {to}"):
             copies.mark(source, target, disk)
             copies.remove(target, disk)
-            room = E("volume", E("name", disk.volume), E("capacity", _seen(disk)[0], unit="bytes"))
+            seen = _seen(disk)
+            room = E("volume", E("name", disk.volume), E("capacity", seen[0], unit="bytes"))
             room.append(E("allocation", 0, unit="bytes"))
             room.append(E("target", E("format", type="raw")))  # what it is comes with its bytes
             target.storagePoolLookupByName(disk.pool).createXML(to_text(room))
-            _note(target, disk, 0)
+            _note(target, disk, 0, seen)
 
 
 def is_begun(target: Any, disks: Iterable[Disk]) -> bool:
@@ -57,12 +58,13 @@ def carry(target: Any, disks: Iterable[Disk], until: float | None) -> Carried:
     """Go on until all is there, or a little after `until` (monotonic seconds)."""
     sent = whole = 0
     for disk in disks:
-        size, _ = _seen(disk)
-        at = _noted(target, disk)
+        size, _ = seen = _seen(disk)
+        at = _noted(target, disk, seen)
         if at < size and (until is None or time.monotonic() < until):
             with saying(f"copy {disk.name}"):
                 at = _send(target, disk, at, size, until)
-            _note(target, disk, at)
+                _note(target, disk, at, seen)
+            _refuse_written(disk, seen)
         sent, whole = sent + at, whole + size
     return Carried(sent, whole - sent)
 
@@ -111,15 +113,14 @@ def _seen(disk: Disk) -> tuple[int, int]:
         return os.lseek(file.fileno(), 0, os.SEEK_END), os.fstat(file.fileno()).st_mtime_ns
 
 
-def _note(target: Any, disk: Disk, at: int) -> None:
-    size, written = _seen(disk)
-    stream, text = target.newStream(0), f"{at} {size} {written}".encode().ljust(NOTE)
+def _note(target: Any, disk: Disk, at: int, seen: tuple[int, int]) -> None:
+    stream, text = target.newStream(0), " ".join(map(str, (at, *seen))).encode().ljust(NOTE)
     marker(target, disk).upload(stream, 0, NOTE, 0)
     stream.send(text)
     stream.finish()
 
 
-def _noted(target: Any, disk: Disk) -> int:
+def _noted(target: Any, disk: Disk, seen: tuple[int, int]) -> int:
     """How far the copy of a disk is; raises `HypervisorError` where the disk is not what it was."""
     stream, found = target.newStream(0), b""
     with saying(f"read how far {disk.name} is"):
@@ -127,9 +128,12 @@ def _noted(target: Any, disk: Disk) -> int:
         while data := stream.recv(NOTE):
             found += data
         stream.finish()
-    at, *before = (int(word) for word in found.split())
-    if tuple(before) != _seen(disk):
-        raise HypervisorError(
-            f"copy {disk.name}", "it was written while it was copied: keep the machine off, and run it again"
-        )
+    at, size, written = (int(word) for word in found.split())
+    _refuse_written(disk, (size, written), seen)
     return at
+
+
+def _refuse_written(disk: Disk, before: tuple[int, int], now: tuple[int, int] | None = None) -> None:
+    if before != (now or _seen(disk)):
+        text = "it was written while it was copied: keep the machine off, and run it again"
+        raise HypervisorError(f"copy {disk.name}", text)
