@@ -47,7 +47,8 @@ class ActionModule(PatientAction):
     def progress(self, arguments: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         done = told["performed"]
         last = f"; last: {done[-1]}" if done else ""
-        return f"{len(done)} done, {told['remaining']} to go{last}"
+        upcoming = f"; now: {told['upcoming']}" if told.get("upcoming") else ""
+        return f"{len(done)} done, {told['remaining']} to go{last}{upcoming}"
 
     def joined(self, before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
         """The plan is the first call's, the state the last one's, and what was done is all of it."""

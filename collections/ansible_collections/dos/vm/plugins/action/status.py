@@ -15,6 +15,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.report import table
 from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS
 
 display = Display()
+# VM-T1, with what a machine has of its instance (VM-T1.3).
 COLUMNS = {
     "name": "MACHINE",
     "project": "PROJECT",
@@ -57,9 +58,10 @@ def _rows(host: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     addresses, health = _addresses(told), told.get("health") or {}
     for domain in told.get("domains", ()):
         if domain["ours"]:
-            found = [ip for mac in domain.get("macs", ()) for ip in addresses.get(mac, ())]
-            size = str(ByteSize(domain["memory"] or 0))
             guest = health.get(domain["name"]) or {}
+            leases = [ip for mac in domain.get("macs", ()) for ip in addresses.get(mac, ())]
+            found = list(dict.fromkeys((*leases, *guest.get("addresses", ()))))
+            size = str(ByteSize(domain["memory"] or 0))
             notes = [guest.get("reason"), "by order" if (domain.get("orders") or {}).get("power") else None]
             state = domain["state"] + "".join(f" ({note})" for note in notes if note)
             shown = {"state": state, "host": host, "size": size, "agent": guest.get("agent") or None}

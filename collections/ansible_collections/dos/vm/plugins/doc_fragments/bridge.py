@@ -59,6 +59,70 @@ options:
         - Requirement LIMIT-22.
         type: list
         elements: str
+  port:
+    description:
+    - Port of Open vSwitch that the bridge stands in front of, for one card that is filtered.
+    - Requirement HOT-05.
+    type: dict
+    suboptions:
+      switch:
+        description:
+        - Bridge of Open vSwitch that has the port.
+        - Requirement HOT-05.
+        type: str
+        required: true
+      vlan:
+        description:
+        - Its VLANs.
+        - Requirement PGRT-T2.
+        type: dict
+        suboptions:
+          tags:
+            description:
+            - Its VLANs.
+            - 'Entries: 1 or more.'
+            - Requirement PGRT-T2.3.
+            type: list
+            elements: dict
+            required: true
+            suboptions:
+              id:
+                description:
+                - Number of the VLAN.
+                - 'Range: 0 to 4095.'
+                - Requirement PGRT-T2.3.
+                type: int
+                required: true
+              native_mode:
+                description:
+                - 'Makes it the native VLAN of a trunk: what comes untagged belongs to it, and leaves tagged or
+                  untagged.'
+                - Requirement PGRT-T2.4.
+                type: str
+                choices:
+                - tagged
+                - untagged
+          trunk:
+            description:
+            - Whether the port carries them tagged.
+            - Requirement PGRT-T2.2.
+            type: bool
+            default: false
+      id:
+        description:
+        - Its identity, iface-id in Open vSwitch.
+        - Requirement HOT-04.
+        type: str
+      mac:
+        description:
+        - Address of the guest's card, attached-mac in Open vSwitch.
+        - Requirement HOT-04.
+        type: str
+      machine:
+        description:
+        - 'The guest: vm-uuid in Open vSwitch, and vm-id, which is libvirt''s word.'
+        - Requirement HOT-04.
+        type: str
   stp:
     description:
     - Spanning tree.
@@ -72,6 +136,12 @@ options:
     - Requirement NET-T3.7.
     type: int
     default: 0
+  snooping:
+    description:
+    - Whether multicast goes only to who asked for it, which a bridge of the kernel sees (IGMP and MLD snooping);
+      as the kernel has it when not given.
+    - Requirement HOT-05.
+    type: bool
   mtu:
     description:
     - MTU of the bridge.

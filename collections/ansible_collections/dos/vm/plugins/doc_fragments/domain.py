@@ -119,8 +119,8 @@ options:
         type: str
       bus:
         description:
-        - Bus; virtio for disks, sata or ide for optical drives and for Windows when not given.
-        - Requirement DOMX-06.
+        - Bus; virtio for disks, sata or ide for optical drives and for Windows when not given (DOMX-06).
+        - Requirement DISK-T1.5.
         type: str
         choices:
         - virtio
@@ -130,7 +130,7 @@ options:
         - usb
       cache:
         description:
-        - Cache mode.
+        - Cache mode; when nobody says one, C(none) of a LUN and QEMU's own, writeback, of the others (DOMX-14).
         - Requirement DISK-T1.3.
         type: str
         choices:
@@ -157,13 +157,14 @@ options:
         - ignore
       copy_on_read:
         description:
-        - Copy what is read from a backing file.
+        - Copy what is read from a backing file, which helps where that is behind a slow network (DISK-05); a machine
+          with such a disk has no checkpoints.
         - Requirement DISK-T1.4.
         type: bool
         default: false
       read_only:
         description:
-        - Read-only; always so for optical media.
+        - Read-only; always so for optical media, and otherwise only when it is said (DISK-03).
         - Requirement DISK-T1.9.
         type: bool
         default: false
@@ -198,7 +199,7 @@ options:
         type: bool
       serial:
         description:
-        - Serial number the guest sees.
+        - Serial number the guest sees; of a LUN the name of its volume when not given.
         - Requirement HOT-01.
         type: str
       boot_order:
@@ -509,15 +510,15 @@ options:
     type: str
   guest:
     description:
-    - 'What runs in it. With windows, silence means what Windows wants: local time, disks on sata, a card that it
-      has a driver for, an absolute pointer, and Hyper-V''s interfaces on kvm.'
+    - 'What runs in it; what its image says, else linux, when not given. With windows, silence means what Windows
+      wants: local time, disks on sata, a card that it has a driver for, an absolute pointer, and Hyper-V''s interfaces
+      on kvm.'
     - Requirement DISK-02.
     type: str
     choices:
     - linux
     - windows
     - other
-    default: linux
   virt_type:
     description:
     - 'kvm, qemu, or auto: kvm where the host truly supports it.'
@@ -896,7 +897,9 @@ options:
         default: false
       share_policy:
         description:
-        - Who may connect beside others.
+        - Who may connect beside others (GFX-02). With V(allow-exclusive), and when nothing is said, a client may
+          ask to be alone, which ends the others, and nobody comes beside one that is; with V(force-shared) asking
+          to be alone is refused; with V(ignore) everybody comes in.
         - Requirement GFX-T1.7.
         type: str
         choices:
@@ -910,7 +913,8 @@ options:
         type: str
       default_mode:
         description:
-        - Policy of SPICE's channels.
+        - Policy of SPICE's channels. V(secure) is TLS, which costs the host's processors for every picture, so
+          it is said for each console (GFX-06).
         - Requirement GFX-T1.10.
         type: str
         choices:
@@ -920,8 +924,8 @@ options:
         default: any
       channels:
         description:
-        - Policy by channel.
-        - Requirement GFX-T1.11.
+        - Policy by the name of a channel (GFX-T1.11).
+        - Requirement GFX-T1.12.
         type: dict
       image_compression:
         description:
@@ -995,6 +999,17 @@ options:
     - ich6
     - ac97
     - usb
+  scsi_model:
+    description:
+    - Model of the controller that disks on bus scsi are on; libvirt's own for the board when not given.
+    - Requirement IMG-13.
+    type: str
+    choices:
+    - virtio-scsi
+    - lsilogic
+    - lsisas1068
+    - lsisas1078
+    - vmpvscsi
   tablet:
     description:
     - Absolute pointer; with guest windows and a console when not given.
@@ -1073,7 +1088,7 @@ options:
     default: 120
   xml:
     description:
-    - Fragments with the root C(domain) or C(devices), laid over the rest.
+    - Fragments with the root C(domain) (CUST-T1.3) or C(devices) (CUST-T1.4), laid over the rest.
     - Requirement CUST-T1.3.
     type: list
     elements: str

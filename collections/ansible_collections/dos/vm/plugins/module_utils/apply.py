@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import ConflictError, HypervisorError, PermissionNeeded, Unanswered, VerificationError
 from .hypervisor.protocol import Hypervisor
 from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
-from .plan.action import Action, DetachDevice
+from .plan.action import Action, DetachDevice, Stop
 from .plan.host import plan_host
 from .plan.passwords import referenced
 from .plan.plan import Context, Observed, Plan
@@ -21,10 +21,13 @@ from .xml.secret import digest
 
 Clock = Callable[[], float]
 
+LETTING_GO = (DetachDevice, Stop)  # after which a machine no longer has a volume open
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to. `performed` are sentences; `failures` are (object, why); `remaining` counts actions not yet done.
+    """What a run came to. `performed` are sentences; `failures` are (object, why); `remaining` counts actions not yet done, and
+    `upcoming` is the sentence of the next one, where that takes long and so was left to the next call.
 
     `unanswered` are (object, why) too: what a guest was asked for and has not done. That is no failure, for nothing is lost and
     nothing else waits for it; the next run asks again.
@@ -35,6 +38,7 @@ class Outcome:
     failures: tuple[tuple[str, str], ...] = ()
     unanswered: tuple[tuple[str, str], ...] = ()
     remaining: int = 0
+    upcoming: str = ""
     observed: Mapping[Address, Observed] = field(default_factory=dict)
 
     @property
@@ -56,8 +60,8 @@ def converge(
     """Bring one host to its slice and prove it.
 
     `secrets` has the values that the slice's secrets and consoles name. With `seconds`, the run ends after the first object
-    that is finished later than that; `Outcome.remaining` then says how much is left, and the same call goes on with it. An
-    action that fails does not stop those that do not stand on it.
+    that is finished later than that, and before one that takes long, but for the first; `Outcome.remaining` then says how much is
+    left, and the same call goes on with it. An action that fails does not stop those that do not stand on it.
 
     Raises `ConflictError` with every object that cannot be as declared, before anything is changed; `DeclarationError` for a
     slice that cannot be meant; `VerificationError` when all was done and the host still differs.
@@ -79,6 +83,7 @@ def converge(
         failures=told(run.failures),
         unanswered=told(run.unanswered),
         remaining=run.remaining,
+        upcoming=run.upcoming,
         observed=observed,
     )
 
@@ -201,7 +206,7 @@ class _Run:
         self.performed: list[str] = []
         self.failures: dict[Address, str] = {}
         self.unanswered: dict[Address, str] = {}
-        self.remaining = 0
+        self.remaining, self.upcoming = 0, ""
 
     def perform(self, plans: tuple[Plan, ...]) -> None:
         """Perform what can be: an object waits for those it stands on, and stops at its own first failure.
@@ -209,24 +214,52 @@ class _Run:
         Time is looked at between objects: one that is begun is finished, so that nothing stays stopped half way and every
         call brings at least one object nearer.
         """
+        exchanged: set[Address] = set()
         for plan in plans:
-            if self._out_of_time():
+            if plan.address in exchanged:
+                continue
+            if self.remaining or self._ends_before(plan):
                 self.remaining += len(plan.actions)
-            elif plan.actions and (broken := self._broken(plan)) is not None:
-                self.failures[plan.address] = f"not attempted, since {broken} failed"
-            elif plan.actions and (held := self._held(plan)) is not None:
-                self.unanswered[plan.address] = f"not attempted, since the guest of {held} has not let go"
-            else:
+            elif plan.partners:
+                circle = {plan.address, *plan.partners}
+                self._exchange([each for each in plans if each.address in circle])
+                exchanged |= circle
+            elif self._may(plan, plan.behind):
                 all(map(self._perform, plan.actions))  # to the first that fails
 
-    def _out_of_time(self) -> bool:
-        return self.until is not None and bool(self.performed) and self.clock() > self.until
+    def _exchange(self, circle: list[Plan]) -> None:
+        """VOL-09: every machine lets go of what it gives, then each takes, unless one of the others still holds something."""
+        parted = {}
+        for plan in circle:
+            gives = max((at for at, action in enumerate(plan.actions, 1) if isinstance(action, LETTING_GO)), default=0)
+            if self._may(plan, plan.behind) and all(map(self._perform, plan.actions[:gives])):
+                parted[plan.address] = gives
+        stuck = [plan.address for plan in circle if plan.address not in parted]
+        for plan in circle:
+            if plan.address in parted and self._may(plan, stuck):
+                all(map(self._perform, plan.actions[parted[plan.address] :]))
 
-    def _broken(self, plan: Plan) -> Address | None:
-        return next((first for first in plan.behind if first in self.failures), None)
+    def _ends_before(self, plan: Plan) -> bool:
+        """Whether the time is over; or something comes that takes a minute, of which somebody who watches is told first.
 
-    def _held(self, plan: Plan) -> Address | None:
-        return next((first for first in plan.behind if first in self.unanswered), None)
+        A call that ends with a failure is the last, so one that has failed goes on.
+        """
+        if self.until is None or not self.performed or not plan.actions:
+            return False
+        slow = next((action for action in plan.actions if action.slow), None)
+        told = slow is not None and not self.failures
+        self.upcoming = f"{slow.address} will be {slow.words}" if slow is not None and told else ""
+        return told or self.clock() > self.until
+
+    def _may(self, plan: Plan, behind: Iterable[Address]) -> bool:
+        """Whether nothing that a plan comes after is in its way; else it is told why it is not attempted."""
+        broken = next((first for first in behind if first in self.failures), None)
+        held = next((first for first in behind if first in self.unanswered), None)
+        if plan.actions and broken is not None:
+            self.failures[plan.address] = f"not attempted, since {broken} failed"
+        elif plan.actions and held is not None:
+            self.unanswered[plan.address] = f"not attempted, since the guest of {held} has not let go"
+        return broken is None and held is None
 
     def _perform(self, action: Action) -> bool:
         """Whether to go on with the object: after what failed nothing more is done to it."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,6 +65,12 @@ def spell(steps: Iterable[str | int]) -> str:
     for step in steps:
         spelled = join(spelled, f"[{step}]" if isinstance(step, int) else step)
     return spelled
+
+
+def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """What to write instead of a word that nobody knows, as the end of a sentence: the nearest that is known, or `otherwise`."""
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else otherwise
 
 
 class DosVmError(Exception):

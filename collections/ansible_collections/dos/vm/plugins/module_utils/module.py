@@ -299,6 +299,7 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
         {
             **brief(domain),
             "state": domain.info.get("state", "running" if domain.active else "shut off"),
+            "uuid": domain.xml.findtext("uuid"),
             "orders": _orders(domain),
             "vcpus": _number(domain, "vcpu"),
             "id": None if domain.live is None else domain.live.get("id"),
@@ -377,6 +378,7 @@ def _result(module: Module, outcome: Outcome, plans: tuple[Plan, ...]) -> Result
         "failures": [{"object": name, "reason": why} for name, why in outcome.failures],
         "unanswered": [{"object": name, "reason": why} for name, why in outcome.unanswered],
         "remaining": outcome.remaining,
+        "upcoming": outcome.upcoming,
     }
     if module._diff:
         result["diff"] = [difference(plan) for plan in told if plan.before != plan.after]

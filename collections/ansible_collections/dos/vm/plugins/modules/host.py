@@ -113,6 +113,10 @@ remaining:
   description: How many actions are left when O(seconds) ran out; calling again goes on with them.
   returned: always
   type: int
+upcoming:
+  description: The next action, where it takes long and was left to the next call for that; otherwise empty.
+  returned: always
+  type: str
 failures:
   description: The objects that failed, each with the reason; what does not stand on them was done.
   returned: always

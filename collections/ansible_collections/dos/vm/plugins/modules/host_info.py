@@ -48,15 +48,15 @@ unmanaged:
   elements: str
 domains:
   description: >-
-    The virtual machines with C(name), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in bytes,
-    C(project), C(origin), C(epoch), C(id), C(macs) and C(console).
+    The virtual machines with C(name), C(uuid), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in
+    bytes, C(project), C(origin), C(epoch), C(id), C(macs) and C(console).
   returned: always
   type: list
   elements: dict
 health:
   description: >-
     By machine of the site, the C(reason) for the state it is in where somebody should look into it, and what its C(agent) does
-    where it has one, in words.
+    where it has one, in words; and the C(addresses) that the agent tells.
   returned: when O(health=true)
   type: dict
 pools:

@@ -13,7 +13,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.states import Kept
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
-from ansible_collections.dos.vm.plugins.module_utils.model.types import Address
+from ansible_collections.dos.vm.plugins.module_utils.model.types import Address, Uuid
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load
 from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard, merge
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
@@ -100,6 +100,7 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                 pools={held["name"]: int(held["capacity"]) for held in told["pools"] if held.get("capacity")},
                 orders=tuple(_orders(told)),
                 epochs={held["name"]: int(held["epoch"]) for held in told["domains"] if held.get("epoch")},
+                uuids={held["name"]: Uuid(held["uuid"]) for held in told["domains"] if held.get("uuid")},
                 addresses=tuple(_addresses(told)),
             )
     return found

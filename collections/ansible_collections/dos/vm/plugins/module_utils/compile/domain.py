@@ -13,9 +13,10 @@ from ..model.domain import Disk, Domain, Interface, Serial
 from ..model.graphics import Graphics
 from ..model.hardware import Hardware
 from ..model.types import AbsolutePath, VolumeName
-from ..site.instance import Instance, InstanceDisk, InstanceInterface
+from ..site.instance import Instance, InstanceDisk
 from ..site.site import Site
 from .machine import Machine
+from .port_bridge import bandwidth, has_port_bridge, port_bridge_name
 from .security_group import filter_name, parameters
 from .seed import compile_injection, compile_seed
 from .storage import encryption, on_host
@@ -33,6 +34,7 @@ def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
     said["graphics"] = tuple(_console(site, console) for console in instance.graphics)
     return Domain(
         name=machine.name,
+        uuid=machine.uuid,
         title=machine.vm.label or instance.label,
         disks=tuple(_disk(site, machine, host, target, disk) for target, disk in machine.targets()),
         interfaces=tuple(_card(site, machine, place) for place in range(len(instance.interfaces))),
@@ -74,7 +76,9 @@ def _source(site: Site, machine: Machine, host: str, target: str, disk: Instance
     if disk.volume:
         volume = site.volumes[disk.volume]
         named = {"pool": volume.pool, "volume": on_host(site, disk.volume), "format": volume.format}
-        return {**named, "shareable": volume.shareable, "encryption": encryption(site, volume.encryption)}
+        # HOT-01, DOMX-13: no host keeps what another would miss, and the guest can tell LUNs apart.
+        lun = {"cache": disk.cache or "none", "serial": disk.serial or disk.volume} if volume.lun is not None else {}
+        return {**named, **lun, "shareable": volume.shareable, "encryption": encryption(site, volume.encryption)}
     if disk.pool:
         own = {"pool": disk.pool, "volume": VolumeName(machine.own_volume(target)), "format": disk.format or "qcow2"}
         return {**own, "encryption": encryption(site, disk.encryption)}
@@ -91,11 +95,14 @@ def _card(site: Site, machine: Machine, place: int) -> Interface:
     card = machine.instance.interfaces[place]
     said = {name: getattr(card, name) for name in OF_A_CARD}
     settled = {"mac": machine.addresses[place], "filter_parameters": None}
-    return Interface(**{**said, **settled, **_plug(site, card), **_filter(site, machine, place)})
+    return Interface(**{**said, **settled, **_plug(site, machine, place), **_filter(site, machine, place)})
 
 
-def _plug(site: Site, card: InstanceInterface) -> dict[str, Any]:
-    return {"network": card.network}
+def _plug(site: Site, machine: Machine, place: int) -> dict[str, Any]:
+    if not has_port_bridge(site, machine, place):
+        return {"network": machine.instance.interfaces[place].network}
+    bridge, limits = port_bridge_name(site, machine, place), bandwidth(site, machine, place)
+    return {"bridge": bridge, "bandwidth": limits, "port_group": None, "vlan": None}  # what the port says instead
 
 
 def _filter(site: Site, machine: Machine, place: int) -> dict[str, Any]:

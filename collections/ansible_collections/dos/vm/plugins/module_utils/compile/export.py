@@ -124,6 +124,10 @@ def _chosen(register: Register, host: str, observed: Mapping[Address, Observed],
             register.leave_out(
                 host, address, "its value is never read: declare it in dos_secrets, the value from a vault"
             )
+        elif address.kind == "bridge" and held.xml.find("port") is not None:
+            register.leave_out(
+                host, address, "comes with a card on Open vSwitch that is in a security group: declare that"
+            )
         elif address.kind in ("bridge", "gateway"):
             register.leave_out(host, address, "follows from a network's declaration: write what it says there")
         elif not held.persistent:

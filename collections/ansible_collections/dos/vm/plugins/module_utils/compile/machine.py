@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from ..model.types import Address, Mac, Name
+from ..model.device import Bus
+from ..model.types import Address, Mac, Name, Uuid
 from ..site.after import After
 from ..site.instance import Instance, InstanceDisk, Vm
 from ..site.site import Site
-
-Bus = Literal["virtio", "sata", "ide", "scsi", "usb"]
+from ..site.suited import suited
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PREFIXES = {"virtio": "vd", "ide": "hd"}
@@ -30,6 +29,7 @@ class Machine:
     index: int = 0  # its place among the machines of its instance
     on: bool = False
     epoch: int | None = None  # of a definition that is made now
+    uuid: Uuid | None = None  # where something besides the definition says it
     addresses: tuple[Mac, ...] = field(default=())
     given: tuple[tuple[Address, ...], ...] = field(default=())  # to each card, of its subnet's pool
 
@@ -75,12 +75,13 @@ class Machine:
         *,
         on: bool,
         epoch: int | None = None,
+        uuid: Uuid | None = None,
     ) -> Machine:
         """The machine with every card's addresses and what it should be now."""
         cards = range(len(self.instance.interfaces))
         addresses = tuple(self.mac(place) or macs[self.name, str(place)] for place in cards)
         ips = tuple(given.get((self.name, place), ()) for place in cards)
-        return replace(self, addresses=addresses, given=ips, on=on, epoch=epoch)
+        return replace(self, addresses=addresses, given=ips, on=on, epoch=epoch, uuid=uuid)
 
     def targets(self) -> list[tuple[str, InstanceDisk]]:
         """Its disks with their device names: the declared one, or the next of its bus."""
@@ -157,6 +158,7 @@ def machines(site: Site) -> list[Machine]:
     found: list[Machine] = []
     for name, instance in site.instances.items():
         active = instance.enabled and site.projects[instance.project].active
+        instance = suited(site, instance)
         found += [
             Machine(name=vm_name, instance_name=name, instance=instance, vm=vm, active=active, index=index)
             for index, (vm_name, vm) in enumerate(instance.machines(name).items())

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
-from ..errors import DeclarationError
+from ..errors import DeclarationError, meant
 from ..model.types import Name
 from ..placement.capacity import MOST, Capacity, capacity
 from ..placement.request import Needs, Request
@@ -32,8 +31,7 @@ def more_like(held: Situation, name: str, most: int = MOST) -> More:
     """How many more machines like those of an instance fit. Raises `DeclarationError` for one that is not declared."""
     instance = held.site.instances.get(Name(name)) if name in held.site.instances else None
     if instance is None:
-        close = get_close_matches(name, list(held.site.instances), n=1)
-        hint = f"did you mean {close[0]}?" if close else "write the name of an instance"
+        hint = meant(name, held.site.instances, "write the name of an instance")
         raise DeclarationError.at("dos_like", f"instance {name!r} is not declared, {hint}")
     found = capacity(_one_more(held, Name(name), instance), held.fleet, most)
     return More(hosts=found, quota=_left(held, instance))

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 
 from ..errors import DeclarationError
 from ..model.slice import Slice
 from ..placement.explain import refusals
 from ..placement.moves import Move, Relocation
 from ..placement.place import choose
-from ..placement.request import Decision, Request
-from .placing import Situation
+from ..placement.request import Decision
+from .placing import Situation, declared
 from .site import compile_situation
 from .states import HostState
 
@@ -64,7 +63,7 @@ def asked_for(held: Situation, names: Iterable[str], to: str | None) -> Relocati
     moves: list[Move] = []
     stuck: dict[str, Mapping[str, str]] = {}
     for vm in names:
-        request, here = _known(held, vm), held.requests[vm].current
+        request, here = declared(held, vm), held.requests[vm].current
         if here is None:
             raise DeclarationError.at("dos_vm", f"{vm} is on no host that answers")
         if here == to:
@@ -80,14 +79,6 @@ def asked_for(held: Situation, names: Iterable[str], to: str | None) -> Relocati
                 Move(vm=vm, source=here, target=room.host, why="somebody asked for it", copies=request.data is not None)
             )
     return Relocation(moves=tuple(moves), stuck=stuck)
-
-
-def _known(held: Situation, vm: str) -> Request:
-    if vm not in held.requests:
-        close = get_close_matches(vm, list(held.requests), n=1)
-        hint = f"did you mean {close[0]}?" if close else "write the name of a machine"
-        raise DeclarationError.at("dos_vm", f"machine {vm!r} is not declared, {hint}")
-    return held.requests[vm]
 
 
 def prepared(held: Situation, moves: Iterable[Move]) -> dict[str, Slice]:

@@ -31,7 +31,7 @@ def compile_network(site: Site, name: Name, network: SiteNetwork, here: Iterable
         forward=network.macvtap_mode or FORWARD.get(network.type, "bridge"),  # type: ignore[arg-type]  # libvirt's words
         devices=network.forward_interfaces,
         virtual_port="openvswitch" if network.type == "ovs" else None,
-        port_groups=_port_groups(network),
+        port_groups=port_groups(network),
         **(_own_bridge(network) if served else {}),
         domain=dns.domain if dns and served else None,
         subnets=compile_subnets(name, site.subnets_of(network), here, by_mac=False) if served else (),
@@ -51,8 +51,8 @@ def _own_bridge(network: SiteNetwork) -> dict[str, Any]:
     }
 
 
-def _port_groups(network: SiteNetwork) -> tuple[PortGroup, ...]:
-    """PGRT-02: who names no group gets the first, unless another is the default."""
+def port_groups(network: SiteNetwork) -> tuple[PortGroup, ...]:
+    """PGRT-02: those of a network; who names no group gets the first, unless another is the default."""
     groups = network.port_groups
     if not groups or any(group.default for group in groups):
         return groups

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
-from ..errors import DeclarationError
+from ..errors import DeclarationError, meant
 from ..intent.power import Order, intended
 from ..placement.explain import Verdict, explain, remaining
 from ..placement.fleet import Fleet
@@ -143,13 +142,17 @@ class Explanation:
     verdicts: list[Verdict]
 
 
+def declared(held: Situation, vm: str) -> Request:
+    """What a machine that somebody names asks for. Raises `DeclarationError` for one that is not declared."""
+    if vm not in held.requests:
+        hint = meant(vm, held.requests, "write the name of a machine")
+        raise DeclarationError.at("dos_vm", f"machine {vm!r} is not declared, {hint}")
+    return held.requests[vm]
+
+
 def explain_vm(held: Situation, vm: str) -> Explanation:
     """What every host answers, the others being where they are. Raises `DeclarationError` for a machine that is not declared."""
-    if vm not in held.requests:
-        close = get_close_matches(vm, list(held.requests), n=1)
-        hint = f"did you mean {close[0]}?" if close else "write the name of a machine"
-        raise DeclarationError.at("dos_vm", f"machine {vm!r} is not declared, {hint}")
-    request = held.requests[vm]
+    request = declared(held, vm)
     with held.without(vm):
         return Explanation(
             decision=held.decisions[vm],

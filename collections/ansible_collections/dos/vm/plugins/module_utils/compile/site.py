@@ -10,14 +10,16 @@ from functools import partial
 
 from ..errors import DeclarationError, Problem
 from ..intent.power import Order
+from ..model.address import Address, own_uuid
 from ..model.domain import Domain
+from ..model.fragment import named
 from ..model.pool import Pool as HostPool
 from ..model.slice import Slice
-from ..model.types import Name
+from ..model.types import Name, Uuid
 from ..model.volume import Volume as HostVolume
 from ..placement.policy import Policy
 from ..placement.request import Decision
-from ..site.filter import CALL
+from ..site.filter import called
 from ..site.network import BRIDGED, Network
 from ..site.pool import Pool
 from ..site.site import Site
@@ -33,6 +35,7 @@ from .memory import NOTHING, Memory, Placement
 from .network import compile_network
 from .nwfilter import closure, compile_nwfilter
 from .placing import Situation, situation
+from .port_bridge import places, port_bridges
 from .reach import refuse_untrue
 from .requests import Failed
 from .security_group import Members, group_filters
@@ -101,7 +104,9 @@ def compile_situation(
     for machine in found:
         host = decisions[machine.name].host or ""
         epoch = held.recall.epoch_of(machine.name, host, changes)
-        by_host[host].append(machine.settled(macs, given, on=held.starts(machine.name), epoch=epoch))
+        by_host[host].append(
+            machine.settled(macs, given, on=held.starts(machine.name), epoch=epoch, uuid=_uuid(held, machine, host))
+        )
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
     members = Members.of(site, (machine for machines in by_host.values() for machine in machines))
@@ -149,6 +154,15 @@ def compile_situation(
     )
 
 
+def _uuid(held: Situation, machine: Machine, host: str) -> Uuid | None:
+    """That of a machine whose ports on Open vSwitch have to say it before it is there: the one that it has, or is to get."""
+    if next(places(held.site, machine), None) is None:
+        return None
+    asked = (held.states.get(one or "") for one in (host, held.requests[machine.name].current))
+    known = (state.uuids[machine.name] for state in asked if state is not None and machine.name in state.uuids)
+    return next(known, None) or own_uuid(held.site.name, Address("domain", machine.name))
+
+
 def _waits(later: Iterable[Wave]) -> dict[str, tuple[Name, ...]]:
     """By host, the machines that are not started with the first."""
     found: defaultdict[str, list[Name]] = defaultdict(list)
@@ -189,7 +203,7 @@ def _slice(
     filters = closure(site, _filters(domains))
     plugged = _plugged(here)
     held = compile_volumes(site, here, volumes)
-    used = {volume.pool for volume in held}
+    used = {volume.pool for volume in held} | _pools_in_fragments(domains)
     bound = tuple(compile_pool(name, pool, site.secrets, needed=name in used) for name, pool in pools)
     return Slice(
         site=site.name,
@@ -200,8 +214,9 @@ def _slice(
             *(compile_nwfilter(name, site.filters[name]) for name in filters),
             *group_filters(site, here, members),
         ),
-        bridges=tuple(
-            compile_bridge(site, name, network, host, ends[name]) for name, network in networks if network.builds
+        bridges=(
+            *(compile_bridge(site, name, network, host, ends[name]) for name, network in networks if network.builds),
+            *port_bridges(site, here),
         ),
         networks=tuple(compile_network(site, name, network, plugged[name]) for name, network in networks),
         domains=domains,
@@ -265,7 +280,13 @@ def _filters(domains: Iterable[Domain]) -> set[Name]:
     """The filters on the cards of these domains, those in fragments of XML as well."""
     found = {card.filter for domain in domains for card in domain.interfaces if card.filter}
     fragments = (fragment for domain in domains for fragment in domain.xml)
-    return found | {Name(match[2]) for fragment in fragments for match in CALL.finditer(fragment)}
+    return found | {Name(name) for fragment in fragments for name in called(fragment)}
+
+
+def _pools_in_fragments(domains: Iterable[Domain]) -> set[str]:
+    """The pools of disks that are written as XML."""
+    fragments = (fragment for domain in domains for fragment in domain.xml)
+    return {pool for fragment in fragments for _, pool in named(fragment, "source", "pool")}
 
 
 def _secrets(domains: Iterable[Domain], volumes: Iterable[HostVolume], pools: Iterable[HostPool]) -> list[Name]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..intent.power import Order
 from ..model.host import HostFacts
-from ..model.types import Address
+from ..model.types import Address, Uuid
 from ..site.site import Site
 from .machine import Machine
 
@@ -35,7 +35,8 @@ class HostState:
     `domains` maps the names it has to whether they are ours; `active` those that run to their virtual CPUs and bytes, `None`
     when it was not told; `volumes` are `pool/name`, `gateways`
     maps ours to whether they are up; `pools` have the bytes that fit into each. `orders` are those
-    that its machines carry, and `epochs` those that our domains were defined under. `addresses` are what its networks and
+    that its machines carry, and `epochs` those that our domains were defined under, `uuids`
+    those that domains have. `addresses` are what its networks and
     gateways have for cards.
     """
 
@@ -47,6 +48,7 @@ class HostState:
     pools: Mapping[str, int] = field(default_factory=dict)
     orders: tuple[Order, ...] = ()
     epochs: Mapping[str, int] = field(default_factory=dict)
+    uuids: Mapping[str, Uuid] = field(default_factory=dict)
     addresses: tuple[Kept, ...] = ()
 
     def runs(self, vm: str) -> bool:

@@ -18,8 +18,9 @@ from .machine import Machine
 
 
 def compile_pool(name: Name, pool: SitePool, secrets: Mapping[Name, Secret], *, needed: bool = True) -> Pool:
-    """The pool as a host holds it. One on a server is started where it is `needed`, and elsewhere left as it is (POOL-08)."""
-    source = pool.source
+    """The pool as a host holds it. One on a server is started where it is `needed` (POOL-08). Elsewhere a host logs out of it, and
+    not in again when it starts (HOT-02), or it is left as it is."""
+    source, kind = pool.source, KINDS[pool.type]
     if source is not None and source.secret is not None:
         source = replace(source, usage=secrets[source.secret].usage if source.secret in secrets else None)
     return Pool(
@@ -28,8 +29,8 @@ def compile_pool(name: Name, pool: SitePool, secrets: Mapping[Name, Secret], *, 
         path=pool.path,
         source=source,
         permissions=pool.permissions,
-        active=True if needed or not KINDS[pool.type].networked else None,
-        autostart=pool.autostart,
+        active=True if needed or not kind.networked else False if kind.session else None,
+        autostart=pool.autostart and (needed or not kind.session),
     )
 
 

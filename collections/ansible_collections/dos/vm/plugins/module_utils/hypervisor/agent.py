@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the agent in a guest answers. Asked for the time, which every agent knows: a command of our own would taint the domain.
+"""Whether the agent in a guest answers, and which addresses it tells. Asked for the time, which every agent knows: a command of our own would taint the domain.
 
 libvirt itself waits five seconds for an agent that is connected and says nothing, so it is asked in a thread that may be
 left behind; an agent that is not connected is refused at once.
@@ -7,9 +7,11 @@ left behind; an agent that is not connected is refused at once.
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from .._thirdparty import libvirt
@@ -35,15 +37,26 @@ def silence(domain: Any) -> str:
     return ""
 
 
-def silences(connection: Any, names: Iterable[str], patience: float = PATIENCE) -> Mapping[str, str]:
-    """The silence of each of these domains, all asked side by side."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What an agent said: its `silence` as above, and the addresses of its guest."""
+
+    silence: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+def heard(connection: Any, names: Iterable[str], patience: float = PATIENCE) -> Mapping[str, Heard]:
+    """What the agent of each of these domains says, all asked side by side."""
+    found: dict[str, Heard] = {}
 
     def ask(name: str) -> None:
         try:
-            found[name] = silence(connection.lookupByName(name))
+            domain = connection.lookupByName(name)
+            found[name] = Heard(silence=silence(domain))
+            if not found[name].silence:
+                found[name] = Heard(addresses=tuple(addresses(domain, "AGENT")))
         except libvirt.libvirtError:
-            found[name] = "does not run"
+            found.setdefault(name, Heard(silence="does not run"))  # or it answers, and does not know its addresses
 
     # Daemons: one that is still waiting does not keep the process.
     threads = {name: threading.Thread(target=ask, args=(name,), daemon=True) for name in names}
@@ -52,4 +65,18 @@ def silences(connection: Any, names: Iterable[str], patience: float = PATIENCE) 
         thread.start()
     for thread in threads.values():
         thread.join(max(0.0, deadline - time.monotonic()))
-    return {name: found.get(name, f"does not answer within {patience:g} s") for name in threads}
+    late = Heard(silence=f"does not answer within {patience:g} s")
+    return {name: found.get(name, late) for name in threads}
+
+
+def addresses(domain: Any, source: str) -> Iterator[str]:
+    """The addresses of a running guest as `source` (LEASE, AGENT, ARP) has them; those that reach no further than the wire are none.
+
+    Raises what libvirt raises where that source cannot be asked.
+    """
+    told = domain.interfaceAddresses(getattr(libvirt, f"VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_{source}"))
+    for card in told.values():
+        for held in card["addrs"] or ():
+            address = ipaddress.ip_address(held["addr"])
+            if not (address.is_loopback or address.is_link_local):
+                yield str(address)

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HypervisorError
-from ..xml.build import E
+from ..model.bridge import ends
+from ..xml.build import E, on_off
 from ..xml.common import absent
+from . import kept, switch_ports
 from .kept import ENVIRONMENT, Keeper, State
 
 if TYPE_CHECKING:
@@ -65,12 +67,15 @@ def _start_linux(bridge: Element) -> Iterator[str]:
     yield f"there {name} || ip link add name {name} type bridge"
     # Centiseconds; with a spanning tree the kernel refuses less than two seconds.
     yield f"ip link set dev {name} type bridge forward_delay {delay * 100} stp_state {int(spanning)}"
+    if (multicast := bridge.find("multicast")) is not None:
+        yield f"ip link set dev {name} type bridge mcast_snooping {int(multicast.get('snooping') == 'on')}"
     yield f"ip link set dev {name} up"
     wanted = [*([uplink] if uplink else []), *([tunnel] if (tunnel := _tunnel(bridge)) else [])]
     yield from _let_go(name, wanted)
     if mtu:
         yield f"ip link set dev {name} mtu {mtu}"
     yield from _start_tunnel(bridge)
+    yield from switch_ports.start(bridge)
     if uplink:
         # It lends the bridge its address, which then stays whoever is plugged in.
         yield f"if [ ! -d /sys/class/net/{name}/brif/{uplink} ]; then"
@@ -111,6 +116,7 @@ def _start_tunnel(bridge: Element) -> Iterator[str]:
 
 def _stop_linux(bridge: Element) -> Iterator[str]:
     name, uplink, _ = _said(bridge)
+    yield from switch_ports.stop(bridge)
     yield from _back(name, uplink)
     if tunnel := _tunnel(bridge):
         yield f"ip link del dev {tunnel} 2>/dev/null || true"
@@ -197,17 +203,19 @@ def _switch_tunnels(bridge: Element) -> Iterator[tuple[str, str]]:
 def states(definitions: Mapping[str, Element]) -> Mapping[str, State]:
     """Those of the bridges that are up."""
     found: dict[str, State] = {}
-    switched = {name for name, held in definitions.items() if held.get("type") == "openvswitch"}
+    switched = {
+        name for name, held in definitions.items() if held.get("type") == "openvswitch" or held.find("port") is not None
+    }
     switches = _switches() if switched else {}
     for name, definition in definitions.items():
         if (NET / name / "bridge").is_dir():
-            found[name] = _linux_state(name, definition)
+            found[name] = _linux_state(name, definition, switches)
         elif name in switches and (NET / name).is_dir():
             found[name] = _switch_state(name, definition, switches[name])
     return found
 
 
-def _linux_state(name: str, definition: Element) -> State:
+def _linux_state(name: str, definition: Element, switches: Mapping[str, dict[str, Any]]) -> State:
     ports = set(os.listdir(NET / name / "brif"))
     uplink, tunnel = absent(definition.find("uplink"), "dev"), _tunnel(definition)
     noted = _noted(name) & ports
@@ -219,11 +227,20 @@ def _linux_state(name: str, definition: Element) -> State:
         E("name", name),
         (held := uplink if uplink in ports else own) and E("uplink", dev=held),
         _linux_tunnel(tunnels[0]) if tunnels else None,
+        switch_ports.state(name, switches) if definition.find("port") is not None else None,
         _stp(definition, spanning, delay),
+        E("multicast", snooping=on_off(_snoops(name))),
         E("mtu", size=_number(name, "mtu")),
         type="linux",
     )
-    return State(live, {"plugged": str(len(ports - {uplink, tunnel} - noted))})
+    return State(live, {"plugged": str(len(ports - {uplink, tunnel, *ends(name)} - noted))})
+
+
+def _snoops(name: str) -> bool:
+    try:
+        return _number(name, "bridge/multicast_snooping") != 0
+    except FileNotFoundError:  # a kernel that cannot
+        return False
 
 
 def _noted(name: str) -> set[str]:
@@ -294,8 +311,8 @@ def _switches() -> dict[str, dict[str, Any]]:
             for text in _output(
                 "ovs-vsctl", "--timeout=5", "--format=json",
                 "--", "--columns=name,ports,stp_enable,datapath_type,other_config", "list", "bridge",
-                "--", "--columns=_uuid,name,interfaces,external_ids", "list", "port",
-                "--", "--columns=_uuid,type,options", "list", "interface",
+                "--", "--columns=_uuid,name,interfaces,external_ids,tag,trunks,vlan_mode", "list", "port",
+                "--", "--columns=_uuid,type,options,external_ids", "list", "interface",
             ).splitlines()
         ]  # fmt: skip
     except (HypervisorError, FileNotFoundError):
@@ -305,7 +322,13 @@ def _switches() -> dict[str, dict[str, Any]]:
     by_id = {
         held["_uuid"]: (
             held["name"],
-            {"mark": dict(held["external_ids"]).get("dos-vm", ""), **_first(kinds, held["interfaces"])},
+            {
+                "mark": dict(held["external_ids"]).get("dos-vm", ""),
+                "tag": next(iter(_set(held["tag"])), None),
+                "trunks": _set(held["trunks"]),
+                "mode": next(iter(_set(held["vlan_mode"])), None),
+                **_first(kinds, held["interfaces"]),
+            },
         )
         for held in ports
     }
@@ -322,7 +345,11 @@ def _switches() -> dict[str, dict[str, Any]]:
 
 def _first(interfaces: Mapping[str, dict[str, Any]], listed: Any) -> dict[str, Any]:
     held = next((interfaces[one] for one in _set(listed) if one in interfaces), {})
-    return {"type": held.get("type", ""), "options": dict(held.get("options", ()))}
+    return {
+        "type": held.get("type", ""),
+        "options": dict(held.get("options", ())),
+        "ids": dict(held.get("external_ids", ())),
+    }
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
@@ -355,3 +382,17 @@ def _output(*command: str) -> str:
 
 
 BRIDGES = Keeper(kind="bridge", title="Bridge", files=script, states=states)
+
+
+def release(domain: Element) -> list[str]:
+    """Take away the bridges that stood in front of the ports of a machine that has gone elsewhere; their names."""
+    sources = domain.iterfind("devices/interface/source[@bridge]")
+    kept_here = kept.names(BRIDGES) & {source.get("bridge", "") for source in sources}
+    held = {name: kept.definition_of(BRIDGES, name) for name in sorted(kept_here)}
+    held = {name: definition for name, definition in held.items() if definition.find("port") is not None}
+    used = {name for name, state in states(held).items() if state.info["plugged"] != "0"}
+    gone = [name for name in held if name not in used]
+    for name in gone:
+        kept.run(BRIDGES, name, "stop")
+        kept.undefine(BRIDGES, name)
+    return gone

@@ -17,11 +17,11 @@ from typing import Any
 from .._thirdparty import libvirt
 from ..errors import HypervisorError
 from ..plan.migration import Disk
+from ..sparse import extents
 from ..xml.build import E, to_text
 from . import copies
 from .connection import saying
 from .sides import marker, volume_of
-from .storage import extents
 
 CHUNK = 2**17  # bytes handed to libvirt at once, which sends less than twice that in a message
 NOTE = 64  # bytes of a mark that say how far its copy is

@@ -40,13 +40,10 @@ def _is_device(path: str) -> bool:
 
 def _look(path: str) -> Device:
     held = tuple(dict.fromkeys(_signatures(path)))
-    tree = json.loads(_ask("lsblk", "--json", "--tree", "--paths", "--output", "PATH,TYPE,MOUNTPOINTS", path))[
-        "blockdevices"
-    ]
     return Device(
         path=path,
         holds=held or _unknown(path),
-        used="; ".join(dict.fromkeys(_uses(tree))),
+        used="; ".join(uses(path)),
         group=_group(path) if "LVM2_member" in held else "",
         table=next((kind for kind in ("gpt", "dos") if kind in held), ""),
     )
@@ -61,6 +58,12 @@ def _unknown(path: str) -> tuple[str, ...]:
     """What bears no name may be a database or a disk that is encrypted as a whole."""
     with open(path, "rb") as device:
         return ("data of an unknown kind",) if device.read(BEGINNING).strip(b"\0") else ()
+
+
+def uses(path: str) -> list[str]:
+    """Who uses a device, or a part of it, on the host itself; a machine that has it open is not told."""
+    told = _ask("lsblk", "--json", "--tree", "--paths", "--output", "PATH,TYPE,MOUNTPOINTS", path)
+    return list(dict.fromkeys(_uses(json.loads(told)["blockdevices"])))
 
 
 def _uses(tree: list[dict[str, Any]], below: str = "") -> Iterator[str]:

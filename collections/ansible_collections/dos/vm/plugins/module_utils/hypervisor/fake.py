@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import singledispatchmethod
 from itertools import count
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from ..errors import HypervisorError, InternalError, Unanswered
 from ..model.address import Address, KindName, own_uuid
 from ..model.host import HostFacts
-from ..model.overlay import image_of
 from ..model.types import ByteSize
 from ..plan.action import (
     Action,
@@ -50,8 +49,10 @@ from ..plan.plan import Observed
 from ..xml.common import mark_of
 from ..xml.identity import device_identity
 from . import fake_definitions as definitions
+from . import fake_domains as domains
 from . import fake_kept
 from . import fake_networks as networks
+from .fake_objects import Held, Objects
 from .fake_refusals import (
     INTERNAL,
     INVALID,
@@ -62,9 +63,9 @@ from .fake_refusals import (
     VOLUME_EXISTS,
     refuse,
 )
-from .libvirt import VERBS
 from .seeds import resolved, seed_of
 from .values import value_of, with_secrets
+from .verbs import VERBS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -80,18 +81,7 @@ class Killed(BaseException):
     """The run was killed; like `KeyboardInterrupt` no error, so nothing may catch it on the way."""
 
 
-@dataclass(slots=True)
-class Held:
-    """An object that libvirt has a definition of."""
-
-    xml: Element
-    live: Element | None = None
-    active: bool = False
-    autostart: bool = False
-    persistent: bool = True
-
-
-class FakeHypervisor:
+class FakeHypervisor(Objects):
     """Implements `protocol.Hypervisor`.
 
     `fail_after=N` refuses the action after the first N, once; `kill_after=N` raises `Killed` when the Nth is done. `files`
@@ -109,19 +99,14 @@ class FakeHypervisor:
         blocks: Mapping[str, Device] | None = None,
         offered: Iterable[str] = (),
     ) -> None:
+        super().__init__(files or {})
         self.deaf = deaf
         self.blocks = dict(blocks or {})  # devices that are not blank, by path
         self.offered = frozenset(offered)  # LUNs of every target
         self.fail_after, self.kill_after = fail_after, kill_after
         self.reads = self.writes = 0
         self.performed: list[Action] = []
-        self.objects: dict[Address, Held] = {}
-        self.directories: set[str] = set()
-        self.files: dict[str, Element] = {}
-        for path, capacity in (files or {}).items():
-            self._lay(path, capacity)
         self.kept = fake_kept.FakeKept()
-        self._values: dict[str, bytes] = {}  # of secrets, by UUID: no method hands them out
         self._chance = definitions.Chance(seed)
         self._numbers = count(1)
         self._locked = False
@@ -140,8 +125,8 @@ class FakeHypervisor:
             kvm=False,
             libvirt=9000000,
             hypervisor=7002022,
-            emulators=dict(definitions.EMULATORS),
-            machines=dict(definitions.MACHINES),
+            emulators=dict(domains.EMULATORS),
+            machines=dict(domains.MACHINES),
             links=dict(fake_kept.LINKS),
         )
 
@@ -241,7 +226,7 @@ class FakeHypervisor:
     def _completed(self, kind: KindName, xml: Element) -> Element:
         match kind:
             case "domain":
-                return definitions.domain(xml, self._chance)
+                return domains.domain(xml, self._chance)
             case "network":
                 return definitions.network(xml, self._chance, self._free_bridge())
             case "pool":
@@ -257,30 +242,6 @@ class FakeHypervisor:
         taken = {held.get("name") for _, xml in self._definitions("network") for held in xml.iterfind("bridge")}
         return next(name for name in (f"virbr{number}" for number in count()) if name not in taken)
 
-    def _definitions(self, kind: KindName) -> Iterator[tuple[Address, Element]]:
-        return ((address, held.xml) for address, held in self.objects.items() if address.kind == kind)
-
-    def _refuse_clash(self, action: Define, xml: Element, before: Held | None) -> None:
-        kind, uuid = action.address.kind, xml.findtext("uuid")
-        if before is not None and before.xml.findtext("uuid") != uuid:
-            known = before.xml.findtext("uuid")
-            refuse(action, f"{kind} '{action.address.name}' already exists with uuid {known}", OPERATION_FAILED)
-        for address, other in self._definitions(kind):
-            if address == action.address:
-                continue
-            if other.findtext("uuid") == uuid:
-                refuse(action, f"{kind} '{address.name}' is already defined with uuid {uuid}", OPERATION_FAILED)
-            self._refuse_shared(action, xml, other, address)
-
-    def _refuse_shared(self, action: Define, xml: Element, other: Element, owner: Address) -> None:
-        """What two objects of a kind cannot share: the bridge of networks, the directory of pools, the usage of secrets."""
-        shared = {"network": "bridge", "pool": "target/path", "secret": "usage"}.get(action.address.kind)
-        if action.address.kind == "pool" and xml.get("type") not in definitions.DIRECTORIES:
-            return
-        mine, theirs = (None, None) if shared is None else (xml.find(shared), other.find(shared))
-        if mine is not None and theirs is not None and definitions.same(mine, theirs):
-            refuse(action, f"{shared} is already in use by {owner}", OPERATION_FAILED)
-
     @_perform.register
     def _undefine(self, action: Undefine, secrets: Mapping[str, bytes]) -> None:
         held = self._held(action, action.address)
@@ -293,13 +254,6 @@ class FakeHypervisor:
             return
         del self.objects[action.address]
         self._values.pop(held.xml.findtext("uuid") or "", None)
-
-    def _filter_is_used(self, name: str) -> bool:
-        references = f".//filterref[@filter='{name}']"
-        by_guests = any(
-            held.live.find(references) is not None for held in self.objects.values() if held.live is not None
-        )
-        return by_guests or any(xml.find(references) is not None for _, xml in self._definitions("nwfilter"))
 
     @_perform.register
     def _write_seed(self, action: WriteSeed, secrets: Mapping[str, bytes]) -> None:
@@ -349,7 +303,7 @@ class FakeHypervisor:
                 self._start_network(action, held)
             case "domain":
                 self._refuse_start(action, held.xml)
-                held.live = definitions.running_domain(held.xml, next(self._numbers))
+                held.live = domains.running_domain(held.xml, next(self._numbers))
         held.active = True
 
     @_perform.register
@@ -379,11 +333,6 @@ class FakeHypervisor:
             if posixpath.dirname(file) == path:
                 definitions.reread(xml)
 
-    def _knows(self, usage: str) -> bool:
-        """Whether some secret is found by this, and has a value."""
-        uuids = [xml.findtext("uuid") for _, xml in self._definitions("secret") if usage in xml.xpath("usage/*/text()")]
-        return any(uuid in self._values for uuid in uuids)
-
     def _start_network(self, action: Action, held: Held) -> None:
         mine = list(networks.spans(held.xml))
         for other in self.objects.values():
@@ -403,40 +352,6 @@ class FakeHypervisor:
             path = self._path_of(action, disk)
             if path is not None:
                 self._refuse_disk(action, disk, path)
-
-    def _refuse_inactive(self, action: Action, address: Address) -> None:
-        if not self._held(action, address).active:
-            refuse(action, f"{address.kind} '{address.name}' is not active", INVALID)
-
-    def _path_of(self, action: Action, disk: Element) -> str | None:
-        source = disk.find("source")
-        if source is None:
-            return None
-        if source.get("pool"):
-            pool = Address("pool", source.get("pool", ""))
-            self._refuse_inactive(action, pool)
-            directory = self._held(action, pool).xml.findtext("target/path") or ""
-            return posixpath.join(directory, source.get("volume", ""))
-        return image_of(source.get("file", "")) or None
-
-    def _refuse_disk(self, action: Action, disk: Element, path: str) -> None:
-        if path not in self.files:
-            refuse(action, f"Cannot access storage file '{path}': No such file or directory", SYSTEM)
-        exclusive = disk.find("readonly") is None and disk.find("shareable") is None
-        users = [other for other, target in self._users(path) if target is not None and other != action.address]
-        if exclusive and users:
-            text = f'Failed to get "write" lock: is another process using the image [{path}]? ({users[0]})'
-            refuse(action, text, INTERNAL)
-
-    def _users(self, path: str) -> Iterator[tuple[Address, str | None]]:
-        """The running guests that have a file open for writing, each with its name for the disk."""
-        for address, held in self.objects.items():
-            if address.kind != "domain" or held.live is None:
-                continue
-            for disk in held.live.iterfind("devices/disk"):
-                target = disk.find("target")
-                if disk.find("readonly") is None and self._path_of(Start(address=address), disk) == path:
-                    yield address, None if target is None else target.get("dev")
 
     @_perform.register
     def _stop(self, action: Stop, secrets: Mapping[str, bytes]) -> None:
@@ -468,17 +383,6 @@ class FakeHypervisor:
             refuse(action, f"storage volume '{name}' exists already", VOLUME_EXISTS)
         self.files[path] = definitions.volume(xml, directory, self._backing_capacity(action, xml))
 
-    def _backing_capacity(self, action: Action, xml: Element) -> int:
-        backing = xml.find("backingStore")
-        if backing is None:
-            return 0
-        if backing.find("format") is None:
-            raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
-        path = backing.findtext("path") or ""
-        if path not in self.files:
-            refuse(action, f"Cannot access backing store '{path}': No such file or directory", SYSTEM)
-        return int(self.files[path].findtext("capacity") or 0)
-
     @_perform.register
     def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:
         path = self._volume_path(action)
@@ -497,21 +401,6 @@ class FakeHypervisor:
     @_perform.register
     def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:
         del self.files[self._volume_path(action)]
-
-    def _volume_path(self, action: Action) -> str:
-        pool, _, name = action.address.name.partition("/")
-        self._refuse_inactive(action, Address("pool", pool))
-        path = posixpath.join(self._held(action, Address("pool", pool)).xml.findtext("target/path") or "", name)
-        if path not in self.files:
-            refuse(action, f"no storage vol with matching name '{name}'", MISSING["volume"])
-        return path
-
-    def _lay(self, path: str, capacity: int) -> None:
-        xml = definitions.parse(
-            f"<volume><name>{posixpath.basename(path)}</name><capacity>{capacity}</capacity></volume>"
-        )
-        self.files[path] = definitions.volume(xml, posixpath.dirname(path))
-        self.directories.add(posixpath.dirname(path))
 
     @_perform.register
     def _set_secret_value(self, action: SetSecretValue, secrets: Mapping[str, bytes]) -> None:
@@ -539,17 +428,17 @@ class FakeHypervisor:
     @_perform.register
     def _attach_device(self, action: AttachDevice, secrets: Mapping[str, bytes]) -> None:
         live, device = self._live_devices(action), definitions.parse(action.xml)
-        definitions.device(device, self._chance)
+        domains.device(device, self._chance)
         if any(device_identity(held) == device_identity(device) for held in live.iterfind(str(device.tag))):
             refuse(action, f"{device_identity(device)} already exists", INVALID)
         if device.tag == "disk" and (path := self._path_of(action, device)) is not None:
             self._refuse_disk(action, device, path)
         if device.tag == "interface" and (source := device.find("source[@network]")) is not None:
             self._refuse_inactive(action, Address("network", source.get("network", "")))
-        if not definitions.find_slot(live, device):
+        if not domains.find_slot(live, device):
             refuse(action, "No more available PCI slots", INTERNAL)
         counts = {str(device.tag): len(live.findall(str(device.tag))) - 1}
-        definitions.running_device(device, counts, next(self._numbers))
+        domains.running_device(device, counts, next(self._numbers))
         live.append(device)
 
     @_perform.register
@@ -583,7 +472,7 @@ class FakeHypervisor:
     @_perform.register
     def _update_device(self, action: UpdateDevice, secrets: Mapping[str, bytes]) -> None:
         live, device = self._live_devices(action), definitions.parse(with_secrets(action.xml, secrets))
-        definitions.device(device, self._chance)
+        domains.device(device, self._chance)
         for held in live.findall(str(device.tag)):
             if device_identity(held) == device_identity(device) and held.get("type") == device.get("type"):
                 for part in ("alias", "address"):
@@ -594,30 +483,6 @@ class FakeHypervisor:
                 live.replace(held, device)
                 return
         refuse(action, f"no such {device.tag!s} in the guest", 99)
-
-    def _live_devices(self, action: Action) -> Element:
-        found = self._running(action).find("devices")
-        if found is None:
-            raise InternalError(f"{action.address} runs without devices")
-        return found
-
-    def _running(self, action: Action) -> Element:
-        held = self._held(action, action.address)
-        self._refuse_active(action, held, expected=True)
-        if held.live is None:
-            raise InternalError(f"{action.address} runs without XML")
-        return held.live
-
-    # Refusing
-
-    def _held(self, action: Action, address: Address) -> Held:
-        if address not in self.objects:
-            refuse(action, f"no {address.kind} with matching name '{address.name}'", MISSING[address.kind])
-        return self.objects[address]
-
-    def _refuse_active(self, action: Action, held: Held, *, expected: bool) -> None:
-        if held.active != expected:
-            refuse(action, f"{action.address} is {'not' if expected else 'already'} running", INVALID)
 
 
 def _is_ours(address: Address, xml: Element, site: str) -> bool:

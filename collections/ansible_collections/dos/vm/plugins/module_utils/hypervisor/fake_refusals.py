@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from ..errors import HypervisorError
 from ..plan.action import Action
-from .libvirt import VERBS
+from .verbs import VERBS
 
 INTERNAL, OPERATION_FAILED, XML_INVALID, SYSTEM, INVALID, SCHEMA = 1, 9, 27, 38, 55, 110
 VOLUME_EXISTS = 90

@@ -92,7 +92,7 @@ def observe(keeper: Keeper, site: str) -> Iterator[Observed]:
     """Every object of a kind, in one look at the kernel however many there are."""
     if not keeper.folder.is_dir():
         return
-    definitions = {path.stem: parse(path.read_text()) for path in sorted(keeper.folder.glob(f"*{DEFINITION}"))}
+    definitions = {name: definition_of(keeper, name) for name in sorted(names(keeper))}
     states = keeper.states(definitions) if definitions else {}
     for name, definition in definitions.items():
         state = states.get(name)
@@ -105,6 +105,16 @@ def observe(keeper: Keeper, site: str) -> Iterator[Observed]:
             ours=(mark_of(definition) or {}).get("site") == site,
             info=state.info if state else {},
         )
+
+
+def names(keeper: Keeper) -> frozenset[str]:
+    """The objects of a kind."""
+    return frozenset(path.stem for path in keeper.folder.glob(f"*{DEFINITION}"))
+
+
+def definition_of(keeper: Keeper, name: str) -> Element:
+    """The definition of an object that is there."""
+    return parse((keeper.folder / f"{name}{DEFINITION}").read_text())
 
 
 def define(keeper: Keeper, name: str, xml: str) -> None:
@@ -159,7 +169,7 @@ def perform(keeper: Keeper, action: Action) -> None:
         case Undefine():
             undefine(keeper, name)
         case Start() | Stop():
-            definition = parse((keeper.folder / f"{name}{DEFINITION}").read_text())
+            definition = definition_of(keeper, name)
             keeper.before(definition, action)
             run(keeper, name, "start" if isinstance(action, Start) else "stop")
             keeper.done(definition, action)

@@ -48,7 +48,7 @@ from ..plan.devices import Device
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
 from ..xml.common import stamped
-from . import credentials, kept, live, overlays, seeds
+from . import credentials, kept, live, nodes, overlays, seeds
 from . import devices as block
 from .bridges import BRIDGES
 from .capabilities import (
@@ -76,34 +76,12 @@ from .ready import is_here, make_ready
 from .schema import is_known_valid
 from .storage import await_volumes, create_volume, refuse_too_small, wipe
 from .values import value_of, with_secrets
+from .verbs import VERBS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 
-VERBS: dict[type[Action], str] = {
-    Define: "define",
-    Undefine: "undefine",
-    Build: "build",
-    Find: "find",
-    Start: "start",
-    Restart: "restart",
-    Stop: "stop",
-    SetAutostart: "set the autostart of",
-    CreateVolume: "create",
-    ResizeVolume: "grow",
-    DeleteVolume: "delete",
-    SetSecretValue: "set the value of",
-    UpdateNetwork: "update",
-    AttachDevice: "attach a device to",
-    DetachDevice: "detach a device from",
-    UpdateDevice: "update a device of",
-    Replug: "plug in",
-    SetVcpus: "set the vCPUs of",
-    SetMemory: "set the memory of",
-    WriteSeed: "write the seed of",
-    Inject: "set up",
-}
 # These pools would be formatted by a build, and `no overwrite` is how libvirt refuses; others do not know the flag.
 FORMATTED_POOLS = ("disk", "fs", "logical")
 TRAY_ATTEMPTS = 5  # to take a medium out of a drive that is being read
@@ -289,8 +267,15 @@ class LibvirtHypervisor:
     def _build(self, action: Build, secrets: Mapping[str, bytes]) -> None:
         block.clear(action.clear)
         pool = self._find(action.address)
-        formatted = parse(pool.XMLDesc()).get("type") in FORMATTED_POOLS
-        pool.build(libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE if formatted else 0)
+        if parse(pool.XMLDesc()).get("type") in FORMATTED_POOLS:
+            pool.build(libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE)
+            return
+        try:
+            pool.build()
+        except libvirt.libvirtError:
+            # libvirt looks whether the folder is there and then makes it, and of hosts that make one they share, all but the
+            # first may fail: they still see what is no longer so. Now it is there; whatever else was wrong is so again.
+            pool.build()
 
     @_perform.register
     def _find_volume(self, action: Find, secrets: Mapping[str, bytes]) -> None:
@@ -334,7 +319,7 @@ class LibvirtHypervisor:
         bridges = bridge_of(network, parse(self._find(Address("network", network)).XMLDesc()))
         for domain in self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
             with allowing("VIR_ERR_NO_DOMAIN"):  # one of somebody else's ended meanwhile
-                for tap, bridge in unplugged(parse(domain.XMLDesc()), bridges):
+                for tap, bridge in unplugged(parse(domain.XMLDesc()), bridges, ()):
                     plug(tap, bridge)
 
     @_perform.register
@@ -343,7 +328,7 @@ class LibvirtHypervisor:
         bridges: dict[str, str] = {}
         for network in networks:
             bridges |= bridge_of(network.name(), parse(network.XMLDesc()))
-        for tap, bridge in unplugged(parse(self._find(action.address).XMLDesc()), bridges):
+        for tap, bridge in unplugged(parse(self._find(action.address).XMLDesc()), bridges, kept.names(BRIDGES)):
             plug(tap, bridge)
 
     @_perform.register
@@ -352,6 +337,8 @@ class LibvirtHypervisor:
         if action.address.kind == "domain":
             _shut_down(found, time.monotonic() + action.timeout, self.step)
         else:
+            if action.address.kind == "pool":
+                nodes.refuse_used(found)
             found.destroy()
 
     @_perform.register

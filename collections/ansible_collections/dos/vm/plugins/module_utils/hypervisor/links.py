@@ -13,6 +13,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
+from ..model.bridge import ENDS
 from ..model.host import Link
 from ..model.types import Address
 
@@ -25,7 +26,7 @@ GLOBAL = "00"  # the scope of /proc/net/if_inet6 that is not of the link alone
 
 
 def links() -> dict[str, Link]:
-    """Every interface but those that libvirt gives its names to."""
+    """Every interface but those that libvirt gives its names to, and the cables that we lay to Open vSwitch."""
     addresses = _addresses()
     return {
         name: Link(
@@ -34,7 +35,7 @@ def links() -> dict[str, Link]:
             addresses=tuple(addresses.get(name, ())),
         )
         for name in sorted(os.listdir(NET))
-        if not name.startswith(MADE_BY_LIBVIRT) and (NET / name).is_dir()
+        if not name.startswith(MADE_BY_LIBVIRT) and (NET / name).is_dir() and not _is_cable(name)
     }
 
 
@@ -43,7 +44,7 @@ def traffic() -> int:
     return sum(
         _counted(NET / name / "statistics" / counter)
         for name in os.listdir(NET)
-        if name != "lo" and not name.startswith(MADE_BY_LIBVIRT) and not _is_made(NET / name)
+        if name != "lo" and not name.startswith(MADE_BY_LIBVIRT) and not _is_made(NET / name) and not _is_cable(name)
         for counter in ("rx_bytes", "tx_bytes")
     )
 
@@ -58,6 +59,11 @@ def _counted(counter: Path) -> int:
 def _is_made(link: Path) -> bool:
     """A bridge, a tap, or something that is not an interface: what goes through it goes through another one as well."""
     return any((link / what).exists() for what in ("bridge", "tun_flags")) or not (link / "statistics").is_dir()
+
+
+def _is_cable(name: str) -> bool:
+    """An end of a cable between a bridge and Open vSwitch: both ends carry what a card of a guest does."""
+    return name.endswith(ENDS) and (NET / name[: -len(ENDS[0])] / "bridge").is_dir()
 
 
 def _master(name: str) -> str | None:

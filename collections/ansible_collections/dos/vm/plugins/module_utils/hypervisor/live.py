@@ -7,6 +7,7 @@ A guest that does not answer, for it has no ACPI or no driver, is an `Unanswered
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +33,21 @@ class Until:
     def unanswered(self) -> Unanswered:
         return Unanswered(self.operation, f"the guest {self.what} after {self.patience:.0f} s")
 
+    def wait(self, done: Callable[[], bool]) -> None:
+        """Return when it is so. Raises `Unanswered`."""
+        deadline = time.monotonic() + self.patience
+        while not done():
+            if time.monotonic() > deadline:
+                raise self.unanswered()
+            time.sleep(self.step)
+
 
 def detach(domain: Any, xml: str, until: Until) -> None:
     """Unplug a device and return when the guest let go of it. Raises `Unanswered`."""
     # Asked before already, and not answered yet: libvirt says so, and what counts is whether it is gone in the end.
     with allowing("VIR_ERR_DEVICE_MISSING", "VIR_ERR_OPERATION_FAILED"):
         domain.detachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    deadline = time.monotonic() + until.patience
-    while _has_device(parse(domain.XMLDesc()), parse(xml)):
-        if time.monotonic() > deadline:
-            raise until.unanswered()
-        time.sleep(until.step)
+    until.wait(lambda: not _has_device(parse(domain.XMLDesc()), parse(xml)))
 
 
 def set_vcpus(domain: Any, count: int, operation: str) -> None:

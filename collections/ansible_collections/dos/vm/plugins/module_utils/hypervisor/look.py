@@ -14,6 +14,7 @@ from ..xml.common import mark_of
 from ..xml.secret import read_description
 from . import credentials, kept, seeds
 from .connection import allowing
+from .nodes import node, nodes
 from .plug import bridge_of, in_the_air
 from .ready import is_here
 from .storage import unseen
@@ -44,13 +45,16 @@ class Look:
     def __init__(self, connection: Any, site: str, keepers: Iterable[kept.Keeper]) -> None:
         self._connection, self._site, self._keepers = connection, site, keepers
         self._bridges: dict[str, str] = {}  # of the active networks, which the domains are plugged into
+        self._own: set[str] = set()  # bridges that we keep, and domains may be plugged into too
 
     def __iter__(self) -> Iterator[Observed]:
         yield from self._secrets()
         yield from self._pools()
         yield from self._nwfilters()
         for keeper in self._keepers:
-            yield from kept.observe(keeper, self._site)
+            for seen in kept.observe(keeper, self._site):
+                self._own |= {seen.address.name} if keeper.kind == "bridge" else set()
+                yield seen
         yield from self._networks()
         domains = list(self._domains())
         yield from domains
@@ -140,7 +144,7 @@ class Look:
         autostart = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART))
         persistent = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT))
         saved = _names(listed(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE))
-        bridges = self._bridges
+        bridges, own, here = self._bridges, self._own, is_here(self._connection)
 
         def look(domain: Any) -> Iterator[Observed]:
             # Secure, so that a console's password can be compared; it stays in memory.
@@ -159,7 +163,8 @@ class Look:
                 ours=_marked(xml, self._site),
                 info={
                     "state": SAVED if name in saved and not active else STATES.get(state, "no state"),
-                    **in_the_air(now, bridges),
+                    **in_the_air(now, bridges, own),
+                    **(nodes(xml, now) if here else {}),
                     **seeds.seen(xml),
                 },
             )
@@ -200,12 +205,14 @@ def _volumes(pool: Any, held: Observed) -> Iterator[Observed]:
 
     The pool is not refreshed: reading must not write. A file whose volume libvirt does not know yet is found at creation.
     """
-    path = held.xml.findtext("target/path")
+    path, here = held.xml.findtext("target/path"), is_here(pool.connect())
 
     def look(volume: Any) -> Iterator[Observed]:
         xml = parse(volume.XMLDesc())
         info = {name: xml.findtext(name) or "" for name in ("capacity", "allocation")}
         info["path"] = xml.findtext("target/path") or f"{path}/{volume.name()}"
+        if here and (device := node(info["path"])):
+            info["node"] = device
         address = Address("volume", f"{held.address.name}/{volume.name()}")
         yield Observed(address=address, xml=xml, active=True, ours=held.ours, info=info)
 

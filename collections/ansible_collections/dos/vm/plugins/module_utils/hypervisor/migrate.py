@@ -21,7 +21,8 @@ from ..errors import HypervisorError
 from ..model.migration import Migration
 from ..plan.migration import Question, copied, notes, reasons
 from ..xml.build import parse, to_text
-from . import carry, copies
+from . import carry, copies, sent
+from .bridges import release
 from .connection import allowing, constant, open_connection, saying
 from .events import HearingHypervisor
 from .libvirt import LibvirtHypervisor
@@ -148,6 +149,8 @@ class _Run:
             return Moved(changed=True, notes=tuple(self.notes), copied=names)
         if asked.guest.saved and not asked.guest.active:
             asked = self._bring_back(target)
+        with saying(f"bring the disc of {self.wanted.domain} to {self.wanted.target}"):
+            sent.send(target._connection, asked.guest.xml)
         if disks and not asked.guest.active:
             return self._carry(target, asked)
         try:
@@ -450,6 +453,11 @@ class _Run:
             if autostart and not there.autostart():
                 there.setAutostart(1)
             gone = self._release(target)
+            sent.leave_nothing(wanted.domain)
+            # What stays for now is taken away when the host is next brought to its slice.
+            with suppress(HypervisorError):
+                bridges = release(parse(there.XMLDesc())) if self.source._here else []
+                performed += [f"bridge {name} has been removed from {wanted.source}" for name in bridges]
         performed += [f"volume {disk.name} has been removed from {wanted.source}" for disk in gone]
         figures = figures_of(there)
         return (
@@ -478,9 +486,10 @@ class _Run:
     def withdraw(self, target: LibvirtHypervisor) -> None:
         """Nothing came of it: take away what was made for it. What cannot be now is found by its mark the next time."""
         with suppress(libvirt.libvirtError, HypervisorError):
-            disks = guest_of(self.source._connection, self.wanted.domain).disks
+            guest = guest_of(self.source._connection, self.wanted.domain)
             if self.state(target) == "absent":
-                copies.discard(target._connection, disks)
+                copies.discard(target._connection, guest.disks)
+                sent.take_back(target._connection, guest.xml)
 
 
 def _text(refused: Exception) -> str:

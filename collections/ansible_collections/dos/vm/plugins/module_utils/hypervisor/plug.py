@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +21,25 @@ if TYPE_CHECKING:
 DEVICES = Path("/sys/class/net")
 
 
-def unplugged(domain: Element, bridges: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The taps of a running domain that are not on the bridge of their network, each with that bridge.
+def unplugged(domain: Element, bridges: Mapping[str, str], own: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The taps of a running domain that are not on the bridge of their network, or on their own, each with that bridge.
 
-    `bridges` has the bridge of each active network that libvirt serves itself.
+    `bridges` has the bridge of each active network that libvirt serves itself; `own` are the bridges that we keep.
     """
-    for card in domain.iterfind("devices/interface[@type='network']"):
+    for card in domain.iterfind("devices/interface"):
         source, target = card.find("source"), card.find("target")
-        bridge = None if source is None else bridges.get(source.get("network", ""))
+        bridge = None if source is None else _bridge(card, source, bridges, own)
         tap = None if target is None else target.get("dev")
         # Open vSwitch keeps its ports in a database of its own, and macvtap has no bridge.
         if bridge and tap and card.find("virtualport") is None and _port_of(tap) not in (bridge, None):
             yield tap, bridge
+
+
+def _bridge(card: Element, source: Element, bridges: Mapping[str, str], own: Collection[str]) -> str | None:
+    if card.get("type") == "network":
+        return bridges.get(source.get("network", ""))
+    named = source.get("bridge")
+    return named if named in own else None
 
 
 def _port_of(tap: str) -> str | None:
@@ -61,7 +68,7 @@ def bridge_of(network: str, live: Element | None) -> dict[str, str]:
     return {network: bridge.get("name", "")} if bridge is not None and ours else {}
 
 
-def in_the_air(live: Element | None, bridges: Mapping[str, str]) -> dict[str, str]:
+def in_the_air(live: Element | None, bridges: Mapping[str, str], own: Collection[str]) -> dict[str, str]:
     """What `Observed.info` says of cards that are plugged into nothing: their taps."""
-    taps = [] if live is None else [tap for tap, _ in unplugged(live, bridges)]
+    taps = [] if live is None else [tap for tap, _ in unplugged(live, bridges, own)]
     return {"unplugged": ", ".join(taps)} if taps else {}

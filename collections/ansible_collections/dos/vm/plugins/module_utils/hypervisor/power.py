@@ -26,7 +26,7 @@ from . import live
 from .connection import allowing, saying
 from .events import HearingHypervisor
 from .look import SAVED, STATES
-from .ready import refuse_restore, refuse_start
+from .ready import refuse_restore, refuse_start, start_pools
 from .saved import keep_saved
 from .screenshot import take
 
@@ -153,7 +153,7 @@ class _Room:
             case "suspend":
                 domain.suspend()
             case "resume":
-                domain.pMWakeup(0) if state_of(domain) == "pmsuspended" else domain.resume()
+                self._wake(domain) if state_of(domain) == "pmsuspended" else domain.resume()
             case "save":
                 kept = keep_saved(self.connection, domain.name(), self.now)
                 note = self._within(domain, lambda: domain.managedSave(0), give_up=domain.abortJob)
@@ -229,6 +229,14 @@ class _Room:
             time.sleep(self.hypervisor.step)
         return not domain.isActive()
 
+    def _wake(self, domain: Any) -> None:
+        """libvirt only asks for it, and hears from QEMU a moment later that it is so."""
+        domain.pMWakeup(0)
+        self._until(domain, "is still asleep").wait(lambda: state_of(domain) != "pmsuspended")
+
+    def _until(self, domain: Any, what: str) -> live.Until:
+        return live.Until(f"{self.asked.order} domain {domain.name()}", what, self.asked.timeout or 10, 0.05)
+
     def _reboot(self, domain: Any) -> str:
         limit = self._limit()
         begun = self.hypervisor.rebooted(domain, limit)
@@ -256,15 +264,13 @@ class _Room:
             return "was so already"
         if attach:
             if not there:
+                start_pools(domain.connect(), element)
                 domain.attachDeviceFlags(text, flags)
             return ""
         if there:
             domain.detachDeviceFlags(text, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         if domain.isActive():
-            until = live.Until(
-                f"detach a device from domain {domain.name()}", "still holds it", self.asked.timeout or 10, 0.05
-            )
-            live.detach(domain, text, until)
+            live.detach(domain, text, self._until(domain, "still holds the device"))
         return ""
 
 

@@ -7,7 +7,6 @@ Asked from the host that a machine runs on, which is on every network that it is
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from .._thirdparty import libvirt
 from ..errors import HypervisorError
 from ..model.readiness import Check, Http, Waiting
-from .agent import silence
+from .agent import addresses, silence
 from .connection import allowing, saying
 from .libvirt import LibvirtHypervisor
 from .power import state_of
@@ -111,11 +109,11 @@ def _look(hypervisor: LibvirtHypervisor, check: Check) -> None:
 
 def _knock(domain: Any, check: Check) -> None:
     """Some address answers. Raises `NotReady` with what each of them did instead."""
-    addresses = [str(address) for address in check.addresses] or list(dict.fromkeys(_addresses(domain)))
-    if not addresses:
+    known = [str(address) for address in check.addresses] or list(dict.fromkeys(_addresses(domain)))
+    if not known:
         raise NotReady("it has no address that its host knows of")
     refusals = []
-    for address in addresses:
+    for address in known:
         try:
             if check.http is not None:
                 _fetch(address, check.http)
@@ -143,12 +141,7 @@ def _fetch(address: str, wanted: Http) -> None:
 
 
 def _addresses(domain: Any) -> Iterator[str]:
-    """By the leases of its networks, its agent, and the host's neighbours; those that reach no further than the wire are none."""
+    """By the leases of its networks, its agent, and the host's neighbours."""
     for source in ("LEASE", "AGENT", "ARP"):
         with allowing(*UNKNOWN):
-            found = domain.interfaceAddresses(getattr(libvirt, f"VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_{source}"))
-            for card in found.values():
-                for held in card["addrs"] or ():
-                    address = ipaddress.ip_address(held["addr"])
-                    if not (address.is_loopback or address.is_link_local):
-                        yield str(address)
+            yield from addresses(domain, source)

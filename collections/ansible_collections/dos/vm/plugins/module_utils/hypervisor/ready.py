@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from .._thirdparty import libvirt
 from ..errors import HypervisorError
 from ..model.host import HostFacts
+from ..model.pool import is_networked
 from ..model.types import ByteSize
 from ..xml.build import parse
 from . import overlays
+from .connection import allowing
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -32,7 +34,9 @@ def refuse_start(connection: Any, xml: Element, facts: HostFacts) -> None:
 
 
 def make_ready(connection: Any, xml: Element) -> None:
-    """The links and the room that the overlays of a machine need; raises `HypervisorError` where there is none (DMN-04)."""
+    """The pools on servers that a machine has disks in, started, and the links and the room that its overlays need; raises
+    `HypervisorError` where there is none (DMN-04)."""
+    start_pools(connection, xml)
     if is_here(connection):
         overlays.prepare(xml)
         overlays.clear(xml)
@@ -92,6 +96,15 @@ def _missing(connection: Any, xml: Element) -> Iterator[str]:
         path, optional = source.get("file", ""), source.get("startupPolicy") in ("optional", "requisite")
         if not optional and not os.path.exists(path):
             yield f"{path} is not there"
+
+
+def start_pools(connection: Any, xml: Element) -> None:
+    """POOL-08: a host logs in for what comes to it, also for a disk that is nobody's but an order's. `xml` is a machine, or one disk."""
+    for name in dict.fromkeys(source.get("pool", "") for source in xml.iter("source") if source.get("volume")):
+        with allowing("VIR_ERR_NO_STORAGE_POOL"):  # libvirt says so itself
+            pool = connection.storagePoolLookupByName(name)
+            if not pool.isActive() and is_networked(parse(pool.XMLDesc()).get("type", "")):
+                pool.create()
 
 
 def is_here(connection: Any) -> bool:

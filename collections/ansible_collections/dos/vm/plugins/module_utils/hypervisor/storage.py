@@ -6,10 +6,9 @@ Of a host that is not this machine nothing is known here, and then libvirt's own
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ..errors import HypervisorError
 from ..model.address import Address
 from ..model.types import ByteSize
 from ..plan.plan import Observed
+from ..sparse import extents
 from ..xml.build import parse
 
 if TYPE_CHECKING:
@@ -126,17 +126,3 @@ def wipe(volume: Any) -> None:
             while left > 0:
                 left -= file.write(ZEROS[: min(left, STEP)])
         os.fsync(file.fileno())
-
-
-def extents(descriptor: int, at: int = 0, size: int | None = None) -> Iterator[tuple[int, int]]:
-    """The parts of a file that hold data, from and to, those after `at`. Of a device, which cannot tell, it is all one part."""
-    size, end = os.fstat(descriptor).st_size if size is None else size, at
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError as refused:
-            if refused.errno == errno.EINVAL:
-                yield end, size
-            return  # ENXIO: only a hole is left
-        end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, end

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ def convert(
             run("convert", _convert(asked, header, source, draft), report)
         if asked.capacity is not None:
             _grow(draft, asked.format, asked.capacity, report)
-        verify(source, header.format, draft, asked.format, report, same=not asked.sparsify)
+        with _written_meanwhile(draft):
+            verify(source, header.format, draft, asked.format, report, same=not asked.sparsify)
         like(draft, destination if os.path.exists(destination) else source)
         before = allocated(source)
         settle(draft, destination, keep=asked.keep)
@@ -77,7 +80,8 @@ def rebase(asked: Rebase, file: str, base: str, report: Report) -> Mapping[str, 
     try:
         copy(file, draft, report)
         run("rebase", ["qemu-img", "rebase", "-p", "-f", held.format, "-b", base, "-F", below.format, draft], report)
-        verify(file, held.format, draft, held.format, report)
+        with _written_meanwhile(draft):
+            verify(file, held.format, draft, held.format, report)
         like(draft, file)
         settle(draft, file, keep=asked.keep)
     finally:
@@ -175,8 +179,7 @@ def like(draft: str, model: str) -> None:
 
 def settle(draft: str, destination: str, *, keep: bool = False) -> None:
     """The draft takes its place, on the disk for certain; with `keep` what was there stays beside it."""
-    with open(draft, "rb+") as file:
-        os.fsync(file.fileno())
+    _write(draft)
     if keep and os.path.exists(destination):
         os.link(destination, free_name(destination + ORIGINAL))
     os.replace(draft, destination)
@@ -185,6 +188,20 @@ def settle(draft: str, destination: str, *, keep: bool = False) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def _written_meanwhile(path: str) -> Iterator[None]:
+    """A file goes to the disk while it is read for its proof: the one waits for the disk, the other for a processor."""
+    with ThreadPoolExecutor(1) as beside:
+        written = beside.submit(_write, path)
+        yield
+        written.result()
+
+
+def _write(path: str) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def free_name(path: str) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 
 from ..errors import ConflictError, DeclarationError
 from ..model.image import ImageFile
-from ..model.types import ByteSize, Checksum
+from ..model.types import ByteSize
 from .convert import enough, settle
+from .digest import digest
 from .header import read_header, refuse, shown
 from .job import Job, Report
 from .receive import receive
@@ -140,15 +141,10 @@ def remove(asked: ImageFile, users: list[str], *, dry_run: bool) -> bool:
 
 
 def _digest(path: str, report: Report) -> Mapping[str, Any]:
-    total, done, seen = max(os.path.getsize(path), 1), 0, hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        before = os.fstat(file.fileno())
-        while piece := file.read(PIECE):
-            seen.update(piece)
-            done += len(piece)
-            report("read", 100 * done / total)
-    found = Checksum(f"sha256:{seen.hexdigest()}")
-    if _seal(os.stat(path)) == _seal(before):
+    """What is in a file, noted for it if it was not changed meanwhile."""
+    before = _seal(os.stat(path))
+    found = digest(path, "read", report)
+    if _seal(os.stat(path)) == before:
         _note(path, found)
     return {"digest": found}
 

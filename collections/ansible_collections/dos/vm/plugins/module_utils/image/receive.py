@@ -8,18 +8,17 @@ file system can. To hash takes longer than to copy, so both go on at once.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 from ..errors import HypervisorError
-from ..model.types import Checksum
+from ..sparse import extents
+from .digest import digest
 from .job import Report
 
-BUFFER = 256 * 2**10  # stays in the processor's cache: larger ones are slower
 STEP = 64 * 2**20  # copied by one call
 FICLONE = 0x40049409  # ioctl_ficlone(2): the same blocks under another name
 
@@ -32,11 +31,13 @@ def receive(source: str, part: str, report: Report) -> Mapping[str, Any]:
         ThreadPoolExecutor(1) as beside,
     ):
         before = os.fstat(read.fileno())
-        hashed = beside.submit(_digest, source, before.st_size, report)
+        # The same parts for both: were one of them missed, the digest would tell.
+        parts = list(extents(read.fileno(), size=before.st_size))
+        hashed = beside.submit(digest, source, "copy", report, parts)
         shared = _share(read.fileno(), write.fileno())
         if not shared:
             os.ftruncate(write.fileno(), before.st_size)
-            for start, end in _extents(read.fileno(), before.st_size):
+            for start, end in parts:
                 _copy(read.fileno(), write.fileno(), start, end)
             os.fsync(write.fileno())
         found = hashed.result()
@@ -44,31 +45,6 @@ def receive(source: str, part: str, report: Report) -> Mapping[str, Any]:
     if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         raise HypervisorError("copy", f"{source} was changed meanwhile: run again when it is whole")
     return {"digest": found, "shared": shared}
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that hold data, from and to."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError:
-            return  # ENXIO: only a hole is left
-        end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, end
-
-
-def _digest(source: str, size: int, report: Report) -> Checksum:
-    seen, done, step = hashlib.sha256(), 0, 0
-    room = memoryview(bytearray(BUFFER))
-    with open(source, "rb", buffering=0) as file:
-        while count := file.readinto(room):
-            seen.update(room[:count])
-            done += count
-            if done - step >= STEP:
-                step = done
-                report("copy", min(100 * done / max(size, 1), 99.9))
-    return Checksum(f"sha256:{seen.hexdigest()}")
 
 
 def _share(read: int, write: int) -> bool:

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from ..errors import DeclarationError, Origin, Problem, join, spell
+from ..errors import DeclarationError, Origin, Problem, join, meant, spell
 from .declaration import Option, in_order, key_of
 from .types import ByteSize
 
@@ -298,10 +298,8 @@ _SCALARS: Mapping[Any, Decoder] = {str: _text, bool: _flag, int: _whole, float: 
 
 
 def _unknown(key: str, fields: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(key, list(fields), n=1)
-    if close:
-        return f"is not a known field, did you mean {close[0]}?"
-    return f"is not a known field, the fields are: {', '.join(fields)}"
+    listed = ", ".join(fields)
+    return f"is not a known field, {meant(key, fields, f'the fields are: {listed}')}"
 
 
 def _quoted(data: object) -> str:

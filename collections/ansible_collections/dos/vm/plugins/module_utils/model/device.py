@@ -17,6 +17,9 @@ DISK_SERIAL = re.compile(r"[A-Za-z0-9_.+ -]+")
 TAG = re.compile(r"[A-Za-z0-9_.-]{1,36}")
 
 Cache = Literal["default", "none", "directsync", "unsafe", "writeback", "writethrough"]
+Bus = Literal["virtio", "sata", "ide", "scsi", "usb"]
+CardModel = Literal["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"]
+ScsiModel = Literal["virtio-scsi", "lsilogic", "lsisas1068", "lsisas1078", "vmpvscsi"]
 
 
 @declaration
@@ -27,23 +30,38 @@ class Drive:
     target: str | None = option(
         "Device name such as vda; made from the bus when not given.", spec="DISK-T1.6", default=None
     )
-    bus: Literal["virtio", "sata", "ide", "scsi", "usb"] | None = option(
-        "Bus; virtio for disks, sata or ide for optical drives and for Windows when not given.",
-        spec="DOMX-06",
+    bus: Bus | None = option(
+        "Bus; virtio for disks, sata or ide for optical drives and for Windows when not given (DOMX-06).",
+        spec="DISK-T1.5",
         default=None,
     )
-    cache: Cache | None = option("Cache mode.", spec="DISK-T1.3", default=None)
+    cache: Cache | None = option(
+        "Cache mode; when nobody says one, `none` of a LUN and QEMU's own, writeback, of the others (DOMX-14).",
+        spec="DISK-T1.3",
+        default=None,
+    )
     io: Literal["threads", "native", "io_uring"] | None = option("How the host reads and writes for it.", default=None)
     discard: Literal["unmap", "ignore"] | None = option("Whether the guest may give space back.", default=None)
-    copy_on_read: bool = option("Copy what is read from a backing file.", spec="DISK-T1.4", default=False)
-    read_only: bool = option("Read-only; always so for optical media.", spec="DISK-T1.9", default=False)
+    copy_on_read: bool = option(
+        "Copy what is read from a backing file, which helps where that is behind a slow network (DISK-05); a machine with such a "
+        "disk has no checkpoints.",
+        spec="DISK-T1.4",
+        default=False,
+    )
+    read_only: bool = option(
+        "Read-only; always so for optical media, and otherwise only when it is said (DISK-03).",
+        spec="DISK-T1.9",
+        default=False,
+    )
     removable: bool = option("Removable, on bus usb.", spec="DISK-T1.8", default=False)
     tray: Literal["open", "closed"] = option("Tray of an optical drive.", spec="DISK-T1.7", default="closed")
     startup_policy: Literal["mandatory", "requisite", "optional"] | None = option(
         "What happens when the file is missing; for files, not for block volumes.", spec="DISK-T1.12", default=None
     )
     relabel: bool | None = option("Whether the security label is rewritten.", spec="DISK-T1.14", default=None)
-    serial: str | None = option("Serial number the guest sees.", spec="HOT-01", default=None)
+    serial: str | None = option(
+        "Serial number the guest sees; of a LUN the name of its volume when not given.", spec="HOT-01", default=None
+    )
     boot_order: int | None = option(
         "Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1
     )
@@ -77,7 +95,7 @@ class Card:
     filter_parameters: dict[str, str] | None = option(
         "Variables of the filter; several values of one with commas between.", spec="NWF-01", default=None
     )
-    model: Literal["virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"] | None = option(
+    model: CardModel | None = option(
         "Model of the card; virtio when not given, with guest windows e1000e or e1000.", spec="NIC-T1.6", default=None
     )
     queues: int | None = option(

@@ -40,16 +40,23 @@ class Graphics:
     )
     keep_connections: bool = option("Keep connections when the password changes.", spec="GFX-T1.6", default=False)
     share_policy: Literal["allow-exclusive", "force-shared", "ignore"] | None = option(
-        "Who may connect beside others.", spec="GFX-T1.7", default=None
+        "Who may connect beside others (GFX-02). With V(allow-exclusive), and when nothing is said, a client may ask to be alone, which "
+        "ends the others, and nobody comes beside one that is; with V(force-shared) asking to be alone is refused; with V(ignore) everybody "
+        "comes in.",
+        spec="GFX-T1.7",
+        default=None,
     )
     keymap: str | None = option(
         "Keymap such as en-us; that of C(dos_system) when not given.", spec="GFX-05", default=None
     )
     default_mode: Literal["any", "insecure", "secure"] = option(
-        "Policy of SPICE's channels.", spec="GFX-T1.10", default="any"
+        "Policy of SPICE's channels. V(secure) is TLS, which costs the host's processors for every picture, so it is said for each "
+        "console (GFX-06).",
+        spec="GFX-T1.10",
+        default="any",
     )
     channels: dict[str, Literal["any", "insecure", "secure"]] | None = option(
-        "Policy by channel.", spec="GFX-T1.11", default=None
+        "Policy by the name of a channel (GFX-T1.11).", spec="GFX-T1.12", default=None
     )
     image_compression: Literal["auto_glz", "auto_lz", "quic", "glz", "lz", "off"] | None = option(
         "Image compression of SPICE.", spec="GFX-T1.13", default=None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from .declaration import declaration, option
-from .device import HostDevice, Share, Smbios, Tpm, Watchdog
+from .device import HostDevice, ScsiModel, Share, Smbios, Tpm, Watchdog
 from .graphics import Graphics
 from .processor import Cpu, NumaCell
 from .types import AbsolutePath, ByteSize, CpuSet
@@ -23,11 +23,11 @@ class Hardware:
     """A machine, but for its disks and cards."""
 
     description: str | None = option("Free text.", default=None)
-    guest: Literal["linux", "windows", "other"] = option(
-        "What runs in it. With windows, silence means what Windows wants: local time, disks on sata, a card that it has a "
-        "driver for, an absolute pointer, and Hyper-V's interfaces on kvm.",
+    guest: Literal["linux", "windows", "other"] | None = option(
+        "What runs in it; what its image says, else linux, when not given. With windows, silence means what Windows wants: local "
+        "time, disks on sata, a card that it has a driver for, an absolute pointer, and Hyper-V's interfaces on kvm.",
         spec="DISK-02",
-        default="linux",
+        default=None,
     )
     virt_type: Literal["auto", "kvm", "qemu"] = option(
         "kvm, qemu, or auto: kvm where the host truly supports it.", spec="INST-T1.2", default="auto"
@@ -122,6 +122,11 @@ class Hardware:
         "Video card; one that fits the console when not given.", spec="DOMX-11", default=None
     )
     sound: Literal["ich9", "ich6", "ac97", "usb"] | None = option("Sound card.", default=None)
+    scsi_model: ScsiModel | None = option(
+        "Model of the controller that disks on bus scsi are on; libvirt's own for the board when not given.",
+        spec="IMG-13",
+        default=None,
+    )
     tablet: bool | None = option(
         "Absolute pointer; with guest windows and a console when not given.", spec="INST-T1.11", default=None
     )
@@ -141,7 +146,9 @@ class Hardware:
         "Seconds a guest gets to power off before it is forced.", spec="AMB-32", default=120, low=0, high=3600
     )
     xml: tuple[str, ...] = option(
-        "Fragments with the root `domain` or `devices`, laid over the rest.", spec="CUST-T1.3", default=()
+        "Fragments with the root `domain` (CUST-T1.3) or `devices` (CUST-T1.4), laid over the rest.",
+        spec="CUST-T1.3",
+        default=(),
     )
 
     def check(self) -> Sentences:

@@ -16,8 +16,8 @@ class Kind(NamedTuple):
     """What a type of pool must say of its source and may say, its formats, and where libvirt puts its volumes.
 
     `path`: what the target always is, with the pool's and the source's name; `None` where the operator says it. `networked`:
-    the data is on a server, the same for every host. `block`: a volume is a device and not a file. `local`: the devices are
-    one host's.
+    the data is on a server, the same for every host. `session`: a host that has started the pool is logged in there. `block`: a
+    volume is a device and not a file. `local`: the devices are one host's.
     """
 
     needs: tuple[str, ...] = ()
@@ -25,6 +25,7 @@ class Kind(NamedTuple):
     formats: tuple[str, ...] = ()
     path: str | None = None
     networked: bool = False
+    session: bool = False
     block: bool = False
     local: bool = False
 
@@ -39,13 +40,28 @@ KINDS: dict[str, Kind] = {
         networked=True,
     ),
     "iscsi": Kind(
-        ("server", "target"), ("port", "user", "secret"), path="/dev/disk/by-path", networked=True, block=True
+        ("server", "target"),
+        ("port", "user", "secret"),
+        path="/dev/disk/by-path",
+        networked=True,
+        session=True,
+        block=True,
     ),
     "disk": Kind(("devices",), ("format",), ("gpt", "dos"), path="/dev", block=True, local=True),
     "logical": Kind(("devices",), ("format",), ("lvm2",), path="/dev/{pool}", block=True, local=True),
     "rbd": Kind(("servers", "name"), ("port", "user", "secret"), path="", networked=True, block=True),
     "zfs": Kind(("name",), ("devices",), path="/dev/zvol/{source}", block=True, local=True),
 }
+
+
+def is_networked(kind: str) -> bool:
+    """Whether what a pool of that type holds is on a server, and stays there when the host lets go of it."""
+    return kind in KINDS and KINDS[kind].networked
+
+
+def has_session(kind: str) -> bool:
+    """Whether a host that has started a pool of that type is logged in on its server, and logs out by stopping it."""
+    return kind in KINDS and KINDS[kind].session
 
 
 @declaration

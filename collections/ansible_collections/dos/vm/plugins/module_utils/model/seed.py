@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from .declaration import declaration, option
+from .device import Bus
 from .types import Name
 
 ROOT = "/var/lib/libvirt/dos-vm/seeds"  # where hosts keep them, a directory for each machine
@@ -17,8 +18,6 @@ ROOT = "/var/lib/libvirt/dos-vm/seeds"  # where hosts keep them, a directory for
 REFERENCE = re.compile(r"\$\{(secret|hash):([A-Za-z0-9][A-Za-z0-9._-]{0,63})\}")
 PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-
-Bus = Literal["virtio", "sata", "ide", "scsi", "usb"]
 BUS = (
     "Bus it is on; sata or ide for an optical disc, virtio for a disk, when not given. An optical disc on virtio is a disk with the "
     "file system of one: kernels of cloud images often know no other bus."

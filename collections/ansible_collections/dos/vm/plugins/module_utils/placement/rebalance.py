@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Moves that even out how full hosts are, the best first, no more than are asked for, and none when none is worth it.
+"""Moves that even out how full hosts are, the best first, no more than are asked for, and none when none is worth it (LIMIT-25).
 
 A host is as full as what it has least of: memory, or virtual CPUs. Two hosts are compared only when they differ by more than
 the tolerance, and a move counts when the fuller of the two is emptier afterwards and the other does not become as full. So the
@@ -60,6 +60,11 @@ class _Balancing:
         for vm, room in sorted(fleet.at.items()):
             if requests[vm].on and requests[vm].data is None and vm not in fleet.leaving:
                 self._here[room.index].append(vm)
+        # Who must be near to a tag, by the tag and by what near means: from these nobody is taken away.
+        self._near: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for vm in sorted(fleet.at):
+            for near in requests[vm].needs.near:
+                self._near[near.tag][near.by].append(vm)
         self._rooms = [room for room in fleet.rooms if room.answers and not room.maintenance]
         self._full = {room.index: fullness(room) for room in self._rooms}
         self._sorted = sorted((full, index) for index, full in self._full.items())
@@ -106,10 +111,27 @@ class _Balancing:
                 looked += 1
                 target = self._fleet.rooms[index]
                 gain = full - max(left, _with(request, target))
-                if gain >= self._least and self._fleet.fits(request, target) and (found is None or gain > found[0]):
+                if gain < self._least or (found is not None and gain <= found[0]):
+                    continue
+                if self._fleet.fits(request, target) and not self._is_missed(request, room, target):
                     found = (gain, request.needs.memory, vm, target)
         self._fleet.take(request, room)
         return found
+
+    def _is_missed(self, request: Request, source: Room, target: Room) -> bool:
+        """Whether somebody who must be near to the machine would stay behind alone, and be sent after it by the rule (SCHED-09).
+
+        The machine has just been taken out of `source`.
+        """
+        for tag in request.needs.tags:
+            for by, seekers in self._near.get(tag, {}).items():
+                zone = source.zones.get(by)
+                if zone is None or zone is target.zones.get(by) or zone.tags[tag] > 0:
+                    continue
+                places = (self._fleet.at[vm] for vm in seekers if vm in self._fleet.at)
+                if any(place.zones.get(by) is zone for place in places):
+                    return True
+        return False
 
     def _do(self, vm: str, source: Room, target: Room, gain: float) -> Move:
         before = fullness(source), fullness(target)

@@ -20,6 +20,7 @@ class Action:
     """One thing to do to one object. It is finished when it returns, and doing it again is harmless or refused."""
 
     word: ClassVar[str] = "changed"
+    slow: ClassVar[bool] = False  # whether it takes a minute, and nothing is to be seen of it meanwhile
     address: Address
     disruption: Disruption = Disruption.NONE
 
@@ -215,6 +216,7 @@ class Inject(Action):
     """Write into the disk of a machine what it starts from, unless the disk says that this was done."""
 
     word: ClassVar[str] = "set up on its disk"
+    slow: ClassVar[bool] = True
     volume: Address
     format: str
     injection: Injection = field(repr=False, hash=False)

@@ -15,7 +15,7 @@ from ..model.bridge import Bridge
 from ..model.host import Link
 from ..xml.bridge import SHAPE, render
 from .action import Action, Start, Stop
-from .definition import change, classified, creation, definition_of, differ, foreign, redefined
+from .definition import change, classified, creation, definition_of, differ, foreign, redefined, removal
 from .disruption import Disruption
 from .plan import Context, Observed, Plan, PlannedChange
 
@@ -24,6 +24,9 @@ DISRUPTION = {
     "bridge/stp": Disruption.LIVE,
     "bridge/mtu": Disruption.LIVE,
     "bridge/vxlan/peer": Disruption.LIVE,
+    "bridge/multicast": Disruption.LIVE,
+    "bridge/port": Disruption.LIVE,  # its VLANs too: nobody else has them, and a wrong one is mended at once
+    "bridge/port/@switch": Disruption.RESTART,
     "bridge/@type": Disruption.RECREATE,
     "bridge/@datapath": Disruption.RECREATE,
 }
@@ -124,5 +127,15 @@ def _refused_uplink(bridge: Bridge, links: dict[str, Link], context: Context) ->
 
 
 def needs(bridge: Bridge) -> Iterator[Address]:
-    """A bridge stands on nothing that we make."""
-    yield from ()
+    """A bridge stands on nothing that we make, but that in front of a port on the switch that has the port."""
+    if bridge.port is not None:
+        yield Address("bridge", bridge.port.switch)
+
+
+def leave(observed: Observed, context: Context) -> Plan:
+    """What becomes of a bridge that is no longer declared. One in front of a port is a part of a card, and goes with it: when
+    the machine has gone to another host, or let go of the card, nobody has to allow that too (HOT-03)."""
+    if observed.xml.find("port") is None:
+        return removal(observed, context)
+    plan = removal(observed, replace(context, permission=replace(context.permission, prune=True)))
+    return replace(plan, actions=tuple(replace(action, disruption=Disruption.NONE) for action in plan.actions))

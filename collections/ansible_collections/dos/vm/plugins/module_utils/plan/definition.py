@@ -149,7 +149,7 @@ def _grace(observed: Observed) -> int:
 
 
 def removal(observed: Observed, context: Context) -> Plan:
-    """What becomes of an object of ours that is no longer declared."""
+    """What becomes of an object of ours that is no longer declared: nothing until that is allowed (INST-08, AMB-15)."""
     address = observed.address
     actions: list[Action] = []
     if observed.active and address.kind in ("pool", "bridge", "gateway", "network", "domain"):

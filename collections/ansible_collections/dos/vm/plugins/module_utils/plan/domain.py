@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from ..model.address import Address
+from ..model.address import Address, KindName
 from ..model.domain import Domain
+from ..model.fragment import named
 from ..model.host import HostFacts
 from ..xml.build import compact
+from ..xml.common import absent
 from ..xml.compare import Change
 from ..xml.domain import SHAPE, render
 from ..xml.orders import as_ordered
@@ -35,11 +37,13 @@ from .sources import spelled
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
+FILTER = "domain/devices/interface/filterref"
+
 # Devices that change in place while the guest runs: which part of them may, by xpath.
 LIVE: Mapping[str, str] = {
     "domain/devices/interface/link": "interface",
     "domain/devices/interface/bandwidth": "interface",
-    "domain/devices/interface/filterref": "interface",
+    FILTER: "interface",
     "domain/devices/disk/source": "medium",
     "domain/devices/disk/driver/@type": "medium",
     "domain/devices/graphics/@passwd": "graphics",
@@ -161,13 +165,13 @@ def _distinct(
     defined: Iterable[Change], running: Iterable[Change], waiting: Iterable[PlannedChange]
 ) -> tuple[PlannedChange, ...]:
     """Both sides' changes, each once, with what it disturbs: what need not wait for a restart is plugged."""
-    late = [planned.change for planned in waiting]
+    late = {planned.change: planned for planned in waiting}
     found = {(held.xpath, held.path): held for side in (defined, running) for held in side}
     told = classified(found.values(), DISRUPTION, Disruption.RESTART)
     return tuple(
         replace(planned, disruption=Disruption.HOTPLUG)
         if planned.change.xpath in DEVICES and planned.change.op != "replace" and planned.change not in late
-        else planned
+        else late.get(planned.change, planned)
         for planned in told
     )
 
@@ -274,11 +278,23 @@ def _lay(given: Element, new: Element, path: str, attribute: str) -> None:
 
 
 def _in_place(running: Difference, row: str, key: tuple[str, ...]) -> bool:
-    """Only a removable medium is exchanged under a running guest; a disk is not, nor does one become a drive."""
+    """Only a removable medium is exchanged under a running guest; a disk is not, nor does one become a drive. A card that is to
+    be plugged in elsewhere gets its filter there: where it is, libvirt may have no way to lay one on it (HOT-05)."""
+    tag = row.split("/")[2]
+    sides = [None if side is None else device(side, tag, key) for side in (running.observed, running.desired)]
+    if row == FILTER:
+        before, after = (None if card is None else _plug(card) for card in sides)
+        return before == after
     if LIVE[row] != "medium":
         return True
-    sides = (None if side is None else device(side, "disk", key) for side in (running.observed, running.desired))
     return all(disk is not None and disk.get("device") in ("cdrom", "floppy") for disk in sides)
+
+
+def _plug(card: Element) -> tuple[str | None, ...]:
+    """What a card is plugged into."""
+    source = card.find("source")
+    network = absent(source, "network")
+    return card.get("type"), network, None if network else absent(source, "bridge")
 
 
 def device(domain: Element, tag: str, key: tuple[str, ...]) -> Element | None:
@@ -291,7 +307,7 @@ def device(domain: Element, tag: str, key: tuple[str, ...]) -> Element | None:
 
 
 def needs(domain: Domain) -> Iterator[Address]:
-    """A domain stands on its volumes, networks, filters, and the secrets of its consoles and its seed."""
+    """A domain stands on its volumes, networks, bridges, filters, and the secrets of its consoles and its seed."""
     for disk in domain.disks:
         if disk.volume is not None:
             yield Address("pool", str(disk.pool))
@@ -301,8 +317,13 @@ def needs(domain: Domain) -> Iterator[Address]:
     for card in domain.interfaces:
         if card.network is not None:
             yield Address("network", card.network)
+        if card.bridge is not None:
+            yield Address("bridge", card.bridge)
         if card.filter is not None:
             yield Address("nwfilter", card.filter)
+    for fragment in domain.xml:
+        plugged = named(fragment, "source", "network", "bridge")
+        yield from (Address(cast(KindName, kind), name) for kind, name in plugged)
     for console in domain.graphics:
         if console.password is not None:
             yield Address("secret", console.password)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -39,8 +38,13 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
     needs = _needs(declared)
     gone = list(_undeclared(declared, context))
     planned = {address: _plan(kind, object_, address, context) for address, (kind, object_) in declared.items()}
-    order, behind = _with_handovers(declared, needs, _handovers(planned, needs, context))
-    plans = [replace(planned[address], behind=behind[address]) for address in order]
+    handed = _handovers(planned, needs, context)
+    partners = {taker: found for taker in handed if (found := _partners(taker, handed))}
+    behind = _behind(needs, handed, partners)
+    plans = [
+        replace(planned[address], behind=behind[address], partners=partners.get(address, ()))
+        for address in _ordered(declared, behind)
+    ]
     return arranged(gone, plans, {address: held for address, (_, held) in declared.items()}, context)
 
 
@@ -92,15 +96,30 @@ def _handovers(planned: Mapping[Address, Plan], needs: Needs, context: Context) 
     return {taker: givers for taker, givers in found.items() if givers}
 
 
-def _with_handovers(
-    declared: dict[Address, tuple[Kind, Declared]], needs: Needs, handed: Needs
-) -> tuple[Iterable[Address], Needs]:
-    """The order, and what each comes after. Machines that exchange volumes have no order: they take two runs."""
-    if handed:
-        both = {address: (*needed, *handed.get(address, ())) for address, needed in needs.items()}
-        with suppress(DeclarationError):
-            return _ordered(declared, both), both
-    return _ordered(declared, needs), needs
+def _partners(machine: Address, handed: Needs) -> tuple[Address, ...]:
+    """The others of a circle in which volumes go from one machine to the next: among these there is no order."""
+    return tuple(giver for giver in _givers(machine, handed) if giver != machine and machine in _givers(giver, handed))
+
+
+def _givers(machine: Address, handed: Needs) -> dict[Address, None]:
+    """Everybody whom a machine waits for, and whom these wait for; itself, too, where it gives to one of them."""
+    found: dict[Address, None] = {}
+    waiting = [*handed.get(machine, ())]
+    while waiting:
+        if (giver := waiting.pop()) not in found:
+            found[giver] = None
+            waiting += handed.get(giver, ())
+    return found
+
+
+def _behind(needs: Needs, handed: Needs, partners: Needs) -> Needs:
+    """What each comes after; machines that exchange volumes come together, after all that any of them needs."""
+    both = {address: (*needed, *handed.get(address, ())) for address, needed in needs.items()}
+    for machine, others in partners.items():
+        circle = (machine, *others)
+        all_ = dict.fromkeys(need for each in circle for need in (*needs[each], *handed.get(each, ())))
+        both[machine] = tuple(need for need in all_ if need not in circle)
+    return both
 
 
 def _undeclared(declared: Iterable[Address], context: Context) -> Iterator[Plan]:

@@ -42,7 +42,7 @@ KINDS: Mapping[KindName, Kind] = {
         Kind("pool", Pool, "pools", pool.plan, pool.needs, pool.leave),
         Kind("volume", Volume, "volumes", volume.plan, volume.needs, volume.leave),
         Kind("nwfilter", Nwfilter, "nwfilters", nwfilter.plan, nwfilter.needs),
-        Kind("bridge", Bridge, "bridges", bridge.plan, bridge.needs),
+        Kind("bridge", Bridge, "bridges", bridge.plan, bridge.needs, bridge.leave),
         Kind("gateway", Gateway, "gateways", gateway.plan, gateway.needs, gateway.leave),
         Kind("network", Network, "networks", network.plan, network.needs),
         Kind("domain", Domain, "domains", domain.plan, domain.needs, layered.leave),

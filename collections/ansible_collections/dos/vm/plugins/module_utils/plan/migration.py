@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..model.host import HostFacts
 from ..model.migration import Migration
+from ..model.seed import ROOT as SEEDS
 from ..model.types import ByteSize
 
 if TYPE_CHECKING:
@@ -235,6 +236,8 @@ def _reach(network: Element) -> str:
 def storage(question: Question) -> Iterator[str]:
     moved = {disk.target for disk in copied(question)}
     for disk in question.guest.disks:
+        if disk.path.startswith(f"{SEEDS}/"):
+            continue  # goes with the machine (CFGD-13)
         if not disk.path:
             yield f"its disk {disk.target} is {disk.name}, which is not there"
             continue

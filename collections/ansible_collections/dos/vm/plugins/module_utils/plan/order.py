@@ -32,6 +32,7 @@ class Row:
     done: str = ""
 
 
+# What stops a machine that is suspended leaves nothing behind to resume (VM-21).
 TABLE: Mapping[str, Row] = {
     "start": Row(("shut off",), ("running",), power="on", done="started"),
     "stop": Row(

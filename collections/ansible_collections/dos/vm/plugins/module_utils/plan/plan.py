@@ -79,7 +79,8 @@ class Plan:
 
     `actions` will be performed; `withheld` would be, if the permission named in `needs` were given; `pending` waits for the
     next start of a running guest. `reason` says why nothing is done when nothing is; `problem` why nothing can be. `behind`
-    are the objects whose own plans come first: where one of them fails, this is not attempted.
+    are the objects whose own plans come first: where one of them fails, this is not attempted. `partners` are
+    the machines with which it exchanges volumes: all let go of what they give before any takes.
     """
 
     address: Address
@@ -95,6 +96,7 @@ class Plan:
     problem: str = ""
     origin: str = ""
     behind: tuple[Address, ...] = ()
+    partners: tuple[Address, ...] = ()
 
     @property
     def disruption(self) -> Disruption:

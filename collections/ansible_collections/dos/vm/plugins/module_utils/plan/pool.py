@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..model.address import Address
-from ..model.pool import KINDS, Pool
-from ..xml.pool import MOUNT, SHAPE, render
+from ..model.pool import Pool, is_networked
+from ..xml.pool import MOUNT, SHAPE, in_fields, render
 from .action import Action, SetAutostart, Start, Stop
 from .definition import (
     Difference,
@@ -51,6 +51,7 @@ def plan(pool: Pool, observed: Observed | None, context: Context) -> Plan:
     """Pure: the plan for one pool."""
     address = Address("pool", pool.name)
     difference = differ(with_own_uuid(render(pool), address, observed, context), definition_of(observed), SHAPE)
+    difference = replace(difference, changes=in_fields(difference.changes))
     if observed is not None and (refused := foreign(address, difference, observed, context)) is not None:
         return refused
     base = Foundation() if observed is not None and observed.active else foundation(pool, address, context)
@@ -175,7 +176,7 @@ def leave(observed: Observed, context: Context) -> Plan:
         return replace(
             plan, verdict="left", actions=(), withheld=plan.actions, needs=f"{user} to let go of it", reason=reason
         )
-    if not kept or (kind in KINDS and KINDS[kind].networked):
+    if not kept or is_networked(kind):
         return plan
     reason = f"no longer declared, and kept for what it holds: {_listed(kept)}"
     return replace(plan, verdict="left", actions=(), withheld=plan.actions, needs="data_loss", reason=reason)

@@ -10,24 +10,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..model.address import Address, KindName
-from ..model.pool import KINDS as POOLS
+from ..model.pool import is_networked
 from ..model.slice import Declared
 from ..xml.compare import Change
 from .action import DeleteVolume, Restart, Stop
 from .kinds import KINDS
+from .logout import logged_out_last
 from .plan import Context, Observed, Plan
 from .volume import users as openers
 
 # The devices by which a running machine holds an object of that kind.
 DEVICES = {"nwfilter": "interface", "volume": "disk", "network": "interface", "bridge": "interface"}
-# The part of the device that says so: another part that waits for a start holds nothing.
-PARTS = {"nwfilter": "filterref", "volume": "source", "network": "source", "bridge": "source"}
+# The parts of the device that say so: another part that waits for a start holds nothing. The type of a card or a disk is what
+# it is plugged into; its filter comes and goes by itself.
+PLUG = ("source", "@")
+PARTS = {"nwfilter": ("filterref",), "volume": PLUG, "network": PLUG, "bridge": PLUG}
 # How a card says what it is plugged into, or filtered by.
 HOLDS = {"nwfilter": "filterref[@filter='{}']", "network": "source[@network='{}']", "bridge": "source[@bridge='{}']"}
 
 
 def arranged(gone: list[Plan], plans: list[Plan], declared: Mapping[Address, Declared], context: Context) -> list[Plan]:
-    """All plans in the order to perform them: removals, declared objects, removals of what those let go of."""
+    """All plans in the order to perform them: removals, declared objects, removals of what those let go
+    of, and the pools that nobody needs any more."""
     fate = {plan.address: plan for plan in (*gone, *plans)}
     late: list[Plan] = []
     early: list[Plan] = []
@@ -39,7 +43,8 @@ def arranged(gone: list[Plan], plans: list[Plan], declared: Mapping[Address, Dec
         waits = holder is None and (staying or any(fate[user] in late for user in plan.behind))
         (late if waits else early).append(plan)
         fate[plan.address] = plan
-    return [*early, *plans, *late]
+    now, last = logged_out_last(plans, fate, context)
+    return [*early, *now, *late, *last]
 
 
 def kept(plan: Plan, holder: Address) -> Plan:
@@ -84,7 +89,7 @@ def _holds(
         return not any(isinstance(action, DeleteVolume) for action in actions)
     if user.kind == "nwfilter" or any(isinstance(action, (Stop, Restart)) for action in actions):
         return False
-    if user.kind in ("network", "gateway"):
+    if user.kind in ("network", "gateway", "bridge"):
         return bool(pending)
     tag, places = DEVICES[plan.address.kind], set(_places(user, plan.address, context))
     return any(waiting.change.key(tag) in places and _is_of(waiting.change, plan.address.kind) for waiting in pending)
@@ -93,7 +98,7 @@ def _holds(
 def _is_of(change: Change, kind: str) -> bool:
     """Whether a change of a device is the one by which it lets go of an object of that kind: of that part, or of all of it."""
     part = change.xpath.removeprefix(f"domain/devices/{DEVICES[kind]}").lstrip("/")
-    return not part or part.startswith((PARTS[kind], "@"))
+    return not part or part.startswith(PARTS[kind])
 
 
 def _places(user: Address, address: Address, context: Context) -> Iterator[tuple[str, ...]]:
@@ -117,22 +122,17 @@ def users(address: Address, context: Context) -> Iterator[Address]:
             yield from _layered(observed, context)
         case "nwfilter":
             yield from _callers(address, context)
-        case "pool" if not _networked(observed):
+        case "pool" if not is_networked(observed.xml.get("type", "")):
             yield from (held for held in context.observed if held.kind == "volume" and _pool(held) == address.name)
         case "network":
             yield from _plugged(f".//interface/source[@network='{address.name}']", "domain", context)
         case "bridge":
+            yield from _plugged(f"port[@switch='{address.name}']", "bridge", context)
             yield from _plugged(f"bridge[@name='{address.name}']", "network", context)
             yield from _plugged(f"bridge[@name='{address.name}']", "gateway", context)
             yield from _plugged(f".//interface/source[@bridge='{address.name}']", "domain", context)
         case _:
             return
-
-
-def _networked(pool: Observed) -> bool:
-    """Whether what a pool holds is on a server, and stays there when the host lets go of it."""
-    kind = pool.xml.get("type")
-    return kind in POOLS and POOLS[kind].networked
 
 
 def _plugged(path: str, kind: KindName, context: Context) -> Iterator[Address]:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from ..model.declaration import declaration, option
+from ..model.fragment import named
 from ..model.nwfilter import FilterReference, FilterRule
 from ..model.types import IDENT, Name
 from .fragment import check_fragment
 
-CALL = re.compile(r"<filterref\s[^>]*?\bfilter\s*=\s*(['\"])(.*?)\1")
+
+def called(xml: str) -> Iterator[str]:
+    """The filters that a piece of XML calls."""
+    return (name for _, name in named(xml, "filterref", "filter"))
 
 
 @declaration
@@ -32,13 +35,12 @@ class Filter:
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from check_fragment("xml", self.xml, "filter")
-        for match in CALL.finditer(self.xml or ""):
-            if not IDENT.fullmatch(match[2]):
-                yield "xml", f"calls {match[2][:40]!r}, which is not a name"
+        for name in called(self.xml or ""):
+            if not IDENT.fullmatch(name):
+                yield "xml", f"calls {name[:40]!r}, which is not a name"
 
     def calls(self) -> Iterator[Name]:
         """The filters that this one calls."""
         for reference in self.references:
             yield reference.filter
-        for match in CALL.finditer(self.xml or ""):
-            yield Name(match[2])
+        yield from map(Name, called(self.xml or ""))

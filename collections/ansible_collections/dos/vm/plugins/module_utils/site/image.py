@@ -10,13 +10,16 @@ from ..model.declaration import declaration, option
 from ..model.types import AbsolutePath, ByteSize, Checksum, Name
 from ..model.volume import RETIRED, Format
 from .bound import Hosts, check_bound
+from .properties import Properties
 
 
 @declaration
 class Image:
     """A file with the content of a disk or of an optical medium."""
 
-    file: AbsolutePath = option("Where it is on the hosts.", spec="IMG-T1.9")
+    file: AbsolutePath = option(
+        "Where it is on the hosts, once on each, below the disks of all its machines (DOMX-16).", spec="IMG-T1.9"
+    )
     format: Format = option("What qemu-img says it is; raw for ISO files.", spec="IMG-T1.2", instead=RETIRED)
     arch: Literal["x86_64", "i686", "aarch64", "any"] = option(
         "Architecture it is for; any for data and media.", spec="IMG-T1.3", default="any"
@@ -44,7 +47,12 @@ class Image:
         "Capacity that a disk made of it needs; its own logical size, or more.", spec="CONV-12", default=None, low=0
     )
     os_type: Literal["linux", "windows", "other"] | None = option(
-        "What is installed in it; nothing for data and media.", spec="CONV-09", default=None
+        "What is installed in it, which machines of it take for their guest; nothing for data and media.",
+        spec="CONV-09",
+        default=None,
+    )
+    properties: Properties | None = option(
+        "What machines whose first disk is made of it have where their instance is silent.", spec="IMG-13", default=None
     )
     requires: dict[Name, str] | None = option(
         "Labels that a host must have to run machines of it.", spec="SCHED-05", default=None

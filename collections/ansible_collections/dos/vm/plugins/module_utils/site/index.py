@@ -6,10 +6,10 @@ Built once; every rule reads it and none changes it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from ..errors import meant
 from ..model.types import Name
 from .bound import Bound
 from .instance import Instance, Vm
@@ -119,8 +119,7 @@ class Index:
         known = [str(held) for held in self.names(kind) if abs(len(held) - len(name)) < 3]
         if len(known) > 1000:  # comparing is slow: keep those that begin alike
             known = [held for held in known if held[:1] == name[:1]][:10_000]
-        close = difflib.get_close_matches(name, known, n=1)
-        return f"did you mean {close[0]}?" if close else ""
+        return meant(name, known)
 
     @staticmethod
     def _instead(kind: str) -> str:

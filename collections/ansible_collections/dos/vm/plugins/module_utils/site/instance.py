@@ -125,7 +125,11 @@ class InstanceSerial:
 class Vm:
     """A virtual machine: what it has beyond its instance."""
 
-    power: Literal["on", "off"] = option("Whether it should run.", spec="VM-T1.6", default="on")
+    power: Literal["on", "off"] = option(
+        "Whether it should run, as long as its instance is enabled and its project active (VM-16).",
+        spec="VM-T1.6",
+        default="on",
+    )
     host: Name | None = option("Host it runs on; chosen when not given.", spec="VM-T1.4", default=None)
     label: str | None = option("Label in any script.", default=None)
     mac: dict[Name, Mac] | None = option("Address of the card by network.", spec="NIC-T1.3", default=None)
@@ -151,11 +155,19 @@ DEFAULT_VM = Vm()
 
 @declaration
 class Instance(Hardware):
-    """The template of virtual machines that are all alike, with the machines."""
+    """The template of virtual machines that are all alike, with the machines (INST-01)."""
 
     project: Name = option("Project it belongs to.", spec="PROJ-01")
+    from_: Name | None = option(
+        "Another instance that this one is a copy of: what is not said here is as it is there, also what is required, but for vms, count "
+        "and label. A field with nothing in it is not copied.",
+        spec="INST-02",
+        default=None,
+    )
     label: str | None = option("Label in any script.", spec="INST-07", default=None)
-    enabled: bool = option("Whether its machines may be on.", spec="INST-04", default=True)
+    enabled: bool = option(
+        "Whether its machines may be on, also by order and for those who come after them.", spec="INST-03", default=True
+    )
     unique: bool | None = option(
         "Whether there may be one machine only; seen from MACs and writable disks when not given.",
         spec="INST-10",
@@ -163,14 +175,18 @@ class Instance(Hardware):
     )
     host: Name | None = option("The one host its machines may run on.", spec="CUST-T1.1", default=None)
     hosts: Hosts | None = option(
-        "The hosts its machines may run on; all when not given.", spec="CUST-T1.2", default=None
+        "The hosts its machines may run on; all of the system when neither these nor host nor host_group is given (CUST-03).",
+        spec="CUST-T1.2",
+        default=None,
     )
     host_group: Name | None = option(
         "The host group its machines may run in, instead of host or hosts.", spec="CUST-T1.2", default=None
     )
     placement: InstancePlacement | None = option("What it asks of its hosts.", spec="SCHED-01", default=None)
     disks: tuple[InstanceDisk, ...] = option("Disks and optical drives.", spec="DISK-01", default=())
-    interfaces: tuple[InstanceInterface, ...] = option("Network cards.", spec="NIC-T1", default=())
+    interfaces: tuple[InstanceInterface, ...] = option(
+        "Network cards, of each machine its own (VM-09).", spec="NIC-T1", default=()
+    )
     serial: InstanceSerial | None = option("Serial console.", spec="DOMX-10", default=None)
     seed: InstanceSeed | None = option(
         "What cloud-init or its like sets each guest up from.", spec="CFGD-01", default=None
@@ -179,10 +195,14 @@ class Instance(Hardware):
     after: tuple[After, ...] = option(
         "Who must be ready before its machines are started. What runs already is left running.", default=()
     )
-    vms: dict[Name, Vm] | None = option("The machines by name.", spec="VM-T1.2", default=None)
+    vms: dict[Name, Vm] | None = option(
+        "The machines by name. One that is taken out, or whose instance is, stays until a run may remove it (INST-08).",
+        spec="VM-T1.2",
+        default=None,
+    )
     count: int | None = option(
-        "How many machines, named after the instance with -1, -2 and so on; instead of vms.",
-        spec="VM-02",
+        "How many machines (VM-02), named after the instance with -1, -2 and so on; instead of vms.",
+        spec="VM-07",
         default=None,
         low=0,
         high=10000,

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import DeclarationError, Origin, Problem, spell
 from ..model.decode import decode
 from ..model.types import Address, Name
+from .copied import told_once, written_out
 from .index import Finding, Place
 from .merge import Raw, Where, guard, merge, no_origin
 from .site import DEFAULT_NAME, KINDS, SINGLES, Site
@@ -59,15 +60,19 @@ def load(
 def _decode_all(raw: Raw, problems: list[Problem], where: Where) -> tuple[dict[str, Any], frozenset[tuple[str, str]]]:
     """Every object that can be read, and the kind and name of every one that cannot."""
     read: dict[str, Any] = {kind: {} for kind in KINDS}
-    broken: set[tuple[str, str]] = set()
+    told: dict[str, dict[str, list[Problem]]] = {kind: {} for kind in KINDS}
+    declared = {(kind, str(key)) for kind, objects in raw.items() for key in objects}
+    raw["instances"], uncopied = written_out(raw["instances"], where)
     for kind, objects in raw.items():
         for key, data in objects.items():
             try:
                 read[kind][_name(kind, key, where(key) or where(data))] = _object(kind, key, data, where)
             except DeclarationError as refused:
-                problems += refused.problems
-                broken.add((kind, str(key)))
-    return read, frozenset(broken)
+                told[kind].setdefault(str(key), []).extend(refused.problems)
+    instances = told.pop("instances")
+    problems += [*uncopied, *told_once(instances, raw["instances"])]
+    problems += (problem for of_kind in told.values() for found in of_kind.values() for problem in found)
+    return read, frozenset(declared - {(kind, str(name)) for kind in KINDS for name in read[kind]})
 
 
 def _single(single: str, variables: Mapping[str, Any], problems: list[Problem], where: Where) -> Any:

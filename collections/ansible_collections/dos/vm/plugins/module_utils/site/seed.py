@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
+from ..model.device import Bus
 from ..model.injection import PARTITION, refusal
-from ..model.seed import BUS, Bus
+from ..model.seed import BUS
 from ..model.types import Name
 
 OLD_EC2 = (

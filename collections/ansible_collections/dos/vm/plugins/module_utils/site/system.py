@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..model.declaration import declaration, option
 from ..model.graphics import check_keymap
 from ..model.types import Address
+from .properties import Properties
 
 
 @declaration
@@ -26,6 +27,10 @@ class System:
     )
     console_keymap: str | None = option(
         "Keymap of consoles where a machine does not say it, such as en-us.", spec="DOMX-15", default=None
+    )
+
+    properties: Properties | None = option(
+        "What machines have where neither their instance nor its image says it.", spec="DOMX-01", default=None
     )
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -73,6 +73,7 @@ RULES: tuple[Rule, ...] = (
     storage.pools_hold_their_volumes,
     storage.images_fit_the_architecture,
     storage.images_have_what_they_need,
+    storage.images_suit_their_machines,
     machines.names_are_unique,
     machines.unique_instances_have_one_machine,
     machines.bindings_agree,

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
+from ..errors import meant
 from ..model.types import Name
 from .host import HostGroup
 from .index import Finding, Index, Place
@@ -83,8 +83,7 @@ def _multipliers(index: Index) -> Iterator[tuple[Place, Mapping[Name, float]]]:
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {close[0]}?" if close else f"the {what}s are: {', '.join(known)}; your own need plugins"
+    hint = meant(name, known, f"the {what}s are: {', '.join(known)}; your own need plugins")
     return f"{name!r} is not a {what}, {hint}"
 
 

@@ -7,10 +7,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ..errors import DeclarationError
 from ..model.types import ByteSize, Name
 from .index import Finding, Index, Machine, Place
-from .instance import InstanceDisk
+from .instance import Instance, InstanceDisk
 from .pool import Pool
+from .suited import root_image, suited
 from .validate_filters import cycles
 
 Writer = tuple[Machine, Place]  # who writes something, and the disk it is by
@@ -298,9 +300,34 @@ def windows_reads_local_time(index: Index) -> Iterator[Finding]:
     for at, _, instance, number in index.each_disk():
         name = instance.disks[number].image
         image = index.site.images.get(name) if name else None
-        if image is not None and image.os_type == "windows" and instance.clock != "localtime":
+        if image is not None and image.os_type == "windows" and not _is_local(index, instance):
             text = f"image {name} is a Windows, which takes the clock for local time: write clock: localtime (CONV-09)"
             yield Finding((*at[:2], "clock"), text, ("dos_images", str(name), "os_type"))
+
+
+def _is_local(index: Index, instance: Instance) -> bool:
+    found = root_image(index.site, instance)
+    guest = instance.guest or (found[1].os_type if found else None)
+    return (instance.clock or ("localtime" if guest == "windows" else "utc")) == "localtime"
+
+
+def images_suit_their_machines(index: Index) -> Iterator[Finding]:
+    """DOMX-01, IMG-13: what an image or the site says where an instance is silent goes together with what it does say."""
+    for name, instance in index.site.instances.items():
+        at = ("dos_instances", name)
+        found = root_image(index.site, instance)
+        by_image = found is not None and found[1].properties is not None
+        other: Place = (
+            ("dos_images", str(found[0]), "properties") if found and by_image else ("dos_system", "properties")
+        )
+        try:
+            made = suited(index.site, instance)
+        except DeclarationError as refused:
+            yield from (Finding((*at, problem.path), problem.text, other) for problem in refused.problems)
+            continue
+        if "q35" in made.machine and any(disk.bus == "ide" for disk in made.disks) and made.disks != instance.disks:
+            text = f"{made.machine} has no ide, where disks would be: write machine: pc, or the bus of each disk"
+            yield Finding((*at, "machine"), text, other)
 
 
 def images_fit_the_architecture(index: Index) -> Iterator[Finding]:

@@ -46,6 +46,7 @@ def render(domain: Domain) -> Element:
     return E(
         "devices",
         (disk(held, domain.name) for held in domain.disks),
+        domain.scsi_model and E("controller", type="scsi", index=0, model=domain.scsi_model),
         (interface(held) for held in domain.interfaces),
         _serial(domain),
         E("channel", E("target", type="virtio", name=AGENT), type="unix") if domain.agent else None,
@@ -369,6 +370,7 @@ def parse(devices: Element) -> dict[str, Any]:
     channels = {absent(held.find("target"), "name") for held in devices.iterfind("channel")}
     return pruned(
         disks=[_read_disk(held) for held in devices.iterfind("disk")],
+        scsi_model=absent(devices.find("controller[@type='scsi'][@index='0']"), "model"),
         interfaces=[_read_interface(held) for held in devices.iterfind("interface")],
         graphics=[_read_graphics(held) for held in devices.iterfind("graphics")],
         video=absent(devices.find("video/model"), "type"),

@@ -25,6 +25,7 @@ LOCAL = Address("127.0.0.1")  # a console that nobody asked for is nobody else's
 
 def explicit(domain: Domain) -> Domain:
     """The same machine with everything said that we would have chosen: it renders like `domain` without its fragments."""
+    disks = tuple(_named(domain))
     orders = [disk.boot_order for disk in domain.disks] + [card.boot_order for card in domain.interfaces]
     return replace(
         domain,
@@ -33,11 +34,12 @@ def explicit(domain: Domain) -> Domain:
         vcpus_max=_more(domain.vcpus_max, domain.vcpus),
         # What libvirt writes when nobody says where to boot from. It cannot stand beside an order of devices.
         boot=domain.boot or (() if any(orders) else ("hd",)),
-        disks=tuple(_named(domain)),
+        disks=disks,
+        scsi_model=domain.scsi_model if any(disk.bus == "scsi" for disk in disks) else None,
         seed=None,
         injection=None,
         # What Windows wants is settled here; that it is Windows stands nowhere in the XML.
-        guest="linux",
+        guest=None,
         clock=_clock(domain),
         hyperv=_hyperv(domain),
         tablet=_tablet(domain),

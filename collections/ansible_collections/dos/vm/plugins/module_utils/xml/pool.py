@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..model.pool import KINDS, Permissions, Pool, PoolSource
 from ..model.secret import CREDENTIALS
 from .build import E, maybe
 from .common import pruned
+from .compare import Change
 from .merge import laid_over
 from .shape import INDEX, Attr, shape
 
@@ -27,7 +29,7 @@ def render(pool: Pool) -> Element:
         E("name", pool.name),
         _source(pool),
         maybe("target", E("path", pool.target) if pool.target else None, permissions(pool.permissions)),
-        maybe(f"{MOUNT}mount_opts", (E(f"{MOUNT}option", name=name) for name in _options(pool))),
+        maybe(f"{MOUNT}mount_opts", (E(OPTION, name=name) for name in _options(pool))),
         type=pool.type,
     )
     return laid_over(element, pool.xml, SHAPE)
@@ -74,6 +76,46 @@ def _options(pool: Pool) -> Iterator[str]:
         yield f"file_mode={int(owned.mode, 8) & 0o666:04o}"
 
 
+OPTION = f"{MOUNT}option"
+# The fields that mount options come from; others are shown by their own name.
+FIELDS = {
+    "username": "source.user",
+    "credentials": "source.secret",
+    "uid": "permissions.owner",
+    "gid": "permissions.group",
+    "dir_mode": "permissions.mode",
+}
+
+
+def in_fields(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """The changes as an operator declares them: libvirt's list of mount options is a user, a secret, and whose the files are."""
+    rest: list[Change] = []
+    mounted: dict[str, Change] = {}
+    for change in changes:
+        if change.key(OPTION):
+            told = _in_field(change)
+            before = mounted.get(told.path)
+            mounted[told.path] = told if before is None else _joined(before, told)
+        else:
+            rest.append(change)
+    # The mode of a file follows from that of its directory, and what a mount says twice is said once.
+    if "permissions.mode" in mounted:
+        mounted.pop("mount.file_mode", None)
+    return (*(change for change in rest if change.path not in mounted), *mounted.values())
+
+
+def _in_field(change: Change) -> Change:
+    name, _, value = change.key(OPTION)[0].partition("=")
+    value = value.removeprefix(f"{CREDENTIALS}/") or "yes"
+    before, after = change.before and value, change.after and value
+    return replace(change, path=FIELDS.get(name, f"mount.{name}"), before=before, after=after)
+
+
+def _joined(one: Change, other: Change) -> Change:
+    """An option that goes and one of that name that comes are one change."""
+    return replace(one, op="replace", before=one.before or other.before, after=one.after or other.after)
+
+
 AUTH = {"iscsi": "chap", "rbd": "ceph"}
 
 
@@ -110,6 +152,14 @@ PERMISSIONS = shape(
     shape("label", computed=True),
 )
 
+ISCSI_PORT = "3260"
+
+
+def _told_by_a_guest(host: Element, declared: Element) -> bool:
+    # When a machine opens a LUN libvirt writes the port that it took into the pool's definition.
+    return host.get("port") == ISCSI_PORT
+
+
 SHAPE = shape(
     "pool",
     Attr("type"),
@@ -118,7 +168,7 @@ SHAPE = shape(
     *(shape(tag, Attr("unit"), text=True, computed=True) for tag in ("capacity", "allocation", "available")),
     shape(
         "source",
-        shape("host", Attr("name"), Attr("port"), key="@name", field="server"),
+        shape("host", Attr("name"), Attr("port", computed=_told_by_a_guest), key="@name", field="server"),
         shape("dir", Attr("path", field="export"), field="."),
         # Where partitions may still be made is libvirt's own account of the disk.
         shape(
@@ -143,7 +193,7 @@ SHAPE = shape(
     shape("target", shape("path"), PERMISSIONS, field=".", computed=True),
     shape(
         f"{MOUNT}mount_opts",
-        shape(f"{MOUNT}option", Attr("name"), key="@name", field="option"),
+        shape(OPTION, Attr("name"), key="@name", field="option"),
         field="mount",
     ),
 )
@@ -188,7 +238,7 @@ def _read_source(element: Element) -> dict[str, Any] | None:
 
 def _mounted(element: Element, beginning: str) -> str | None:
     """The rest of the mount option that begins so."""
-    names = (held.get("name", "") for held in element.iterfind(f"{MOUNT}mount_opts/{MOUNT}option"))
+    names = (held.get("name", "") for held in element.iterfind(f"{MOUNT}mount_opts/{OPTION}"))
     return next((name.removeprefix(beginning) for name in names if name.startswith(beginning)), None)
 
 

@@ -32,7 +32,7 @@ SOCKETS = (".socket", "-ro.socket", "-admin.socket")
 OURS = ("libvirtd", "virtproxyd", "systemd")
 #: Disks that are parts, layers or shadows of others.
 NO_DISK = re.compile(r"loop|ram|zram|dm-|md|sr|fd|nbd")
-NO_CARD = re.compile(r"lo$|vnet|veth|virbr|docker|tap|tun|ovs-")
+NO_CARD = re.compile(r"lo$|vnet|veth|virbr|docker|tap|tun|ovs-|dv[0-9a-f]{11}")
 
 
 def output(*command: str) -> str:

@@ -72,9 +72,18 @@ def test_all_that_a_seed_says_goes_to_the_first_disk_of_its_own() -> None:
 
 
 def test_a_kernel_from_outside_means_a_disk_without_partitions() -> None:
+    """INJ-02."""
     outside = {"kernel": "/boot/vmlinuz"}
     assert injection(**outside).partition == 0
     assert injection({**SEED, "partition": 2}, **outside).partition == 2
+
+
+@pytest.mark.parametrize(("said", "format_"), [({}, "qcow2"), ({"format": "raw"}, "raw")])
+def test_it_goes_to_a_disk_of_the_format_that_is_declared(said: dict[str, Any], format_: str) -> None:
+    """INJ-05: qcow2 where a disk is written beside what is below it, raw where that is said; never guessed."""
+    held = compiled(disks=[{"pool": "own", "capacity": "1 GiB", **said}])
+    (volume,), (disk,) = held.volumes, held.domains[0].disks
+    assert (volume.format, disk.format) == (format_, format_)
 
 
 def ran(hypervisor: FakeHypervisor, held: Slice, **secrets: bytes) -> Outcome:
@@ -98,10 +107,12 @@ def test_it_is_done_before_the_machine_is_defined_and_once() -> None:
 
 
 def test_with_nothing_to_write_no_appliance_is_booted() -> None:
+    """INJ-03."""
     assert not any("set up" in sentence for sentence in ran(FakeHypervisor(), compiled({"type": "injected"})).performed)
 
 
 def test_no_secret_is_in_what_is_told() -> None:
+    """INJ-09."""
     told = str(ran(FakeHypervisor(), compiled()))
     assert "set up on its disk" in told
     assert "t0ken" not in told
@@ -152,3 +163,22 @@ def test_roots_password_is_changed_and_nobody_elses() -> None:
     assert lines[1].startswith("root:$6$salt$hash:")
     assert lines[1].endswith(":0:99999:7:::")
     assert _shadow("daemon:*:1::::::\n", "x") == ""
+
+
+def test_each_machine_is_told_of_before_its_disk_is_written_into() -> None:
+    """A minute each, of which nothing is seen; who asks for no progress gets all of it in one call."""
+    held = compiled(vms={name: {} for name in ("web-1", "web-2", "web-3")}, interfaces=[])
+    host, told = FakeHypervisor(), []
+    values = {"guest": b"hunter22", "app": b"t0ken"}
+    while (outcome := run(held, host, values, seconds=3600.0)).remaining:
+        told.append((outcome.upcoming, outcome.performed[-1]))
+    assert [upcoming for upcoming, _ in told] == [f"domain web-{n} will be set up on its disk" for n in (1, 2, 3)]
+    assert [last for _, last in told][1:] == ["domain web-1 has been started", "domain web-2 has been started"]
+    assert (outcome.performed[-1], outcome.upcoming) == ("domain web-3 has been started", "")
+    assert run(held, FakeHypervisor(), values).remaining == 0
+
+
+def run(held: Slice, host: FakeHypervisor, values: dict[str, bytes], seconds: float | None = None) -> Outcome:
+    outcome = converge(held, host, permission=Permission(), secrets=values, seconds=seconds)
+    assert outcome.failures == ()
+    return outcome

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from dosvm.compile.moves import asked_for, forced, left_behind, prepared
 from dosvm.compile.placing import Situation, situation
+from dosvm.compile.site import compile_situation
 from dosvm.compile.states import HostState
 from dosvm.errors import DeclarationError
 from dosvm.hypervisor.fake import FakeHypervisor
+from dosvm.model.slice import Slice
 from dosvm.site.load import load
 
 HOSTS = ("h1", "h2", "h3")
@@ -110,3 +113,24 @@ def test_names_that_lead_nowhere_are_told() -> None:
         asked_for(found, ["weeb"], None)
     with pytest.raises(DeclarationError, match="is not a host of the site"):
         asked_for(found, ["web"], "h9")
+
+
+def test_the_host_that_a_machine_goes_to_logs_in_before_and_the_one_it_left_logs_out_after() -> None:
+    """HOT-02: h1, the first by name, looks for the LUNs of all and stays logged in."""
+    more = {
+        "dos_pools": {"san": {"type": "iscsi", "source": {"server": "s", "target": "iqn.a"}}},
+        "dos_volumes": {"lun": {"pool": "san", "lun": 1, "format": "raw", "project": "p"}},
+        "dos_instances": {
+            "web": {"project": "p", "memory": "64 MiB", "disks": [{"volume": "lun"}], "vms": {"web": {}}}
+        },
+    }
+    before = held({"h1": host(), "h2": host(runs=("web",)), "h3": host()}, **more)
+    moves = asked_for(before, ["web"], "h3").moves
+    assert logged_in(prepared(before, moves)) == {"h3": True}
+    assert logged_in(compile_situation(before).slices) == {"h1": True, "h2": True, "h3": False}
+    after = held({"h1": host(), "h2": host(), "h3": host(runs=("web",))}, **more)
+    assert logged_in(compile_situation(after).slices) == {"h1": True, "h2": False, "h3": True}
+
+
+def logged_in(slices: Mapping[str, Slice]) -> dict[str, bool | None]:
+    return {name: pool.active for name, slice_ in slices.items() for pool in slice_.pools}

@@ -51,9 +51,22 @@ def pool(held: Slice, name: str) -> Pool:
     return found
 
 
-def test_a_pool_on_a_server_is_started_where_it_is_needed_and_nowhere_stopped(slices: dict[str, Slice]) -> None:
-    assert {host: pool(held, "san").active for host, held in slices.items()} == {"h1": True, "h2": None}
-    assert {pool(held, "nas").active for held in slices.values()} == {None}
+def test_a_pool_on_a_server_is_started_where_it_is_needed_and_elsewhere_logged_out_of_or_left(
+    slices: dict[str, Slice],
+) -> None:
+    """POOL-08, HOT-02: a session ends, and does not begin again by itself; a mount stays as it is."""
+    power = {host: (pool(held, "san").active, pool(held, "san").autostart) for host, held in slices.items()}
+    assert power == {"h1": (True, True), "h2": (False, False)}
+    assert {(pool(held, "nas").active, pool(held, "nas").autostart) for held in slices.values()} == {(None, True)}
+
+
+def test_a_pool_is_needed_by_a_disk_that_is_written_as_xml() -> None:
+    fragment = "<devices><disk type='volume' device='disk'><source volume='unit:0:0:4' pool='san'/><target dev='vdb'/></disk></devices>"
+    web = {**DECLARED["dos_instances"]["web"], "xml": [fragment]}
+    declared = {**DECLARED, "dos_instances": {**DECLARED["dos_instances"], "web": web}}
+    states = {host: HostState(facts=FakeHypervisor().facts()) for host in ("h1", "h2")}
+    held = compile_site(load(declared, hosts=("h1", "h2")), states, now=0.0).slices["h2"]
+    assert pool(held, "san").active is True
 
 
 def test_only_a_host_that_logs_in_has_the_secret(slices: dict[str, Slice]) -> None:
@@ -66,6 +79,19 @@ def test_a_lun_is_called_as_libvirt_calls_it(slices: dict[str, Slice]) -> None:
     assert [f"{volume.pool}/{volume.name}" for volume in slices["h1"].volumes] == ["san/unit:0:0:3"]
     (db,) = slices["h1"].domains
     assert (db.disks[0].pool, db.disks[0].volume, db.disks[0].format) == ("san", "unit:0:0:3", "raw")
+
+
+def test_a_disk_that_is_a_lun_is_not_cached_and_is_called_as_declared(slices: dict[str, Slice]) -> None:
+    """DOMX-13, HOT-01; who says otherwise is obeyed."""
+    (db,) = slices["h1"].domains
+    assert (db.disks[0].cache, db.disks[0].serial) == ("none", "lun")
+    said = {**DECLARED["dos_instances"]["db"], "disks": [{"volume": "lun", "cache": "directsync", "serial": "mine"}]}
+    declared = {**DECLARED, "dos_instances": {"db": said}}
+    states = {host: HostState(facts=FakeHypervisor().facts()) for host in ("h1", "h2")}
+    (db,) = compile_site(load(declared, hosts=("h1", "h2")), states, now=0.0).slices["h1"].domains
+    assert (db.disks[0].cache, db.disks[0].serial) == ("directsync", "mine")
+    (web,) = slices["h2"].domains
+    assert (web.disks[0].cache, web.disks[0].serial) == (None, None)
 
 
 def test_a_machine_is_where_the_volume_group_of_its_disk_is(slices: dict[str, Slice]) -> None:

@@ -49,6 +49,7 @@ def files(seed: dict[str, Any], name: str = "web-1") -> dict[str, str]:
 
 
 def test_nocloud_has_its_four_files() -> None:
+    """CFGD-01, CFGD-09."""
     told = files(
         {
             "user_data": "#!/bin/sh\ntrue\n",
@@ -77,6 +78,7 @@ def test_a_card_without_address_asks_for_one() -> None:
 
 
 def test_a_config_drive_has_every_version_of_both_trees() -> None:
+    """CFGD-05, CFGD-06, CFGD-07."""
     told = files({"type": "config_drive", "user_data": "#!/bin/sh\n", "public_keys": KEYS, "network": "static"})
     for version in OPENSTACK:
         assert f"openstack/{version}/meta_data.json" in told
@@ -88,6 +90,7 @@ def test_a_config_drive_has_every_version_of_both_trees() -> None:
 
 
 def test_contents_are_numbered_and_the_network_is_first() -> None:
+    """CFGD-08, CFGD-09."""
     told = files(
         {"type": "config_drive", "network": "static", "files": {"/b": "two", "/a": "one"}, "metadata": {"role": "web"}}
     )
@@ -106,12 +109,14 @@ def test_contents_are_numbered_and_the_network_is_first() -> None:
 
 
 def test_ec2_lists_keys_without_names() -> None:
+    """CFGD-06."""
     meta = json.loads(files({"type": "config_drive", "public_keys": KEYS})["ec2/latest/meta-data.json"])
     assert meta["public-keys"] == {"0": {"openssh-key": KEYS["ann"]}, "1": {"openssh-key": KEYS["bob"]}}
     assert meta["local-ipv4"] == "10.20.0.11"
 
 
 def test_user_data_in_base64_are_on_the_disc_decoded() -> None:
+    """CFGD-10."""
     assert files({"user_data_base64": base64.b64encode(b"#cloud-config\n").decode()})["user-data"] == "#cloud-config\n"
 
 
@@ -126,6 +131,7 @@ def test_user_data_in_base64_are_on_the_disc_decoded() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(seed: dict[str, Any], refused: str) -> None:
+    """CFGD-02 for the format."""
     with pytest.raises(DeclarationError, match=refused):
         domains(seed)
 

@@ -167,6 +167,7 @@ def test_a_balanced_site_is_left_alone() -> None:
 
 
 def test_the_fullest_host_gives_to_the_emptiest_within_the_budget() -> None:
+    """LIMIT-25, MIG-13: what `dos.vm.rebalance` proposes and `dos.vm.migrate` performs."""
     machines = [runs(f"vm{n}", "x", 1) for n in range(8)]
     fleet, requests = fleet_of([room("x"), room("y")], *machines)
     assert len(rebalance(fleet, requests, moves=2).moves) == 2
@@ -175,6 +176,19 @@ def test_the_fullest_host_gives_to_the_emptiest_within_the_budget() -> None:
     assert len(found.moves) == 4
     assert (found.before[:2], found.after[:2]) == ((1.0, 0.0), (0.5, 0.5))
     assert found.moves[0].gain == 12.5
+
+
+def test_nobody_is_taken_away_from_those_who_must_be_near() -> None:
+    """SCHED-09: else the rule would send them after it, on the next run."""
+    pair = (runs("db", "x", 4, needs={"tags": ("db",)}), runs("web", "x", 2, needs={"near": (Near("db", "host"),)}))
+    fleet, requests = fleet_of([room("x"), room("y")], *pair)
+    assert rebalance(fleet, requests).moves == ()
+    # Another of them stays, or the far host is as near.
+    fleet, requests = fleet_of([room("x"), room("y")], *pair, runs("db-2", "x", 1, needs={"tags": ("db",)}))
+    assert [move.vm for move in rebalance(fleet, requests).moves] == ["db"]
+    pair = (pair[0], replace(pair[1], needs=replace(pair[1].needs, near=(Near("db", "rack"),))))
+    fleet, requests = fleet_of([room("x"), room("y")], *pair, rack={"r": ["x", "y"]})
+    assert len(rebalance(fleet, requests).moves) == 1
 
 
 @some

@@ -79,6 +79,7 @@ def test_in_files_of_its_own_a_raw_disk_may_have_one_and_a_machine_that_is_off()
 
 
 def test_memory_without_a_disk_that_belongs_to_it_is_refused() -> None:
+    """CKPT-07, harder than a warning."""
     two = domain(GOOD, DISK.format("qcow2", "", "b", "vdb", ""))
     (reason,) = refusals(two, "running", ["vda"])
     assert "vdb would not go back" in reason

@@ -13,6 +13,7 @@ from dosvm.errors import DeclarationError
 from dosvm.model.decode import decode
 from dosvm.model.host import HostFacts
 from dosvm.model.migration import Migration
+from dosvm.model.seed import ROOT as SEEDS
 from dosvm.plan.migration import Disk, Elsewhere, Guest, Question, Target, copied, notes, reasons
 from dosvm.xml.build import parse
 
@@ -213,3 +214,12 @@ def test_a_network_that_ends_at_its_host_is_noted() -> None:
 def test_ways_that_exclude_each_other_are_refused(said: dict[str, Any], text: str) -> None:
     with pytest.raises(DeclarationError, match=text):
         decode(Migration, {**WANTED, **said})
+
+
+def test_the_disc_of_a_machine_is_nothing_that_the_target_must_have() -> None:
+    """CFGD-13: it goes with the machine; a medium that is nobody's but the host's has to be there."""
+    disc = Disk(target="sdf", path=f"{SEEDS}/web/1.iso", pool=None, volume=None, writable=False)
+    assert list(reasons(question(disks=(SHARED, disc)))) == []
+    medium = replace(disc, path="/srv/other.iso")
+    (reason,) = reasons(question(disks=(SHARED, medium)))
+    assert "h2 does not see /srv/other.iso (sdf)" in reason

@@ -69,6 +69,7 @@ def test_what_does_not_go_with_an_order_is_refused(said: dict[str, object]) -> N
 
 
 def test_a_fifth_disk_is_refused_and_a_seed_counts_for_nobody() -> None:
+    """HOT-06, AMB-22."""
     disks = "".join(f"<disk><source file='/srv/{name}'/></disk>" for name in "abc")
     seed = f"<disk><source file='{SEEDS}/web-1/x.iso'/></disk>"
     three = parse(f"<domain><devices>{disks}{seed}<disk device='cdrom'/></devices></domain>")

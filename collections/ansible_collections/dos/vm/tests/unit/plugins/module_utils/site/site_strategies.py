@@ -23,6 +23,14 @@ class Declared(NamedTuple):
     hosts: tuple[str, ...]
 
 
+# What suits every machine that is drawn here.
+PROPERTIES: tuple[Raw, ...] = (
+    {"nic_model": "e1000", "threads": 1},
+    {"disk_bus": "sata", "disk_cache": "none"},
+    {"disk_bus": "scsi", "scsi_model": "virtio-scsi", "cores": 1},
+)
+
+
 @st.composite
 def sites(draw: Draw, *, most_hosts: int = 4, most_instances: int = 5) -> Declared:
     """A site that `load` accepts without a problem."""
@@ -45,6 +53,7 @@ def sites(draw: Draw, *, most_hosts: int = 4, most_instances: int = 5) -> Declar
         "networks": networks, "filters": filters, "security_groups": groups, "instances": instances,
     }  # fmt: skip
     site = {f"dos_{kind}": held for kind, held in kinds.items() if held or draw(st.booleans())}
+    site |= draw(_some(dos_system=st.sampled_from([{"properties": said} for said in PROPERTIES])))
     return Declared({"dos_site": draw(st.sampled_from(["dos", "lab-1"])), **site}, hosts)
 
 
@@ -78,7 +87,12 @@ def _pool(draw: Draw, number: int) -> Raw:
 
 @st.composite
 def _image(draw: Draw, number: int) -> Raw:
-    fields = _some(arch=st.sampled_from(["x86_64", "any"]), shared=st.booleans())
+    fields = _some(
+        arch=st.sampled_from(["x86_64", "any"]),
+        shared=st.booleans(),
+        os_type=st.sampled_from(["linux", "windows", "other"]),
+        properties=st.sampled_from(PROPERTIES),
+    )
     return {"file": f"/srv/images/{number}.img", "format": draw(st.sampled_from(["qcow2", "raw"])), **draw(fields)}
 
 

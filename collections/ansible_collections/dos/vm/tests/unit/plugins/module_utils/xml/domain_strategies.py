@@ -190,7 +190,7 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
         memory=memory,
         memory_max=ByteSize(memory + draw(numbers(0, 2**33))) if balloon and draw(flags) else None,
         cpu=draw(cpus(most or vcpus)),
-        firmware=firmware,  # type: ignore[arg-type]
+        firmware=firmware,
         secure_boot=draw(maybe(flags)) if firmware == "uefi" else None,
         guest=draw(st.sampled_from(["linux", "windows"])),
         hyperv=draw(maybe(flags)) if virt_type == "kvm" else None,
@@ -218,6 +218,7 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
         interfaces=tuple(draw(interfaces(mac=mac if draw(flags) else None, **fixed())) for mac in addresses),
         graphics=graphics,
         video=draw(maybe(st.sampled_from(["virtio", "vga", "qxl", "none"]))),
+        scsi_model=draw(st.sampled_from([None, "virtio-scsi", "lsilogic"])),
         tablet=draw(maybe(flags)),
         serial=draw(maybe(st.builds(Serial, log=maybe(paths)))),
         rng=draw(flags),

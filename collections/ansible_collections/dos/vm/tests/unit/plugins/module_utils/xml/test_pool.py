@@ -48,6 +48,13 @@ def test_what_libvirt_adds_is_no_difference(kind: str) -> None:
     assert differ(render(pool(kind)), observed, SHAPE).changes == ()
 
 
+def test_the_port_that_libvirt_notes_when_a_machine_opens_a_lun_is_no_difference() -> None:
+    silent = render(pool("iscsi", port=None))
+    assert differ(silent, render(pool("iscsi", port=3260)), SHAPE).changes == ()
+    (change,) = differ(silent, render(pool("iscsi", port=3261)), SHAPE).changes
+    assert change.xpath == "pool/source/host/@port"
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "path"),
     [
