@@ -311,6 +311,10 @@ def _entry(model: type, definitions: dict[str, Any]) -> dict[str, Any]:
     found = _object(model, definitions)
     found["properties"].pop("name", None)
     found["required"] = [name for name in found["required"] if name != "name"]
+    if "from" in set(found["properties"]) - set(
+        found["required"]
+    ):  # what is required may be said by the one that is copied
+        return {**found, "required": [], "anyOf": [{"required": found["required"]}, {"required": ["from"]}]}
     return {**found, "type": ["object", "null"]} if not found["required"] else found
 
 

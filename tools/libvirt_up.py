@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 RUN = Path("/run/dos-vm/libvirt")
@@ -163,6 +164,10 @@ def our_process(daemon: Daemon, run: Path) -> int | None:
     return pid if comm == daemon.name and os.fsencode(pid_file(daemon, run)) in arguments else None
 
 
+def _has_ended(daemon: Daemon, run: Path) -> bool:
+    return our_process(daemon, run) is None
+
+
 def down(run: Path) -> list[str]:
     """Ends the daemons that `up` started without an init system, and no other process."""
     if not run.is_dir():
@@ -173,7 +178,7 @@ def down(run: Path) -> list[str]:
             pid = our_process(daemon, run)
             if pid is not None:
                 os.kill(pid, signal.SIGTERM)
-                if not wait_until(lambda daemon=daemon: our_process(daemon, run) is None):  # type: ignore[misc]
+                if not wait_until(partial(_has_ended, daemon, run)):
                     raise NotUpError(f"{daemon.name} (pid {pid}) got SIGTERM and still runs")
                 ended.append(f"{daemon.name} has been stopped")
             pid_file(daemon, run).unlink(missing_ok=True)

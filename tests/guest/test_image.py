@@ -25,7 +25,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "guest"
 T = TypeVar("T")
-PATIENCE = 120.0  # seconds; a boot takes three on an idle machine
+PATIENCE = 300.0  # seconds; a boot takes three on an idle machine
 
 needs = [name for name in ("qemu-system-x86_64", "qemu-img", "syslinux", "mformat") if shutil.which(name) is None]
 pytestmark = pytest.mark.skipif(bool(needs), reason=f"not installed (tools/apt.txt has them): {', '.join(needs)}")

@@ -44,6 +44,19 @@ SITE: dict[str, Any] = {
         }
     },
 }
+GUARDED: dict[str, Any] = {
+    **SITE,
+    "dos_projects": {"p": {}},
+    "dos_security_groups": {"web": {"rules": []}},
+    "dos_instances": {
+        "guarded": {
+            "project": "p",
+            "memory": "64 MiB",
+            "interfaces": [{"network": "data", "port_group": "ten", "security_group": "web"}],
+            "vms": {"guarded": {"host": "k1", "power": "off"}},
+        }
+    },
+}
 # Brings a kernel to the slice that is read from its first argument, as dos.vm.host does, and says whether that changed it.
 CONVERGE = f"""
 import json, subprocess, sys
@@ -142,3 +155,35 @@ def test_vlans_cross_the_trunk_and_stay_apart(kernels: Kernels, trunk: dict[str,
     finally:
         for on, name in (("k1", "ten"), ("k1", "twenty"), ("k2", "router"), ("k2", "other")):
             kernels.sh(f"ovs-vsctl -t 20 --if-exists del-port p{name}; ip netns del {name} || true", on=on)
+
+
+def test_a_filtered_card_has_its_bridge_in_front_of_a_port(kernels: Kernels, trunk: dict[str, PortGroup]) -> None:
+    """HOT-05: whoever is plugged into it is in the VLAN of its port, and in no other, by way of the kernel's own switch."""
+    held = compiled(GUARDED)["k1"]
+    (bridge,) = (str(one.name) for one in held.bridges if one.port is not None)
+    try:
+        plug(kernels, "k2", "other", trunk["ten"], "10.90.10.4")
+        plug(kernels, "k2", "stranger", trunk["twenty"], "10.90.10.5")
+        assert converged(kernels, "k1", held)
+        assert not converged(kernels, "k1", held)
+        steps = [
+            "ip netns add guest",
+            "ip link add name g0 type veth peer name g1",
+            "ip link set g1 netns guest",
+            "ip -n guest address add 10.90.10.9/24 dev g1",
+            "ip -n guest link set g1 up",
+            f"ip link set g0 master {bridge} up",
+        ]
+        kernels.sh("\n".join(steps), on="k1")
+        assert reaches(kernels, "k1", "guest", "10.90.10.4")
+        assert not reaches(kernels, "k1", "guest", "10.90.10.5")
+        kernels.sh(f"ovs-vsctl -t 20 del-port {bridge}-o; ip link del {bridge}-l", on="k1")
+        assert not reaches(kernels, "k1", "guest", "10.90.10.4")
+        assert converged(kernels, "k1", held)
+        assert reaches(kernels, "k1", "guest", "10.90.10.4")
+    finally:
+        kernels.sh("ip netns del guest || true", on="k1")
+        converged(kernels, "k1", compiled(SITE)["k1"])
+        for name in ("other", "stranger"):
+            kernels.sh(f"ovs-vsctl -t 20 --if-exists del-port p{name}; ip netns del {name} || true", on="k2")
+    assert bridge not in kernels.sh("ls /sys/class/net; ovs-vsctl list-ports ovs-data", on="k1")

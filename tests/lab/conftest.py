@@ -46,6 +46,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def _up(name: str, count: int) -> Iterator[Lab]:
     lab = Lab(name)
     try:
+        lab.down()  # of a test that failed before: else the next would stand in its ruins
         lab.up(count)
         yield lab
     finally:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -17,19 +16,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from consoles import types
 from namespaces.host import ENVIRONMENT, Host
 from namespaces.inventory import render
 from namespaces.lab import TREE, Lab
+from namespaces.process import PATIENCE
 
 BIN = TREE / ".venv" / "bin"
 #: Answers of the module as JSON, whatever ansible.cfg wants to show people.
 PLAIN = ["env", "ANSIBLE_CALLBACK_RESULT_FORMAT=json", "ANSIBLE_LOAD_CALLBACK_PLUGINS=1"]
-PATIENCE = 300.0  # seconds; a guest boots in 8, and in a hundred where twenty others want the processor
 BRIDGE = "br-wire"
 ADDRESSES = {"m-seen": "10.9.0.1", "m-own": "10.9.0.2"}
 MACS = {"m-seen": "52:54:00:0a:00:01", "m-own": "52:54:00:0a:00:02"}
 WATCHER = "h3"  # where guests are looked at from; none ever is there
-COUNTING = "(i=0; while :; do i=$((i+1)); echo $i >/www/n; usleep 50000; done) &\n"
+COUNTING = "(i=0; while :; do i=$((i+1)); echo $i >/www/n; usleep 50000; done)"
 T = TypeVar("T")
 
 
@@ -50,9 +50,7 @@ class Movers:
 
     def play(self, name: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         extra = ["-e", json.dumps(variables)]
-        return self.lab.ctl(
-            str(BIN / "ansible-playbook"), "-i", str(self.inventory), name, *extra, timeout=300, cwd=TREE
-        )
+        return self.lab.ctl(str(BIN / "ansible-playbook"), "-i", str(self.inventory), name, *extra, cwd=TREE)
 
     def done(self, name: str, **variables: Any) -> str:
         ended = self.play(name, **variables)
@@ -97,7 +95,7 @@ class Movers:
 
     def answer(self, vm: str, **options: Any) -> dict[str, Any]:
         """What the module says, whether it succeeded or not."""
-        return told(self.lab.ctl(*self.command(vm, **options), timeout=PATIENCE, cwd=TREE).stdout)
+        return told(self.lab.ctl(*self.command(vm, **options), cwd=TREE).stdout)
 
     def move(self, vm: str, **options: Any) -> dict[str, Any]:
         before, target = self.home(vm), self.other(vm)
@@ -120,9 +118,7 @@ class Movers:
     def let_count(self, vm: str) -> None:
         """Waits for its boot, and has it count."""
         wait_for(f"{vm} to boot", lambda: self.page(vm) or None)
-        # Held open until the guest's shell echoes it: QEMU reads from nobody who has hung up.
-        typed = f"exec 3<>$(virsh ttyconsole {vm}); printf %s {shlex.quote(COUNTING)} >&3; sed /usleep/q <&3"
-        self.hosts[self.home(vm)].run("sh", "-c", typed)
+        types(self.hosts[self.home(vm)], vm, COUNTING)
         self.counts_on(vm, 0)
 
     def counts_on(self, vm: str, before: int) -> None:

@@ -240,7 +240,7 @@ def test_a_port_says_whose_it_is_and_takes_the_place_of_a_stale_one(site: Declar
     assert ids["attached-mac"] == domain.find("devices/interface/mac").get("address")
     assert ids["vm-id"] == domain.findtext("uuid")
     assert ids["iface-id"] == domain.find("devices/interface/virtualport/parameters").get("interfaceid") != "old"
-    # HOT-05: what a site is told before, libvirt says when the machine starts.
+    # HOT-05: why a card in a security group has a bridge in front of its port (test_filtered_switch.py).
     filtered = "s#<model type='virtio'/>#&<filterref filter='no-ip-spoofing'/>#"
     host.run("sh", "-ec", f'virsh dumpxml --inactive router-h1 | sed "{filtered}" >/tmp/f.xml; virsh define /tmp/f.xml')
     host.run("virsh", "destroy", "router-h1")

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from namespaces.host import Host
 from namespaces.lab import Lab
+from namespaces.process import PATIENCE
 from test_bridges import Declared, plug, unplug
 
-PATIENCE = 120.0
 MAC, SIX = (
     "52:54:00:70:00:0b",
     "fd00:70::5054:ff:fe70:b",

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import certificates
 import pytest
-from movers import ADDRESSES, PATIENCE, WATCHER, Movers, Ping, join_the_wire, moving, told, wait_for, wired
+from movers import ADDRESSES, WATCHER, Movers, Ping, join_the_wire, moving, told, wait_for, wired
 from namespaces import faults
 from namespaces.host import Host
 from namespaces.lab import Lab
+from namespaces.process import PATIENCE
 
 TLS = {"transport": "tls"}
+DISCS = "/var/lib/libvirt/dos-vm/seeds"
 
 
 def is_one_gap(lost: list[int]) -> bool:
@@ -52,7 +54,7 @@ def test_a_ping_loses_nothing_but_the_switch_over(
 
 
 def test_a_disk_that_is_not_shared_is_copied_when_asked_for(movers: Movers) -> None:
-    """MIG-11, LIMIT-27: never by itself, and over the same image, so that only what was written travels."""
+    """MIG-06, MIG-11, LIMIT-27: never by itself, and over the same image, so that only what was written travels."""
     here, before = movers.hosts[movers.home("m-own")], movers.count("m-own") or 0
     refused = movers.answer("m-own", check=True)["reasons"]
     assert [reason for reason in refused if "write storage: copied to have it copied" in reason] == refused != []
@@ -62,6 +64,18 @@ def test_a_disk_that_is_not_shared_is_copied_when_asked_for(movers: Movers) -> N
     there = movers.hosts[movers.home("m-own")]
     assert "busybox.qcow2" in there.run("virsh", "vol-dumpxml", "m-own-vda", "m-local").stdout
     assert here.run("sh", "-c", "ls /var/lib/dos-vm/moving").stdout == ""
+
+
+def test_the_disc_that_a_guest_was_set_up_from_goes_with_it(movers: Movers) -> None:
+    """CFGD-13: the same bytes, for QEMU to read and for nobody else; and not where the machine was."""
+    here, there = movers.hosts[movers.home("m-seen")], movers.hosts[movers.other("m-seen")]
+    (path,) = here.run("sh", "-c", f"ls {DISCS}/m-seen/*").stdout.split()
+    before = here.run("sha256sum", path).stdout
+    movers.move("m-seen")
+    assert there.run("sha256sum", path).stdout == before
+    assert there.run("stat", "-c", "%a", path).stdout.strip() == "600"
+    assert here.run("ls", path, check=False).returncode != 0
+    assert "dosvm-seed" not in there.run("virsh", "pool-list", "--all", "--name").stdout
 
 
 def test_what_was_moved_is_as_declared(movers: Movers) -> None:
@@ -88,7 +102,7 @@ def test_a_machine_that_is_off_goes_with_its_disk(movers: Movers) -> None:
     assert there.run("ls", folder).stdout.split() == ["m-own-vda", "m-own-vda.incoming"], begun
     aborted = movers.answer("m-own", abort=True, **ways)
     assert "has been aborted" in aborted["performed"][0]
-    assert there.run("ls", folder).stdout == ""
+    assert there.run("ls", folder).stdout == there.run("ls", f"{DISCS}/m-own").stdout == ""
     assert here.run("sha256sum", file).stdout.split()[0] == digest
 
     answer = movers.answer("m-own", storage="copied", **ways)
@@ -96,6 +110,7 @@ def test_a_machine_that_is_off_goes_with_its_disk(movers: Movers) -> None:
     assert f"domain m-own has been moved from {here.name} to {there.name}" in answer["performed"]
     assert movers.defined("m-own") == [there.name]
     assert (here.run("ls", folder).stdout, there.run("ls", folder).stdout.split()) == ("", ["m-own-vda"])
+    assert [host.run("sh", "-c", f"ls {DISCS}/m-own/* | wc -l").stdout.strip() for host in (here, there)] == ["0", "1"]
     assert there.run("sha256sum", file).stdout.split()[0] == digest
     assert int(there.run("du", "-k", file).stdout.split()[0]) < used + 1024  # holes are holes there as well
     assert "busybox.qcow2" in there.run("virsh", "vol-dumpxml", "m-own-vda", "m-local").stdout
@@ -143,7 +158,9 @@ def test_aborted_it_stays_where_it_was(movers: Movers) -> None:
     assert told(process.communicate(timeout=PATIENCE)[0])["failed"]
     assert movers.running("m-own") == movers.defined("m-own") == [here]
     movers.counts_on("m-own", before)
-    assert target.run("sh", "-c", "ls /var/lib/dos-vm/moving").stdout == ""
+    assert target.run("sh", "-c", f"ls /var/lib/dos-vm/moving {DISCS}/m-own/*", check=False).stdout.split() == [
+        "/var/lib/dos-vm/moving:"
+    ]
 
 
 def test_at_its_limit_it_stays_or_stands_still_until_it_is_there(movers: Movers) -> None:

@@ -16,7 +16,6 @@ from namespaces.group import name_of_mine
 from namespaces.inventory import render
 from namespaces.lab import TREE, Lab
 
-PATIENCE = 300.0  # seconds, on a machine that does other things as well
 LEASES = "/srv/shared/leases"
 DISK = "/srv/unlocked/one.raw"
 GUEST = f"""<domain type='qemu'><name>guest</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
@@ -46,7 +45,7 @@ class Roles:
             "hypervisor_sanlock_directory": LEASES, "hypervisor_sanlock_io_timeout": 1, **variables,
         }  # fmt: skip
         command = [".venv/bin/ansible-playbook", "-i", str(self._folder), "dos.vm.hypervisor", "-e", json.dumps(extra)]
-        return self._lab.ctl(*command, timeout=PATIENCE, cwd=TREE)
+        return self._lab.ctl(*command, cwd=TREE)
 
     def apply(self) -> list[int]:
         """How many tasks changed something on each host."""

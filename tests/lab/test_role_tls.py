@@ -23,7 +23,6 @@ from dosvm.model.types import AbsolutePath
 from dosvm.pki import authority
 
 PLAYBOOK = TREE / ".venv" / "bin" / "ansible-playbook"
-PATIENCE = 300.0  # seconds, on a machine that does other things as well
 SECRET = "words-that-nobody-else-says"
 SERVER = "/etc/pki/libvirt/servercert.pem"
 KEYS = {
@@ -49,7 +48,7 @@ class Role:
         (self.folder / "group_vars").mkdir(exist_ok=True)
         (self.folder / "group_vars" / "all.yml").write_text(yaml.safe_dump({**self.variables, **variables}))
         command = [str(PLAYBOOK), "-i", str(self.folder), "dos.vm.tls", *words]
-        return self.lab.ctl(*command, timeout=PATIENCE, cwd=TREE)
+        return self.lab.ctl(*command, cwd=TREE)
 
     def apply(self, *words: str, **variables: Any) -> tuple[dict[str, int], str]:
         """How many tasks changed something on each host, and what a play said that must succeed, on one line."""

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from namespaces.host import Host
 from namespaces.lab import TREE, Lab
+from namespaces.process import PATIENCE
 
 PLAYBOOK = TREE / ".venv" / "bin" / "ansible-playbook"
 UNREACHABLE = 4  # ansible-playbook's exit status when all that went wrong is that
-PATIENCE = 120.0  # seconds; a guest boots in 5 to 20
 VOLUMES = ("local/web-1", "local/web-2", "local/web-3", "local/ledger", "common/report")
 ON_EACH = {"h1": {"web-1", "ledger"}, "h2": {"web-2"}, "h3": {"web-3"}}
 
@@ -31,7 +31,7 @@ class Site:
     def play(self, name: str, variables: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
         extra = ["-e", json.dumps(variables)] if variables else []
         command = [str(PLAYBOOK), "-i", str(self._inventory), name, *extra]
-        return self._lab.ctl(*command, timeout=PATIENCE, cwd=TREE)
+        return self._lab.ctl(*command, cwd=TREE)
 
     def done(self, name: str, variables: Mapping[str, Any] | None = None) -> str:
         """The output of a play that must succeed."""

@@ -64,7 +64,7 @@ class Site:
     def play(self, name: str, status: int = 0, **variables: Any) -> str:
         (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(self.declared))
         command = [str(PLAYBOOK), "-i", str(self.folder), f"dos.vm.{name}", "-e", json.dumps(variables)]
-        done = self._lab.ctl(*command, timeout=300, cwd=TREE)
+        done = self._lab.ctl(*command, cwd=TREE)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 

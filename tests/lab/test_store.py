@@ -18,6 +18,7 @@ import yaml
 from namespaces.host import Host
 from namespaces.inventory import render
 from namespaces.lab import TREE, Lab
+from namespaces.process import PATIENCE
 
 sys.path.insert(0, str(TREE / "tests" / "store"))
 
@@ -53,7 +54,7 @@ class Controller:
 
     @staticmethod
     def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-        output = process.communicate(timeout=180)[0]
+        output = process.communicate(timeout=PATIENCE)[0]
         assert "s3cret" not in output, "the store's password was shown"
         return process.returncode, output
 
@@ -328,7 +329,7 @@ def test_who_decided_earlier_and_comes_later_is_refused(
     flag = tmp_path / "go"
     (tmp_path / "slow.yml").write_text(SLOW)
     waiting = slow.begin(str(tmp_path / "slow.yml"), dos_store=shared_store, flag=str(flag))
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not Path(f"{flag}.decided").exists():
         assert waiting.poll() is None, slow.finished(waiting)
         assert time.monotonic() < deadline

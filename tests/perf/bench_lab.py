@@ -1,24 +1,28 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Several hosts, in a lab: how long they take to come up, what a run that changes nothing costs, how long a machine stands still
-when it moves.
+when it moves, and how fast an image comes to a host.
 
-    .venv/bin/python tests/perf/bench_lab.py [--hosts 1 3 10] [--moves 3] [--json FILE]
+    .venv/bin/python tests/perf/bench_lab.py [--hosts 1 3 10] [--moves 3] [--uploads 5] [--mib 512] [--json FILE]
 
 Down-time is told twice: by libvirt of the target, and by a ping twenty times a second from a third host, where the longest gap
-between two answers counts; less than 0.05 s it cannot see. Of several moves the median is shown.
+between two answers counts; less than 0.05 s it cannot see. Of several moves the median is shown, and of several images sent.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
+import random
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,11 +72,8 @@ def lab_of(count: int) -> Iterator[tuple[Lab, float]]:
 
 def play(lab: Lab, inventory: Path) -> float:
     """Seconds of one `dos.vm.site`."""
-    command = [str(TREE / ".venv" / "bin" / "ansible-playbook"), "-i", str(inventory), "dos.vm.site"]
     started = time.perf_counter()
-    ended = lab.ctl(*command, cwd=TREE, timeout=600)
-    if ended.returncode:
-        raise SystemExit(ended.stdout + ended.stderr)
+    told(lab, str(TREE / ".venv" / "bin" / "ansible-playbook"), "-i", str(inventory), "dos.vm.site")
     return time.perf_counter() - started
 
 
@@ -110,6 +111,65 @@ def moves(times: int) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+SENDS = """- hosts: h1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug: {msg: "begun {{ now().timestamp() }}"}
+    - dos.vm.image: "{{ image }}"
+    - ansible.builtin.debug: {msg: "ended {{ now().timestamp() }}"}
+"""
+THERE = "/var/lib/dos-vm/sent.raw"
+
+
+def uploads(times: int, mib: int) -> dict[str, list[float]]:
+    """Seconds to bring a file of random bytes to a host through ssh, so that it is on its disk and proven to be the same."""
+    with lab_of(1) as (lab, _), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, book, hosts = folder / "source.raw", folder / "send.yml", folder / "hosts.yml"
+        source.write_bytes(os.urandom(mib * 2**20))
+        book.write_text(SENDS)
+        hosts.write_text(render(lab, 1))
+        checksum = hashlib.sha256(source.read_bytes()).hexdigest()
+        image = {"file": THERE, "format": "raw", "source": str(source), "checksum": f"sha256:{checksum}"}
+        told(lab, "ssh", "-F", str(lab.ssh_config), "h1", f"mkdir -p {Path(THERE).parent}")
+
+        def by_scp(*, proven: bool) -> float:
+            proof = f"; sha256sum {THERE}" if proven else ""
+            started = time.perf_counter()
+            told(lab, "scp", "-q", "-F", str(lab.ssh_config), str(source), f"h1:{THERE}")
+            said = told(lab, "ssh", "-F", str(lab.ssh_config), "h1", f"sync {THERE}{proof}")
+            assert not proven or checksum in said
+            return time.perf_counter() - started
+
+        def by_module() -> float:
+            """The task alone: what Ansible needs to start is the same for whatever it does."""
+            program = str(TREE / ".venv" / "bin" / "ansible-playbook")
+            said = told(lab, program, "-i", str(hosts), "-e", json.dumps({"image": image}), str(book))
+            begun, ended = (float(found) for found in re.findall(r"(?:begun|ended) ([\d.]+)", said))
+            return ended - begun
+
+        ways: dict[str, Callable[[], float]] = {
+            "scp, then sync": lambda: by_scp(proven=False),
+            "scp, then sync and sha256sum": lambda: by_scp(proven=True),
+            "dos.vm.image": by_module,
+        }
+        found: dict[str, list[float]] = {way: [] for way in ways}
+        turns = random.Random(mib)
+        for _ in range(times):
+            for way, send in turns.sample(list(ways.items()), len(ways)):
+                found[way].append(send())
+                told(lab, "ssh", "-F", str(lab.ssh_config), "h1", f"rm {THERE}; sync")
+        return found
+
+
+def told(lab: Lab, *command: str) -> str:
+    """What a command in the lab says when it succeeds."""
+    ended = lab.ctl(*command, cwd=TREE, timeout=600)
+    if ended.returncode:
+        raise SystemExit(ended.stdout + ended.stderr)
+    return ended.stdout
+
+
 def median(held: list[dict[str, Any]], name: str) -> float:
     return statistics.median(float(one[name]) for one in held)
 
@@ -118,14 +178,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, nargs="*", default=[1, 3, 10])
     parser.add_argument("--moves", type=int, default=3)
+    parser.add_argument("--uploads", type=int, default=5)
+    parser.add_argument("--mib", type=int, default=512)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     subprocess.run([sys.executable, str(ROOT / "tools" / "guest_image.py")], check=True, stdout=subprocess.DEVNULL)
-    found: dict[str, Any] = {"hosts": {}, "moves": {}}
-    print(
-        "| hosts | up | first `dos.vm.site` | one that changes nothing | per host |\n|---:|---:|---:|---:|---:|",
-        flush=True,
-    )
+    found: dict[str, Any] = {"hosts": {}, "moves": {}, "uploads": {}}
+    if options.hosts:
+        print("| hosts | up | first `dos.vm.site` | one that changes nothing | per host |\n|---:|---:|---:|---:|---:|")
     for count in options.hosts:
         with lab_of(count) as (lab, up), tempfile.TemporaryDirectory() as folder:
             first, again = nothing_to_do(lab, count, Path(folder))
@@ -140,6 +200,11 @@ def main() -> None:
         total, down, gap = (median(held, key) for key in ("total_ms", "downtime_ms", "gap"))
         lost, task = median(held, "lost"), median(held, "task")
         print(f"| {name} | {total / 1000:.1f} s | {down:.0f} ms | {gap * 1000:.0f} ms | {lost:.0f} | {task:.1f} s |")
+    if options.uploads:
+        found["uploads"] = uploads(options.uploads, options.mib)
+        print(f"\n| {options.mib} MiB of random bytes | median | fastest | slowest |\n|---|---:|---:|---:|")
+    for name, taken in found["uploads"].items():
+        print(f"| {name} | {statistics.median(taken):.2f} s | {min(taken):.2f} s | {max(taken):.2f} s |")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
 

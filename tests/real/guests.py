@@ -27,7 +27,8 @@ from dosvm.model.slice import Permission, Slice
 from dosvm.site.load import load
 
 TOOLS = Path(__file__).parents[2] / "tools"
-PATIENCE = 90.0  # seconds until a guest is up; ten on an idle machine
+PATIENCE = 240.0  # seconds until a guest is up; three on an idle machine
+ASKED_AGAIN = 5.0  # seconds without an answer of a guest's shell
 
 
 def image() -> Path:
@@ -51,7 +52,7 @@ def overlay(directory: Path, name: str = "root.qcow2") -> Path:
     return disk
 
 
-def said(log: Path, text: str, seconds: float = 90) -> str:
+def said(log: Path, text: str, seconds: float = PATIENCE) -> str:
     """What the guest wrote so far, once `text` is in it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -71,35 +72,55 @@ def wait_for(what: str, ask: Callable[[], bool], seconds: float = PATIENCE) -> N
 
 
 class Shell:
-    """The shell that a guest has on its first serial port."""
+    """The shell that a guest has on its first serial port, once it answers.
 
-    def __init__(self, path: str) -> None:
+    Of what is typed while the guest boots, some is lost and the rest is read as something else; so a question whose parts
+    are harmless is asked until the answer is heard, and only then anything that matters is typed.
+    """
+
+    def __init__(self, path: str, seconds: float = PATIENCE) -> None:
         self._port = os.open(path, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(self._port, termios.TCSANOW)
+        number, heard, deadline = time.monotonic_ns(), "", time.monotonic() + seconds
+        while f"\nhere-{number}" not in heard:
+            assert time.monotonic() < deadline, f"no shell answered within {seconds:.0f} s: {heard[-500:]}"
+            self.type(f"echo here-$(({number}))")
+            heard += self._hears(f"\nhere-{number}", ASKED_AGAIN)
 
     @classmethod
-    def of(cls, domain: str) -> Shell:
+    def of(cls, domain: str, seconds: float = PATIENCE) -> Shell:
         """That of a running domain."""
         xml = subprocess.run(["virsh", "dumpxml", domain], capture_output=True, check=True).stdout
-        return cls(etree.fromstring(xml).find("devices/serial/source").get("path"))
+        return cls(etree.fromstring(xml).find("devices/serial/source").get("path"), seconds)
 
-    def run(self, command: str, seconds: float = 30.0) -> str:
+    def type(self, command: str) -> None:
+        """Not waited for: of some commands no end is ever heard."""
+        os.write(self._port, f"\n{command}\n".encode())
+
+    def run(self, command: str, seconds: float = PATIENCE) -> str:
         """What a command printed; its end is a line of its own, so that the echo of what was typed does not count."""
-        mark = f"end-{time.monotonic_ns()}"
-        os.write(self._port, f"\n{command}; echo; echo {mark[:4]}''{mark[4:]}\n".encode())
+        number = time.monotonic_ns()
+        self.type(f"{command}; echo; echo end-$(({number}))")
+        heard = self._hears(f"\nend-{number}", seconds)
+        assert f"\nend-{number}" in heard, f"{command!r} did not end within {seconds:.0f} s: {heard[-500:]}"
+        return heard
+
+    def _hears(self, text: str, seconds: float) -> str:
+        """What the guest says until it has said `text`, or until the time is over."""
         heard, deadline = "", time.monotonic() + seconds
-        while f"\n{mark}" not in heard.replace("\r", ""):
-            left = deadline - time.monotonic()
-            assert left > 0, f"{command!r} did not end: {heard[-500:]}"
+        while text not in heard and (left := deadline - time.monotonic()) > 0:
             if select.select([self._port], [], [], left)[0]:
-                heard += os.read(self._port, 4096).decode(errors="replace")
+                heard += os.read(self._port, 4096).decode(errors="replace").replace("\r", "")
         return heard
 
     def says_yes(self, command: str) -> bool:
         """Whether a command succeeds."""
-        heard = self.run(f"{command} >/dev/null 2>&1; echo rc=$?").replace("\r", "")
-        found = re.search(r"\nrc=(\d+)", heard)
+        found = re.search(r"\nrc=(\d+)", self.run(f"{command} >/dev/null 2>&1; echo rc=$?"))
         return found is not None and found[1] == "0"
+
+    def becomes_true(self, command: str) -> None:
+        """Ask until a command succeeds."""
+        wait_for(repr(command), lambda: self.says_yes(command))
 
     def close(self) -> None:
         os.close(self._port)
@@ -131,7 +152,7 @@ class ShellGuest:
     def shell(self, command: str, answer: str) -> None:
         """Type a line, whose output must have the answer, which the line itself must not contain."""
         with Shell.of(self.name) as port:
-            heard = port.run(command, seconds=60)
+            heard = port.run(command)
         assert answer in heard, heard
 
 

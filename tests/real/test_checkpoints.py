@@ -28,7 +28,7 @@ class Guest(ShellGuest):
 
 
 def test_a_guest_goes_back_with_memory_and_disks(hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path) -> None:
-    """CKPT-02, VM-T2.10, VM-T2.11."""
+    """CKPT-01, CKPT-02, CKPT-04, CKPT-T1.1, CKPT-T1.2, CKPT-T1.5, CKPT-03, CKPT-05, VM-T2.10, VM-T2.11."""
     guest = Guest(hypervisor, prefix, tmp_path)
     guest.declare()
     said(guest.log, "is up")

@@ -93,13 +93,14 @@ def changes(declared: Domain, found: Any) -> list[Change]:
 
 
 def comparable(declared: Domain, like: Domain) -> Domain:
-    """`declared` without what libvirt chose where `like` is silent: identity, MACs, the version of the board, the order."""
+    """`declared` without what libvirt chose where `like` is silent: identity, MACs, versions of boards, controllers, the order."""
     cards = tuple(
         replace(card, mac=card.mac if wanted.mac else None)
         for card, wanted in zip(declared.interfaces, like.interfaces, strict=True)
     )
     disks = tuple(sorted(declared.disks, key=lambda disk: str(disk.target)))
-    return replace(declared, uuid=like.uuid, machine=like.machine, interfaces=cards, disks=disks)
+    scsi = declared.scsi_model if like.scsi_model else None
+    return replace(declared, uuid=like.uuid, machine=like.machine, interfaces=cards, disks=disks, scsi_model=scsi)
 
 
 def assert_law(domain: Any, declared: Domain) -> None:
@@ -174,6 +175,7 @@ RUNNING: tuple[dict[str, Any], ...] = (
         "numa": [{"vcpus": "0", "memory": "16 MiB"}, {"vcpus": "1", "memory": "16 MiB"}],
     },
     {"bios_serial": True, "reboot_timeout": 1000, "disks": [{"device": "cdrom", "tray": "open"}]},
+    {"scsi_model": "virtio-scsi", "disks": [{"device": "cdrom", "bus": "scsi"}]},
 )
 
 

@@ -162,6 +162,7 @@ def test_one_without_memory_boots_from_it_and_merges_while_off(
 
 
 def test_what_is_gone_is_told_and_nothing_is_done(hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path) -> None:
+    """CKPT-08, VM-24."""
     guest = Guest(hypervisor, prefix, tmp_path)
     guest.domain["active"] = False
     guest.declare()

@@ -223,6 +223,29 @@ def test_a_pool_is_built_in_a_directory_that_is_already_there_and_keeps_what_it_
     assert host.has(host.address("volume", "/precious"))
 
 
+@pytest.fixture
+def late(host: Host, tmp_path: Path) -> Iterator[Path]:
+    """A folder that storage serves to us, who remember for a while what was not there, as clients of NFS do."""
+    served, ours = tmp_path / "served", tmp_path / "ours"
+    for folder in (served, ours):
+        folder.mkdir()
+    subprocess.run(["bindfs", "-o", "negative_timeout=60", served, ours], check=True)
+    host.directory = ours / "pool"
+    yield served / "pool"
+    subprocess.run(["umount", ours], check=True)
+
+
+def test_a_shared_folder_that_another_host_has_just_made_is_taken(host: Host, late: Path) -> None:
+    """POOL-T1: of hosts that make the same one at once, libvirt itself fails where another was faster."""
+    assert not host.directory.exists()
+    late.mkdir()
+    (late / "theirs").write_text("data")
+    assert not host.directory.exists(), "this storage tells everything at once"
+    seen = host.see(host.pool())
+    assert (seen.active, seen.ours) == (True, True)
+    assert host.has(host.address("volume", "/theirs"))
+
+
 def test_a_volume_grows_over_its_backing_and_goes(host: Host) -> None:
     host.pool()
     base = host.see(host.volume("base"))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from guests import PATIENCE, wait_for
 
 from dosvm.errors import DeclarationError, HypervisorError
 from dosvm.image import convert
@@ -232,11 +233,14 @@ def test_a_job_outlives_who_began_it_and_is_found_again(tmp_path: Path) -> None:
     what = {"what": str(tmp_path)}
     first = Job(what, tmp_path).advance(_slowly(fifo), 0)
     assert first["state"] == "running"
-    again = Job(what, tmp_path).advance(_slowly(fifo), 0.2)
-    assert (again["state"], again["step"], again["percent"]) == ("running", "wait", 42)
-    assert again["pid"] == first["pid"]
+
+    def told() -> tuple[str, str | None, float | None, int]:
+        again = Job(what, tmp_path).advance(_slowly(fifo), 0.2)
+        return again["state"], again.get("step"), again.get("percent"), again["pid"]
+
+    wait_for("its first word", lambda: told() == ("running", "wait", 42, first["pid"]))
     fifo.write_text("now")
-    done = Job(what, tmp_path).advance(_slowly(fifo), 10)
+    done = Job(what, tmp_path).advance(_slowly(fifo), PATIENCE)
     assert (done["state"], done["said"]) == ("done", "now")
 
 
@@ -250,7 +254,7 @@ def test_a_job_that_was_killed_is_begun_anew(tmp_path: Path) -> None:
         time.sleep(0.01)
     assert job.advance(_slowly(fifo), 0)["pid"] != pid
     fifo.write_text("now")
-    assert job.advance(_slowly(fifo), 10)["said"] == "now"
+    assert job.advance(_slowly(fifo), PATIENCE)["said"] == "now"
 
 
 def test_what_a_job_raises_reaches_who_asks(tmp_path: Path) -> None:
@@ -259,7 +263,7 @@ def test_what_a_job_raises_reaches_who_asks(tmp_path: Path) -> None:
         raise HypervisorError("convert", "No space left on device")
 
     with pytest.raises(HypervisorError, match="convert: No space left on device"):
-        Job({"what": str(tmp_path)}, tmp_path).advance(broken, 10)
+        Job({"what": str(tmp_path)}, tmp_path).advance(broken, PATIENCE)
 
 
 def test_no_beginning_of_a_file_confuses_the_reader(tmp_path: Path) -> None:

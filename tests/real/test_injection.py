@@ -13,6 +13,7 @@ from typing import Any
 
 import guests
 import pytest
+from operators import Operator
 
 from dosvm.apply import Outcome, converge
 from dosvm.compile.site import HostState, compile_site
@@ -108,6 +109,7 @@ def machine(site: Site, image: str, **seed: Any) -> dict[str, Any]:
 
 
 def test_a_disk_has_what_is_declared_before_its_first_start_and_never_again(site: Site, arguments: Path) -> None:
+    """INJ-03, INJ-06, INJ-07, INJ-09, INJ-10."""
     name = f"{site.prefix}-set"
     site.instances[name] = {
         **machine(
@@ -162,6 +164,7 @@ def test_a_disk_has_what_is_declared_before_its_first_start_and_never_again(site
 
 
 def test_a_file_that_cannot_be_written_keeps_the_machine_from_being_made(site: Site) -> None:
+    """INJ-04, and INJ-08: the disk is let go of, or the next run could not open it."""
     name = f"{site.prefix}-bad"
     site.instances[name] = {
         **machine(site, "debian", files={"/etc/hostname/below/a/file": "x"}, public_keys={"ann": KEY}),
@@ -177,6 +180,7 @@ def test_a_file_that_cannot_be_written_keeps_the_machine_from_being_made(site: S
 
 
 def test_a_guest_boots_from_the_disk_and_has_it(site: Site) -> None:
+    """INJ-02 without partitions, INJ-04 for what is no file, INJ-10."""
     name = f"{site.prefix}-up"
     site.instances[name] = {
         **machine(site, "busybox", partition=0, files={"/note.txt": MOTD}, password=f"{site.prefix}-root"),
@@ -189,5 +193,36 @@ def test_a_guest_boots_from_the_disk_and_has_it(site: Site) -> None:
     assert "there is no root in /etc/shadow" in why, "no password could be set, and that is told"
     assert (site.folder / "busybox.img").read_bytes() == guests.image().read_bytes(), "the image is nobody's to write"
     with guests.Shell.of(name) as shell:
-        guests.wait_for("the shell", lambda: shell.says_yes("mkdir -p /disk && mount -t vfat /dev/vda /disk"))
+        shell.becomes_true("test -b /dev/vda")
+        assert shell.says_yes("mkdir -p /disk && mount -t vfat /dev/vda /disk")
         assert "Hello from $(the site)" in shell.run("cat /disk/note.txt")
+
+
+def test_somebody_who_watches_is_told_before_a_disk_is_written_into(
+    prefix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What comes then takes a minute; here guestfish ends at once."""
+    program, folder = tmp_path / "bin" / "guestfish", Path("/var/lib/dos-vm") / f"watched-{prefix}"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/sbin:/usr/bin:/sbin:/bin")
+    folder.mkdir(parents=True)
+    disk = {"pool": prefix, "capacity": "8 MiB"}
+    seed = {"type": "injected", "partition": 0, "files": {"/note.txt": MOTD}}
+    instance = {"project": "p", "memory": "16 MiB", "disks": [disk], "seed": seed, "vms": {prefix: {}}}
+    declared = {
+        "dos_site": "test",
+        "dos_projects": {"p": {}},
+        "dos_pools": {prefix: {"path": str(folder / "pool")}},
+        "dos_instances": {prefix: instance},
+    }
+    try:
+        told = Operator(folder, declared).play("site", succeeds=False)
+    finally:
+        shutil.rmtree(folder)
+    (line,) = [line for line in told.splitlines() if " to go" in line]
+    assert (
+        f"last: volume {prefix}/{prefix}-vda has been created; now: domain {prefix} will be set up on its disk" in line
+    )
+    assert "guestfish ended without a word" in told

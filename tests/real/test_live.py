@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guests import overlay, said
+from guests import Shell, overlay, said
 
 from dosvm.apply import Outcome, converge
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
@@ -107,3 +107,45 @@ def test_a_guest_goes_on_while_it_grows_and_shrinks(
     assert guest.declare(vcpus=2, memory="160 MiB").unanswered == ()
     assert guest.live("devices/interface/mac") is None
     assert guest.see().live.get("id") == number, "it was never stopped"
+
+
+def test_two_running_guests_exchange_their_disks(hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path) -> None:
+    """VOL-09: in one run; neither stops, and each has what the other wrote."""
+    pool, names = tmp_path / "pool", (f"{prefix}-a", f"{prefix}-b")
+    roots = {name: overlay(tmp_path, f"{name}.qcow2") for name in names}
+
+    def declare(**volumes: str) -> Outcome:
+        def machine(name: str, volume: str) -> dict[str, Any]:
+            data = {"pool": prefix, "volume": volume, "format": "raw", "target": f"vd{volume[0]}"}
+            root = {"file": str(roots[name]), "format": "qcow2", "target": "vda", "boot_order": 1}
+            log = {"log": str(tmp_path / f"{name}.log")}
+            common = {"mark": {"site": "test"}, "virt_type": "qemu", "memory": "128 MiB", "stop_timeout": 0}
+            return {"name": name, **common, "serial": log, "disks": [root, data]}
+
+        held = {
+            "site": "test",
+            "pools": [{"name": prefix, "path": str(pool), "permissions": {"mode": "0755"}}],
+            "volumes": [
+                {"pool": prefix, "name": name, "capacity": "8 MiB", "format": "raw"} for name in ("one", "two")
+            ],
+            "domains": [machine(name, volume) for name, volume in zip(names, volumes.values(), strict=True)],
+        }
+        return converge(decode(Slice, held), hypervisor, permission=Permission())
+
+    def numbers() -> list[str | None]:
+        seen = hypervisor.observe("test")
+        return [seen[Address("domain", name)].live.get("id") for name in names]
+
+    assert declare(a="one", b="two").failures == ()
+    for name, volume in zip(names, ("one", "two"), strict=True):
+        said(tmp_path / f"{name}.log", "is up")
+        with Shell.of(name) as shell:
+            assert shell.says_yes(f"echo written-by-{name} | dd of=/dev/vdb bs=512 conv=sync,fsync"), volume
+    before = numbers()
+    outcome = declare(a="two", b="one")
+    assert (outcome.failures, outcome.unanswered) == ((), ())
+    assert numbers() == before
+    for name, other in (names, reversed(names)):
+        with Shell.of(name) as shell:
+            assert shell.says_yes(f"grep -q written-by-{other} /dev/vdb")
+    assert not declare(a="two", b="one").changed

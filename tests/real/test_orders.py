@@ -38,7 +38,7 @@ class Guest:
     def declare(self, **more: Any) -> Outcome:
         domain = {
             "name": self.name,
-            "mark": {"site": "test", "stop_timeout": 30},
+            "mark": {"site": "test", "stop_timeout": 240},
             "virt_type": "qemu",
             "memory": "128 MiB",
             "serial": {"log": str(self.log)},
@@ -78,7 +78,7 @@ def guest(hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path) -> Iterato
 
 
 def test_a_guest_follows_every_order(guest: Guest) -> None:
-    """VM-T2.1 to VM-T2.8 one after the other, VM-22, VM-23; GFX-T1.2 and VM-T1.5: where its console is."""
+    """VM-T2.1 to VM-T2.8 one after the other, VM-22, VM-23; GFX-T1.2, GFX-03 and VM-T1.5: where its console is."""
     guest.declare(active=False)
     told = guest.order("start", dry_run=True)
     assert (told.done, told.changed, told.after) == ("would be started", True, "shut off")
@@ -105,7 +105,7 @@ def test_a_guest_follows_every_order(guest: Guest) -> None:
     assert "x" in guest.order("screenshot", file=str(picture)).note
     assert picture.read_bytes().startswith(b"\x89PNG")
 
-    assert guest.does("reboot", timeout=60).note == ""
+    assert guest.does("reboot", timeout=240).note == ""
     guest.booted(2)
     stopped = guest.does("stop")
     assert (stopped.after, stopped.note) == ("shut off", "")
@@ -140,6 +140,7 @@ def test_what_was_saved_before_is_kept_under_a_dated_name(guest: Guest) -> None:
 
 
 def test_a_guest_that_hears_nothing_is_told_of_and_then_forced(guest: Guest) -> None:
+    """VM-14, LIMIT-41."""
     guest.declare(disks=[])
     answer = guest.order("reboot", timeout=1)
     assert "has not begun to within 1 s" in answer.note

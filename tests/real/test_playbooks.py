@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,25 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-
-ROOT = Path(__file__).resolve().parents[2]
-PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-
-HOSTS = {
-    "all": {
-        "children": {
-            "dos_hosts": {
-                "hosts": {
-                    "here": {
-                        "ansible_connection": "local",
-                        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-                    }
-                }
-            }
-        }
-    }
-}
+from operators import PLAYBOOK, ROOT, Operator
 
 
 def site(path: Path) -> dict[str, Any]:
@@ -78,38 +59,6 @@ def site(path: Path) -> dict[str, Any]:
     }
 
 
-class Operator:
-    """Somebody with an inventory and a terminal."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.site = site(folder)
-        (folder / "hosts.yml").write_text(yaml.safe_dump(HOSTS), encoding="utf-8")
-        (folder / "group_vars" / "all").mkdir(parents=True)
-
-    def play(self, name: str, *arguments: str, succeeds: bool = True) -> str:
-        """Run one of our playbooks; returns what it printed."""
-        file = self.folder / "group_vars" / "all" / "site.yml"
-        file.write_text(yaml.safe_dump(self.site, sort_keys=False), encoding="utf-8")
-        done = subprocess.run(
-            [PLAYBOOK, "-i", self.folder / "hosts.yml", f"dos.vm.{name}", *arguments],
-            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        output = done.stdout + done.stderr
-        assert (done.returncode == 0) == succeeds, output
-        assert "hunter22" not in output, "a secret was shown"
-        return output
-
-    def plan(self, *arguments: str) -> str:
-        """The line that sums a plan up."""
-        return next(line for line in self.play("plan", *arguments).splitlines() if line.startswith("Plan:"))
-
-    def state(self, domain: str) -> str:
-        """What virsh says of a machine."""
-        done = subprocess.run(["virsh", "domstate", domain], capture_output=True, text=True, check=False)
-        return done.stdout.strip() or "none"
-
-
 NAMES = ["volume pb-pool/pb-data", "volume pb-pool/pb-web-1-vda", "volume pb-pool/pb-web-2-vda"]
 NOTHING = "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions"
 
@@ -121,7 +70,7 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
     subprocess.run(["rm", "-rf", folder], check=True)
     folder.mkdir(parents=True)
-    held = Operator(folder)
+    held = Operator(folder, site(folder))
     yield held
     allow = json.dumps({"dos_allow": [{"data_loss": NAMES}]})
     held.play("destroy", "-e", "dos_confirm=pb", "-e", allow)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_playbooks import Operator
+from operators import Operator
 
 pytestmark = pytest.mark.libvirt
 
@@ -15,8 +16,7 @@ pytestmark = pytest.mark.libvirt
 @pytest.fixture
 def operator(hypervisor: object, tmp_path: Path) -> Iterator[Operator]:
     """A site of two machines without system, so that they start at once and hear nothing."""
-    held = Operator(tmp_path)
-    held.site = {
+    site = {
         "dos_site": "pw",
         "dos_projects": {"pw": {}},
         "dos_instances": {
@@ -28,12 +28,13 @@ def operator(hypervisor: object, tmp_path: Path) -> Iterator[Operator]:
             }
         },
     }
+    held = Operator(tmp_path, site)
     yield held
     held.play("destroy", "-e", "dos_confirm=pw")
 
 
 def test_an_order_outlives_the_next_run_and_is_taken_back(operator: Operator) -> None:
-    """VM-04, VM-15, VM-T1.6 and VM-T1.7: by machine and by instance, what is wanted beside what is."""
+    """VM-04, VM-05, VM-15, VM-T1.3, VM-T1.6, VM-T1.7: by machine and by instance, what is wanted beside what is."""
     operator.play("site")
     assert operator.state("pw-1") == "running"
     told = operator.play("power", "-e", "dos_order=stop", "-e", "dos_vms=pw-1")
@@ -43,7 +44,9 @@ def test_an_order_outlives_the_next_run_and_is_taken_back(operator: Operator) ->
     assert "pw-1 is off by order, and declared otherwise" in told
     assert "0 to change" in told
     assert operator.state("pw-1") == "shut off"
-    assert "shut off (by order)" in operator.play("status")
+    status = operator.play("status")
+    assert "shut off (by order)" in status
+    assert re.search(r"^pw-1 .* 1 +16 MiB ", status, re.MULTILINE), status
 
     operator.play("power", "-e", "dos_order=release", "-e", "dos_instances_of=pw-web")
     operator.play("site")
@@ -54,6 +57,8 @@ def test_an_order_outlives_the_next_run_and_is_taken_back(operator: Operator) ->
     assert operator.state("pw-2") == "running"
     operator.site["dos_instances"]["pw-web"]["vms"] = {"pw-1": {"power": "off"}, "pw-2": {}}
     operator.play("site")
+    status = operator.play("status")
+    assert status.index("\npw-2 ") < status.index("\npw-1 "), "who is on comes first"
     assert (operator.state("pw-1"), operator.state("pw-2")) == ("shut off", "running")
 
 
@@ -68,3 +73,18 @@ def test_what_cannot_be_ordered_is_told_before_anything_is_done(operator: Operat
     operator.site["dos_instances"]["pw-web"]["enabled"] = False
     told = operator.play("power", "-e", "dos_order=start", "-e", "dos_vms=pw-2", succeeds=False)
     assert "its instance is disabled (VM-17)" in told
+
+
+def test_an_instance_that_is_taken_out_leaves_its_machines_until_they_may_go(operator: Operator) -> None:
+    """INST-08, AMB-15, VM-06: every plan lists them, and nothing happens to them that nobody allowed."""
+    operator.site["dos_instances"]["pw-copy"] = {"from": "pw-web", "vms": {"pw-3": {}}}
+    operator.play("site")
+    assert operator.state("pw-3") == "running"
+    del operator.site["dos_instances"]["pw-copy"]
+    told = operator.play("site")
+    assert "domain pw-3" in told
+    assert "no longer declared; dos_prune: true removes it" in told
+    assert operator.state("pw-3") == "running"
+    operator.play("site", "-e", "dos_prune=true")
+    assert operator.state("pw-3") == "none"
+    assert operator.state("pw-1") != "none", "who is declared stays"

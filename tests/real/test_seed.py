@@ -13,6 +13,7 @@ import pytest
 from guests import overlay, said
 
 from dosvm.apply import Outcome, converge
+from dosvm.hypervisor import seeds
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.hypervisor.seeds import hashed
 from dosvm.model.address import Address
@@ -62,6 +63,7 @@ def declare(hypervisor: LibvirtHypervisor, name: str, directory: Path, seed: dic
 def test_a_guest_reads_every_file_of_its_seed(
     hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path, label: str, form: str, machine: str, bus: str | None
 ) -> None:
+    """CFGD-01, CFGD-02, CFGD-03, CFGD-12: by the label, as a disc and as a disk."""
     overlay(tmp_path)
     seed = {"label": label, "format": form, "files": TREES[label], **({"bus": bus} if bus else {})}
     declare(hypervisor, prefix, tmp_path, seed, machine=machine)
@@ -73,6 +75,7 @@ def test_a_guest_reads_every_file_of_its_seed(
 
 
 def test_a_seed_changes_and_goes_with_its_machine(hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path) -> None:
+    """CFGD-04: nothing is left of the folder that it was made in."""
     overlay(tmp_path)
     one, two = ({"files": {"meta-data": text}} for text in ("one", "two"))
     declare(hypervisor, prefix, tmp_path, one)
@@ -83,6 +86,7 @@ def test_a_seed_changes_and_goes_with_its_machine(hypervisor: LibvirtHypervisor,
     disc = Path(decode(Seed, two).path(prefix))
     label = subprocess.run(["blkid", "-s", "LABEL", "-o", "value", disc], capture_output=True, text=True, check=True)
     assert label.stdout.strip() == "cidata"
+    assert not list(folder.glob("cd_gen_*"))
     disc.unlink()
     assert "given a seed" in str(declare(hypervisor, prefix, tmp_path, two).performed), "made again where it is gone"
     hypervisor.perform(Stop(address=Address("domain", prefix)), {})
@@ -92,6 +96,22 @@ def test_a_seed_changes_and_goes_with_its_machine(hypervisor: LibvirtHypervisor,
     for action in plan.withheld:
         hypervisor.perform(action, {})
     assert not folder.exists()
+
+
+def test_a_seed_that_cannot_be_made_keeps_the_machine_from_being_made(
+    hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CFGD-04, CFGD-11: the failure names machine and reason, nothing is left of the attempt, and the next run goes on."""
+    overlay(tmp_path)
+    seed = {"files": {"meta-data": "one"}}
+    with monkeypatch.context() as without:
+        without.setattr(seeds, "MAKERS", ())
+        ((what, why),) = declare(hypervisor, prefix, tmp_path, seed).failures
+    assert what == f"domain {prefix}"
+    assert "there is no genisoimage, mkisofs or xorrisofs: install one" in why
+    assert Address("domain", prefix) not in hypervisor.observe("test")
+    assert list(Path(ROOT, prefix).iterdir()) == []
+    assert declare(hypervisor, prefix, tmp_path, seed).failures == ()
 
 
 def test_a_password_is_hashed_and_shows_nowhere() -> None:

@@ -132,7 +132,7 @@ def test_a_value_out_of_the_vault_encrypts_a_volume_and_is_shown_nowhere(folder:
     uuid = next(line.split()[0] for line in _secrets() if line.endswith(" vt-key"))
     asked = subprocess.run(["virsh", "secret-get-value", "--plain", uuid], capture_output=True, text=True, check=False)
     assert asked.returncode != 0, "a value was read back (SECO-02)"
-    site["dos_volumes"]["vt-next"] = {**site["dos_volumes"]["vt-data"]}  # type: ignore[index]
+    site["dos_volumes"]["vt-next"] = {**site["dos_volumes"]["vt-data"]}
     (variables / "site.yml").write_text(yaml.safe_dump(site))
     play(folder, "site")
     assert opens(folder, "vt-next", NEXT)

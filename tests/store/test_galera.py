@@ -11,6 +11,7 @@ from contextlib import closing
 
 import pytest
 from galera import PROVIDER, Node, cluster
+from mariadb import PATIENCE
 
 from dosvm.compile.memory import Placement
 from dosvm.errors import StoreError
@@ -63,7 +64,7 @@ def test_of_writers_on_two_nodes_one_wins_and_the_other_is_told(nodes: list[Node
         def race(number: int) -> list[bool]:
             won = []
             for turn in range(rounds):
-                start.wait(timeout=60)
+                start.wait(timeout=PATIENCE)
                 wanted = [placed(f"vm-{turn}", f"h{number}"), placed(f"own-{turn}-{number}", f"h{number}")]
                 won.append(not stores[number].placements.claim({}, wanted, at=1.0))
             return won

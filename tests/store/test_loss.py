@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mariadb import Server
+from mariadb import PATIENCE, Server
 
 from dosvm.compile.memory import Placement
 from dosvm.errors import StoreError
@@ -112,10 +112,10 @@ def test_two_writers_that_wait_for_each_other_both_come_through(server_url: str,
                     add = text("UPDATE placements SET epoch = epoch + 1 WHERE vm = :vm")
                     connection.execute(add, {"vm": vm})
                 except Exception as refused:
-                    refusals.append(refused.orig.args[0])  # type: ignore[attr-defined]
+                    refusals.append(refused.orig.args[0])
                     raise
                 if attempts == 1 and vm == order[0]:
-                    both.wait(timeout=30)  # each has the row that the other one wants next
+                    both.wait(timeout=PATIENCE)  # each has the row that the other one wants next
 
         with closing(Database(parse(server_url))) as database:
             database.write("change placements", work)

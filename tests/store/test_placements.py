@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from mariadb import PATIENCE
 
 from dosvm.compile.memory import Placement
 from dosvm.store.store import Store
@@ -48,7 +49,7 @@ def test_of_many_who_place_one_machine_one_wins(opened: Opened, exists: bool) ->
     start = Barrier(len(hosts))
 
     def race(number: int) -> bool:
-        start.wait(timeout=30)
+        start.wait(timeout=PATIENCE)
         # Each has a machine of its own in the same claim, so that writers meet in more than one row.
         wanted = [placed("web-1", hosts[number], 1 + exists), placed(f"own-{number}", hosts[number])]
         return not stores[number].placements.claim(before, wanted, at=1.0)

@@ -135,7 +135,7 @@ def test_a_guest_gets_and_gives_at_the_declared_rates(sh: Shell, declare: Declar
     from guests import Shell as Serial
 
     declare(INWARDS, OUTWARDS)
-    with Serial.of("rated") as guest:
+    with Serial.of("rated", seconds=BOOT) as guest:
         _until_it_answers(sh)
         assert ADDRESS in guest.run("cat /run/leases/*", seconds=BOOT)
         guest.run("(while true; do nc -l -p 81 </dev/zero; done >/dev/null 2>&1 &)", seconds=BOOT)

@@ -129,7 +129,7 @@ def _tree(root: Path, tree: Path) -> None:
 
 
 def _pivot(root: Path, told: dict[str, object]) -> None:
-    shared: dict[str, str] = told["shared"]  # type: ignore[assignment]
+    shared: dict[str, str] = told["shared"]
     kernel.mount(shared["source"], str(root / "srv/shared"), shared["kind"], data=shared["data"])
     os.chdir(root)
     kernel.pivot_root(".", ".")

@@ -152,7 +152,9 @@ class Host:
         """Makes the calling process one of the host's: faults hold for it, and it ends with the host."""
         cgroups.join(self.group)
 
-    def run(self, *words: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, timeout: float = process.PATIENCE, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """A command in the host, not by its network: what a person would do on its console."""
         return process.run(
             self.command(*words), where=self.name, words=words, enter=self.join, timeout=timeout, check=check, env=ENVIRONMENT

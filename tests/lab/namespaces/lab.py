@@ -17,6 +17,7 @@ from . import cgroups, disk, locks, net
 from .errors import LabError
 from .group import TREE, Group, keygen
 from .host import Host
+from .process import PATIENCE
 
 FOLDERS = TREE / ".cache" / "lab"
 DEFAULT = "lab"
@@ -152,14 +153,14 @@ class Lab(Group):
 
     # From the control namespace
 
-    def ctl(self, *words: str, timeout: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def ctl(self, *words: str, timeout: float = PATIENCE, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command in the control namespace, with its output; it is the caller who looks at the status."""
         return subprocess.run(
             words, cwd=cwd, preexec_fn=self.enter_control, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=timeout, check=False,
         )  # fmt: skip
 
-    def ssh(self, host: str, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def ssh(self, host: str, *words: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         return self.ctl("ssh", "-F", str(self.ssh_config), host, *words, timeout=timeout)
 
     def collect(self, write: Callable[[str], object]) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from .errors import LabError
 
+PATIENCE = 300.0  # seconds, for what takes some where nobody else wants the processor
+
 
 def tells(told: socket.socket, pid: int, seconds: float, word: bytes = b"") -> bool:
     """Whether a datagram with this line in it comes before the process ends and the time is over."""
