@@ -219,7 +219,7 @@ def test_the_playbook_keeps_the_password_to_itself(machine: Machine, tmp_path: P
     def run(*more: str) -> str:
         done = subprocess.run(
             [*play, *more], cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True,
-            timeout=120, check=False,
+            timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr

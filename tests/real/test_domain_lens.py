@@ -47,7 +47,7 @@ OF_THE_MOMENT = ("domain/devices/disk/target/@tray",)
 @pytest.fixture(scope="module")
 def host() -> Iterator[Any]:
     subprocess.run(
-        [sys.executable, str(ROOT / "tools/libvirt_up.py")], check=True, stdout=subprocess.DEVNULL, timeout=120
+        [sys.executable, str(ROOT / "tools/libvirt_up.py")], check=True, stdout=subprocess.DEVNULL, timeout=300
     )
     libvirt.registerErrorHandler(lambda context, error: None, None)
     connection = libvirt.open("qemu:///system")

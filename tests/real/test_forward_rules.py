@@ -129,7 +129,7 @@ def test_a_service_passes_what_refuses_everybody_else(tmp_path: Path) -> None:
         done = subprocess.run(
             ["unshare", "--net", "--mount", "bash", stage],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHON": sys.executable, "ACT": str(act)},
-            stdout=out, stderr=err, timeout=120, check=False,
+            stdout=out, stderr=err, timeout=300, check=False,
         )  # fmt: skip
     assert done.returncode == 0, (tmp_path / "err").read_text()
     told = dict(line.split(": ", 1) for line in (tmp_path / "out").read_text().splitlines())

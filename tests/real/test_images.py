@@ -240,7 +240,7 @@ def inside(disk: Path, *commands: str) -> list[str]:
     """What guestfish says of the files in a disk, one line for each command."""
     script = ["run", "mount-ro /dev/sda /", *commands]
     done = subprocess.run(
-        ["guestfish", "--ro", "-a", disk], input="\n".join(script), capture_output=True, text=True, timeout=120,
+        ["guestfish", "--ro", "-a", disk], input="\n".join(script), capture_output=True, text=True, timeout=300,
         env={**os.environ, "LIBGUESTFS_BACKEND": "direct", **environment()}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -88,7 +88,7 @@ def test_a_run_stops_at_the_host_where_it_is_not_mounted(tmp_path: Path) -> None
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", tmp_path / "hosts.yml", tmp_path / "play.yml"],
-        cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=200, check=False,
+        cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode != 0
     assert "is not seen here: mount the cluster file system" in done.stdout

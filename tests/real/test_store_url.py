@@ -45,7 +45,7 @@ class Operator:
         (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(site))
         done = subprocess.run(
             [PLAYBOOK, "-vv", "-i", self.folder, f"dos.vm.{name}", *arguments],
-            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False,
+            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         output = done.stdout + done.stderr
         assert "s3cret" not in output, "the password of the store was shown"

@@ -41,7 +41,7 @@ class Operator:
         (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(site))
         done = subprocess.run(
             [PLAYBOOK, "-i", self.folder, f"dos.vm.{name}", *arguments],
-            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=120, check=False,
+            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
         return done.stdout + done.stderr

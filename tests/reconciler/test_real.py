@@ -46,7 +46,7 @@ def forget() -> None:
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Iterator[Path]:
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True, timeout=300)
     (tmp_path / "inventory" / "group_vars" / "all").mkdir(parents=True)
     hosts = {"all": {"children": {"dos_hosts": {"hosts": {"here": HERE}}}}}
     (tmp_path / "inventory" / "hosts.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
@@ -67,7 +67,7 @@ def once(inventory: Path, *arguments: str) -> tuple[int, str]:
     scratch.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "dosvm_reconciler", "--inventory", inventory, "--once", *arguments],
-        cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)}, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert [path for path in scratch.iterdir() if path.name.startswith("dosvm-")] == []
     return done.returncode, done.stderr

@@ -80,7 +80,7 @@ def test_a_server_that_does_not_answer_is_named_and_no_password_is(wanted: str) 
 def play(folder: Path, *flags: str, **variables: Any) -> tuple[int, str]:
     command = [TREE / ".venv" / "bin" / "ansible-playbook", "-i", folder, "dos.vm.store", "-e", json.dumps(variables)]
     done = subprocess.run(
-        [*map(str, command), *flags], cwd=TREE, capture_output=True, text=True, timeout=120, check=False
+        [*map(str, command), *flags], cwd=TREE, capture_output=True, text=True, timeout=300, check=False
     )
     assert "s3cret" not in done.stdout + done.stderr, "the password was shown"
     return done.returncode, done.stdout

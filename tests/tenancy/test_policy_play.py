@@ -60,7 +60,7 @@ class Repository:
         done = subprocess.run(
             [PLAYBOOK, "-i", self.inventory, f"dos.vm.{name}", *arguments],
             cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1", **environment}, capture_output=True, text=True,
-            timeout=120, check=False, stdin=subprocess.DEVNULL,
+            timeout=300, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
         return done.stdout + done.stderr
