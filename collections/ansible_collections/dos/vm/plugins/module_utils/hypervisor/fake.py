@@ -65,7 +65,6 @@ from .fake_refusals import (
 )
 from .seeds import resolved, seed_of
 from .values import value_of, with_secrets
-from .verbs import VERBS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -193,9 +192,7 @@ class FakeHypervisor(Objects):
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         self.writes += 1
         if self.fail_after is not None and self.writes == self.fail_after + 1:
-            raise HypervisorError(
-                f"{VERBS[type(action)]} {action.address}", "the host failed, as it was told to", SYSTEM
-            )
+            raise HypervisorError(f"{action.verb} {action.address}", "the host failed, as it was told to", SYSTEM)
         if action.address.kind in fake_kept.KINDS:
             self.kept.perform(action)
         else:
@@ -445,7 +442,7 @@ class FakeHypervisor(Objects):
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
         live, device = self._live_devices(action), definitions.parse(action.xml)
         if self.deaf:
-            raise Unanswered(f"{VERBS[DetachDevice]} {action.address}", f"the guest still holds {action.device}")
+            raise Unanswered(f"{action.verb} {action.address}", f"the guest still holds {action.device}")
         for held in live.findall(str(device.tag)):
             if device_identity(held) == device_identity(device):
                 live.remove(held)

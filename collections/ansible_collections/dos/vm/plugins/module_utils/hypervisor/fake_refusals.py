@@ -7,7 +7,6 @@ from typing import NoReturn
 
 from ..errors import HypervisorError
 from ..plan.action import Action
-from .verbs import VERBS
 
 INTERNAL, OPERATION_FAILED, XML_INVALID, SYSTEM, INVALID, SCHEMA = 1, 9, 27, 38, 55, 110
 VOLUME_EXISTS = 90
@@ -15,4 +14,4 @@ MISSING: dict[str, int] = {"domain": 42, "network": 43, "pool": 49, "volume": 50
 
 
 def refuse(action: Action, text: str, code: int) -> NoReturn:
-    raise HypervisorError(f"{VERBS[type(action)]} {action.address}", text, code)
+    raise HypervisorError(f"{action.verb} {action.address}", text, code)

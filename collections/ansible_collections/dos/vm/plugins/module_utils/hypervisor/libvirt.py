@@ -76,7 +76,6 @@ from .ready import is_here, make_ready
 from .schema import is_known_valid
 from .storage import await_volumes, create_volume, refuse_too_small, wipe
 from .values import value_of, with_secrets
-from .verbs import VERBS
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -194,7 +193,7 @@ class LibvirtHypervisor:
         if (keeper := KEEPERS.get(action.address.kind)) is not None:
             kept.perform(keeper, action)
             return
-        with saying(f"{VERBS[type(action)]} {action.address}", secrets.values()):
+        with saying(f"{action.verb} {action.address}", secrets.values()):
             self._perform(action, secrets)
 
     @singledispatchmethod
@@ -335,7 +334,7 @@ class LibvirtHypervisor:
     def _stop(self, action: Stop, secrets: Mapping[str, bytes]) -> None:
         found = self._find(action.address)
         if action.address.kind == "domain":
-            _shut_down(found, time.monotonic() + action.timeout, self.step)
+            live.shut_down(found, time.monotonic() + action.timeout, self.step)
         else:
             if action.address.kind == "pool":
                 nodes.refuse_used(found)
@@ -414,7 +413,7 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
-        operation = f"{VERBS[DetachDevice]} {action.address}"
+        operation = f"{action.verb} {action.address}"
         live.detach(
             self._find(action.address),
             action.xml,
@@ -423,11 +422,11 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _set_vcpus(self, action: SetVcpus, secrets: Mapping[str, bytes]) -> None:
-        live.set_vcpus(self._find(action.address), action.count, f"{VERBS[SetVcpus]} {action.address}")
+        live.set_vcpus(self._find(action.address), action.count, f"{action.verb} {action.address}")
 
     @_perform.register
     def _set_memory(self, action: SetMemory, secrets: Mapping[str, bytes]) -> None:
-        until = self._until(f"{VERBS[SetMemory]} {action.address}", "has been told, and its balloon is not there")
+        until = self._until(f"{action.verb} {action.address}", "has been told, and its balloon is not there")
         live.set_memory(self._find(action.address), action.kib, until)
 
     def _until(self, operation: str, what: str) -> live.Until:
@@ -495,14 +494,3 @@ def _undefine_domain(domain: Any) -> None:
         if refused.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:  # drivers without firmware do not know these flags
             raise
         domain.undefineFlags(flags)
-
-
-def _shut_down(domain: Any, deadline: float, step: float) -> None:
-    """Asks a running guest to power off until `deadline`, then ends it. One that is paused cannot hear the question."""
-    with allowing("VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):  # it went off by itself: that is what we want
-        if time.monotonic() < deadline and domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING:
-            domain.shutdown()
-            while domain.isActive() and time.monotonic() < deadline:
-                time.sleep(step)
-        if domain.isActive():
-            domain.destroy()

@@ -42,6 +42,17 @@ class Until:
             time.sleep(self.step)
 
 
+def shut_down(domain: Any, deadline: float, step: float) -> None:
+    """Ask a running guest to power off until `deadline`, then end it. One that is paused cannot hear the question."""
+    with allowing("VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):  # it went off by itself: that is what we want
+        if time.monotonic() < deadline and domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING:
+            domain.shutdown()
+            while domain.isActive() and time.monotonic() < deadline:
+                time.sleep(step)
+        if domain.isActive():
+            domain.destroy()
+
+
 def detach(domain: Any, xml: str, until: Until) -> None:
     """Unplug a device and return when the guest let go of it. Raises `Unanswered`."""
     # Asked before already, and not answered yet: libvirt says so, and what counts is whether it is gone in the end.

@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
 def send(target: Any, machine: Element) -> None:
     """Bring the disc of a machine to the other host, over whatever an earlier attempt left. Raises what libvirt raises."""
-    path = seeds.seed_of(machine)
-    if path is None or is_shared(path):
+    disc = _own_disc(machine)
+    if disc is None:
         return
-    with _folder(target, Path(path).parent) as pool, open(path, "rb") as data:
-        name, size = Path(path).name, Path(path).stat().st_size
-        with allowing("VIR_ERR_NO_STORAGE_VOL"):
-            pool.storageVolLookupByName(name).delete()
-        volume = E("volume", E("name", name), E("capacity", size, unit="bytes"))
+    with _folder(target, disc.parent) as pool, disc.open("rb") as data:
+        _delete(pool, disc)
+        size = disc.stat().st_size
+        volume = E("volume", E("name", disc.name), E("capacity", size, unit="bytes"))
         volume.append(E("target", E("format", type="raw"), E("permissions", E("mode", "0600"))))
         made, stream = pool.createXML(to_text(volume)), target.newStream(0)
         made.upload(stream, 0, size, 0)
@@ -42,17 +41,26 @@ def send(target: Any, machine: Element) -> None:
 
 def take_back(target: Any, machine: Element) -> None:
     """Nothing of it stays on a host that the machine did not come to."""
-    path = seeds.seed_of(machine)
-    if path is None or is_shared(path):
-        return
-    with _folder(target, Path(path).parent) as pool, allowing("VIR_ERR_NO_STORAGE_VOL"):
-        pool.storageVolLookupByName(Path(path).name).delete()
+    if (disc := _own_disc(machine)) is not None:
+        with _folder(target, disc.parent) as pool:
+            _delete(pool, disc)
 
 
 def leave_nothing(machine: str) -> None:
     """What the machine had here, once it is on the other host."""
     if not is_shared(f"{ROOT}/{machine}"):
         seeds.forget(machine)
+
+
+def _own_disc(machine: Element) -> Path | None:
+    """The disc of a machine, where the hosts do not have it in common."""
+    path = seeds.seed_of(machine)
+    return None if path is None or is_shared(path) else Path(path)
+
+
+def _delete(pool: Any, disc: Path) -> None:
+    with allowing("VIR_ERR_NO_STORAGE_VOL"):
+        pool.storageVolLookupByName(disc.name).delete()
 
 
 @contextmanager

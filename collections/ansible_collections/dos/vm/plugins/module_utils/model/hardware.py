@@ -18,6 +18,11 @@ from .types import AbsolutePath, ByteSize, CpuSet
 Sentences = Iterator[tuple[str, str]]
 
 
+def keeps_local_time(clock: str | None, guest: str | None) -> bool:
+    """Whether the hardware's clock of a machine has local time: what is said of it, else as its guest takes it (DOMX-05)."""
+    return clock == "localtime" if clock else guest == "windows"
+
+
 @declaration
 class Hardware:
     """A machine, but for its disks and cards."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The things that can be done to a hypervisor: plain values, performed in `hypervisor/`, tested without one.
 
-`words` finishes the sentence "network lab will be …"; `done` finishes "network lab has been …".
+`words` finishes the sentence "network lab will be …", and "network lab has been …"; `verb` begins "start network lab: …",
+which is said where it fails.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .disruption import Disruption
 class Action:
     """One thing to do to one object. It is finished when it returns, and doing it again is harmless or refused."""
 
+    verb: ClassVar[str] = "change"
     word: ClassVar[str] = "changed"
     slow: ClassVar[bool] = False  # whether it takes a minute, and nothing is to be seen of it meanwhile
     address: Address
@@ -36,6 +38,7 @@ class Action:
 class Define(Action):
     """Write the persistent definition; a running object keeps its live one."""
 
+    verb: ClassVar[str] = "define"
     xml: str
     anew: bool = True  # whether there was none before
 
@@ -48,6 +51,7 @@ class Define(Action):
 class Undefine(Action):
     """Remove the definition; a domain's NVRAM and TPM state go with it, disks never do."""
 
+    verb: ClassVar[str] = "undefine"
     word: ClassVar[str] = "undefined"
 
 
@@ -56,6 +60,7 @@ class Build(Action):
     """Make what a pool stands on: its directory, its partition table, its volume group. What is on the devices named in
     `clear` is wiped before; the others must be blank."""
 
+    verb: ClassVar[str] = "build"
     word: ClassVar[str] = "built"
     clear: tuple[str, ...] = ()
 
@@ -68,6 +73,7 @@ class Build(Action):
 class Find(Action):
     """Have a pool look again for a volume that others make: a LUN, a partition."""
 
+    verb: ClassVar[str] = "find"
     word: ClassVar[str] = "found"
 
 
@@ -75,6 +81,7 @@ class Find(Action):
 class Start(Action):
     """Start it from its persistent definition."""
 
+    verb: ClassVar[str] = "start"
     word: ClassVar[str] = "started"
 
 
@@ -82,6 +89,7 @@ class Start(Action):
 class Stop(Action):
     """Stop it: a guest is asked to power off and gets `timeout` seconds, then it is forced (VM-14)."""
 
+    verb: ClassVar[str] = "stop"
     word: ClassVar[str] = "stopped"
     timeout: int = 0
 
@@ -92,6 +100,7 @@ class Restart(Action):
     network cannot start as it is declared now, that is defined and started again, and the action fails.
     """
 
+    verb: ClassVar[str] = "restart"
     before: str
     cards: int = 0
     disruption: Disruption = Disruption.RESTART
@@ -108,6 +117,7 @@ class Restart(Action):
 class SetAutostart(Action):
     """Whether libvirt starts it by itself."""
 
+    verb: ClassVar[str] = "set the autostart of"
     on: bool
 
     @property
@@ -119,6 +129,7 @@ class SetAutostart(Action):
 class CreateVolume(Action):
     """Make a volume from its XML, in the pool that its address names (`pool/name`)."""
 
+    verb: ClassVar[str] = "create"
     word: ClassVar[str] = "created"
     xml: str
 
@@ -127,6 +138,7 @@ class CreateVolume(Action):
 class ResizeVolume(Action):
     """Grow a volume to `capacity` bytes. `domain` names the running domain that has it open as `target`, if any."""
 
+    verb: ClassVar[str] = "grow"
     capacity: int
     domain: str = ""
     target: str = ""
@@ -140,6 +152,7 @@ class ResizeVolume(Action):
 class DeleteVolume(Action):
     """Remove a volume and what is in it; with `wipe` what is in it is written over first."""
 
+    verb: ClassVar[str] = "delete"
     wipe: bool = False
     disruption: Disruption = Disruption.DATA_LOSS
 
@@ -152,6 +165,7 @@ class DeleteVolume(Action):
 class SetSecretValue(Action):
     """Give a libvirt secret the value that the run brought along under its name."""
 
+    verb: ClassVar[str] = "set the value of"
     word: ClassVar[str] = "given its value"
 
 
@@ -159,6 +173,7 @@ class SetSecretValue(Action):
 class UpdateNetwork(Action):
     """Change one section of a network, where it runs (`live`) and in its definition (`config`): virNetworkUpdate."""
 
+    verb: ClassVar[str] = "update"
     command: Literal["add-first", "add-last", "delete", "modify"]
     section: Literal[
         "ip-dhcp-host", "ip-dhcp-range", "dns-host", "dns-txt", "dns-srv", "portgroup", "forward-interface"
@@ -179,6 +194,7 @@ class UpdateNetwork(Action):
 class AttachDevice(Action):
     """Plug a device into the running guest."""
 
+    verb: ClassVar[str] = "attach a device to"
     xml: str
     device: str
     disruption: Disruption = Disruption.HOTPLUG
@@ -192,6 +208,7 @@ class AttachDevice(Action):
 class DetachDevice(Action):
     """Unplug a device from the running guest and wait until the guest let go of it."""
 
+    verb: ClassVar[str] = "detach a device from"
     xml: str
     device: str
     disruption: Disruption = Disruption.HOTPLUG
@@ -205,6 +222,7 @@ class DetachDevice(Action):
 class WriteSeed(Action):
     """Make the disc that a guest is set up from, at a path of its own, whole or not at all."""
 
+    verb: ClassVar[str] = "write the seed of"
     word: ClassVar[str] = "given a seed"
     path: str
     label: str
@@ -215,6 +233,7 @@ class WriteSeed(Action):
 class Inject(Action):
     """Write into the disk of a machine what it starts from, unless the disk says that this was done."""
 
+    verb: ClassVar[str] = "set up"
     word: ClassVar[str] = "set up on its disk"
     slow: ClassVar[bool] = True
     volume: Address
@@ -226,6 +245,7 @@ class Inject(Action):
 class SetVcpus(Action):
     """Give the running guest this many virtual CPUs, within its maximum, and wait until it let go of those it loses."""
 
+    verb: ClassVar[str] = "set the vCPUs of"
     count: int
     disruption: Disruption = Disruption.LIVE
 
@@ -238,6 +258,7 @@ class SetVcpus(Action):
 class SetMemory(Action):
     """Let the running guest have this much memory, in KiB, within its maximum, and wait a little for its balloon to get there."""
 
+    verb: ClassVar[str] = "set the memory of"
     kib: int
     disruption: Disruption = Disruption.LIVE
 
@@ -250,6 +271,7 @@ class SetMemory(Action):
 class Replug(Action):
     """Plug the cards of a running guest into their networks again, which were restarted under it."""
 
+    verb: ClassVar[str] = "plug in"
     word: ClassVar[str] = "plugged into its network again"
     disruption: Disruption = Disruption.LIVE
 
@@ -258,6 +280,7 @@ class Replug(Action):
 class UpdateDevice(Action):
     """Change a device of the running guest in place: medium, link, password."""
 
+    verb: ClassVar[str] = "update a device of"
     xml: str
     device: str
     disruption: Disruption = Disruption.LIVE

@@ -8,7 +8,7 @@ at: those of others as well, and those that are off and would miss it at their n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..model.address import Address
@@ -34,8 +34,9 @@ def logged_out_last(
         if not _logs_out(plan, context):
             now.append(plan)
             continue
-        users = list(_users(plan.address, context))
-        holder = next((user for user in users if _holds(user, plan.address, fate[user], context)), None)
+        pool = _LunPool.of(plan.address, context)
+        users = list(_users(pool, context))
+        holder = next((user for user in users if _holds(context.observed[user], pool, fate[user])), None)
         if holder is None:
             last.append(_after(plan, users))
         else:
@@ -71,26 +72,40 @@ def _stays(plan: Plan, holder: Address) -> Plan:
     )
 
 
-def _users(pool: Address, context: Context) -> Iterator[Address]:
+@dataclass(frozen=True, slots=True)
+class _LunPool:
+    """A pool, with every name that its LUNs have on the host."""
+
+    name: str
+    devices: frozenset[str]
+
+    @classmethod
+    def of(cls, address: Address, context: Context) -> _LunPool:
+        prefix = f"{address.name}/"
+        volumes = [seen for at, seen in context.observed.items() if at.kind == "volume" and at.name.startswith(prefix)]
+        names = (seen.info.get(name) for seen in volumes for name in ("path", "node"))
+        return cls(address.name, frozenset(name for name in names if name))
+
+
+def _users(pool: _LunPool, context: Context) -> Iterator[Address]:
     """The machines that have a LUN of a pool open, or are defined with one."""
     for address, held in context.observed.items():
         if address.kind == "domain" and any(
-            _targets(tree, held, pool, context) for tree in (held.xml, held.live) if tree is not None
+            _targets(tree, held, pool) for tree in (held.xml, held.live) if tree is not None
         ):
             yield address
 
 
-def _holds(user: Address, pool: Address, plan: Plan, context: Context) -> bool:
+def _holds(held: Observed, pool: _LunPool, plan: Plan) -> bool:
     """Whether a machine still has a LUN of the pool when its own plan has been performed."""
     if plan.verdict == "remove":
         return False
-    held = context.observed[user]
     defined = next((parse(action.xml) for action in plan.actions if isinstance(action, Define)), held.xml)
-    if _targets(defined, held, pool, context):
+    if _targets(defined, held, pool):
         return True
     if held.live is None or any(isinstance(action, Stop) for action in plan.actions):
         return False
-    return not _targets(held.live, held, pool, context) <= set(_detached(plan))
+    return not _targets(held.live, held, pool) <= set(_detached(plan))
 
 
 def _detached(plan: Plan) -> Iterator[str]:
@@ -100,17 +115,14 @@ def _detached(plan: Plan) -> Iterator[str]:
             yield target.get("dev", "")
 
 
-def _targets(domain: Element, held: Observed, pool: Address, context: Context) -> set[str]:
+def _targets(domain: Element, held: Observed, pool: _LunPool) -> set[str]:
     """The disks of a machine whose data is in a pool, by target: whether it names the volume, or the device by any name."""
-    prefix = f"{pool.name}/"
-    volumes = [seen for at, seen in context.observed.items() if at.kind == "volume" and at.name.startswith(prefix)]
-    devices = {seen.info[name] for seen in volumes for name in ("path", "node") if seen.info.get(name)}
     found = set()
     for disk in domain.iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")
         if source is None or target is None:
             continue
         device = source.get("dev") or source.get("file") or ""
-        if source.get("pool") == pool.name or {device, held.info.get(f"node of {device}", device)} & devices:
+        if source.get("pool") == pool.name or {device, held.info.get(f"node of {device}", device)} & pool.devices:
             found.add(target.get("dev", ""))
     return found

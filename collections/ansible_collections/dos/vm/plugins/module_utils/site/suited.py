@@ -8,7 +8,7 @@ change instances of other projects (see `policy.py`).
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import DeclarationError
 from ..model.processor import Cpu
@@ -27,6 +27,11 @@ def root_image(site: Site, instance: Instance) -> tuple[Name, Image] | None:
     name = None if disk is None else disk.image or _below(site, disk.volume)
     image = site.images.get(name) if name else None
     return (name, image) if name and image else None
+
+
+def guest_of(instance: Instance, image: Image | None) -> Literal["linux", "windows", "other"] | None:
+    """What runs in it: its own word, else that of the image of its first disk."""
+    return instance.guest or (image.os_type if image else None)
 
 
 def _below(site: Site, volume: Name | None) -> Name | None:
@@ -50,7 +55,7 @@ def suited(site: Site, instance: Instance) -> Instance:
         return instance
     return replace(
         instance,
-        guest=instance.guest or (image.os_type if image else None),
+        guest=guest_of(instance, image),
         scsi_model=instance.scsi_model or said.scsi_model,
         cpu=_cpu(instance, said),
         disks=tuple(_disk(disk, said) for disk in instance.disks),

@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..errors import DeclarationError
+from ..model.hardware import keeps_local_time
 from ..model.types import ByteSize, Name
 from .index import Finding, Index, Machine, Place
-from .instance import Instance, InstanceDisk
+from .instance import InstanceDisk
 from .pool import Pool
-from .suited import root_image, suited
+from .suited import guest_of, root_image, suited
 from .validate_filters import cycles
 
 Writer = tuple[Machine, Place]  # who writes something, and the disk it is by
@@ -300,15 +301,12 @@ def windows_reads_local_time(index: Index) -> Iterator[Finding]:
     for at, _, instance, number in index.each_disk():
         name = instance.disks[number].image
         image = index.site.images.get(name) if name else None
-        if image is not None and image.os_type == "windows" and not _is_local(index, instance):
+        if image is None or image.os_type != "windows":
+            continue
+        root = root_image(index.site, instance)
+        if not keeps_local_time(instance.clock, guest_of(instance, root[1] if root else None)):
             text = f"image {name} is a Windows, which takes the clock for local time: write clock: localtime (CONV-09)"
             yield Finding((*at[:2], "clock"), text, ("dos_images", str(name), "os_type"))
-
-
-def _is_local(index: Index, instance: Instance) -> bool:
-    found = root_image(index.site, instance)
-    guest = instance.guest or (found[1].os_type if found else None)
-    return (instance.clock or ("localtime" if guest == "windows" else "utc")) == "localtime"
 
 
 def images_suit_their_machines(index: Index) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ..errors import InternalError
 from ..model.domain import Disk, Domain, Interface, Serial
 from ..model.graphics import Graphics
+from ..model.hardware import keeps_local_time
 from ..model.types import AbsolutePath, Address, ByteSize
 from . import device_habits
 
@@ -61,8 +62,7 @@ def _hyperv(domain: Domain) -> bool | None:
 
 
 def _clock(domain: Domain) -> Literal["localtime"] | None:
-    wanted = domain.clock or ("localtime" if domain.guest == "windows" else "utc")
-    return "localtime" if wanted == "localtime" else None
+    return "localtime" if keeps_local_time(domain.clock, domain.guest) else None
 
 
 def _tablet(domain: Domain) -> bool | None:
