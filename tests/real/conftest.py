@@ -34,7 +34,7 @@ ORDER = ("gateway", "domain", "network", "nwfilter", "volume", "pool", "secret")
 
 @pytest.fixture(scope="session", autouse=True)
 def hypervisor() -> Iterator[LibvirtHypervisor]:
-    """This machine's libvirt, started if nothing had; it is left running, as other tests use it too."""
+    """This machine's libvirt, started if nothing had, for every test here; it is left running, as other tests use it too."""
     subprocess.run([sys.executable, str(UP)], check=True, stdout=subprocess.DEVNULL, timeout=300)
     with _alone(), closing(LibvirtHypervisor()) as held:
         _sweep(held)

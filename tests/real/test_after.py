@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import guests
 import pytest
-from operators import ROOT, Operator
+from operators import Operator
 
 pytestmark = pytest.mark.libvirt
 
@@ -61,7 +59,6 @@ def site(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def operator() -> Iterator[Operator]:
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
     folder = Path("/var/lib/dos-vm/test-after")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -46,9 +45,6 @@ OF_THE_MOMENT = ("domain/devices/disk/target/@tray",)
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Any]:
-    subprocess.run(
-        [sys.executable, str(ROOT / "tools/libvirt_up.py")], check=True, stdout=subprocess.DEVNULL, timeout=300
-    )
     libvirt.registerErrorHandler(lambda context, error: None, None)
     connection = libvirt.open("qemu:///system")
     yield connection

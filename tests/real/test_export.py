@@ -146,7 +146,6 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "hosts.yml").write_text(
         yaml.safe_dump({"dos_hosts": {"hosts": {"here": HERE}, "vars": {"dos_site": SITE}}})
     )
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True)
     forget()
     try:
         made(folder / "files")

@@ -73,7 +73,6 @@ class Operator:
 
 @pytest.fixture(scope="module")
 def operator() -> Iterator[Operator]:
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
     with tempfile.TemporaryDirectory(prefix="dosvm-images-", dir="/var/lib") as folder:
         Path(folder).chmod(0o755)
         held = Operator(Path(folder))

@@ -27,11 +27,6 @@ SECRET = "n0tshown"  # VNC takes eight characters
 OTHER = "n0rthis1"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def libvirt() -> None:
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True)
-
-
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "pool"

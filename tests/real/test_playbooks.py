@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,6 @@ NOTHING = "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions"
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     # The pool's directory must be reachable for QEMU's own user, which pytest's folders are not.
     folder = Path("/var/lib/dos-vm/test-playbooks")
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
     subprocess.run(["rm", "-rf", folder], check=True)
     folder.mkdir(parents=True)
     held = Operator(folder, site(folder))

@@ -6,24 +6,19 @@ The plan cannot see the latter: it knows what is declared, and refuses what woul
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import guests
+import operators
 import pytest
-import yaml
 from guests import wait_for
 
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 
-ROOT = Path(__file__).resolve().parents[2]
-PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 FOUR, GATEWAY, WEB, DB = "192.168.238.0/24", "192.168.238.1", "192.168.238.11", "192.168.238.12"
 SIX, GATEWAY6 = "fd00:238::/64", "fd00:238::1"
 # Their kernels make the one of the other (EUI-64).
@@ -31,11 +26,11 @@ MACS = {"web": "52:54:00:23:80:0b", "db": "52:54:00:23:80:0c"}
 SIXES = {"web": "fd00:238::5054:ff:fe23:800b", "db": "fd00:238::5054:ff:fe23:800c"}
 
 
-class Operator:
+class Operator(operators.Operator):
     """Somebody with an inventory of this machine and two guests, who asserts what they may."""
 
     def __init__(self, hypervisor: LibvirtHypervisor, prefix: str, boot: Path, folder: Path) -> None:
-        self.prefix, self.folder = prefix, folder
+        self.prefix = prefix
         cloud = guests.Cloud(hypervisor, prefix, boot)
         lan, lan6, web, db = (f"{prefix}{name}" for name in ("lan", "lan6", "web", "db"))
 
@@ -49,7 +44,7 @@ class Operator:
             }
             return cloud.machine(name, card, stop_timeout=0)
 
-        self.site: dict[str, Any] = {
+        site = {
             **cloud.declared,
             "dos_subnets": {
                 lan: {"address": FOUR, "gateway": GATEWAY, "dhcp": {}},
@@ -70,19 +65,7 @@ class Operator:
                 "outside": {"from": "10.9.0.1", "to": "db", "expect": False},
             },
         }
-        (folder / "hosts.yml").write_text(
-            yaml.safe_dump({"all": {"children": {"dos_hosts": {"hosts": {"here": HERE}}}}})
-        )
-        (folder / "group_vars" / "all").mkdir(parents=True)
-        (folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(self.site))
-
-    def play(self, name: str, *arguments: str, succeeds: bool = True) -> str:
-        done = subprocess.run(
-            [PLAYBOOK, "-i", self.folder, f"dos.vm.{name}", *arguments],
-            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        super().__init__(folder, site)
 
     def change(self, filter_: str, how: Callable[[str], str]) -> None:
         """What an operator does who thinks that virsh is quicker."""

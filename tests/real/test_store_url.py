@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import operators
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "store"))
@@ -20,36 +18,25 @@ from mariadb import QUOTED, Server, server
 
 from dosvm.store.store import open_store
 
-PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
-
-class Operator:
+class Operator(operators.Operator):
     """Somebody whose inventory names a store."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        self.folder, self.url = folder, url
-        (folder / "group_vars" / "all").mkdir(parents=True)
-        hosts = {"all": {"children": {"dos_hosts": {"hosts": {"here": HERE}}}}}
-        (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
+        super().__init__(folder, {})
+        self.url = url
 
     def play(self, name: str, *arguments: str, succeeds: bool = True, url: str = "") -> str:
         vms = {"sq-1": {"power": "off"}, "sq-2": {"power": "off"}}
-        site = {
+        self.site = {
             "dos_site": "sq",
             "dos_store": (url or self.url).replace(QUOTED, "{{ store_password }}"),
             "store_password": QUOTED,
             "dos_projects": {"sq": {}},
             "dos_instances": {"sq": {"project": "sq", "memory": "16 MiB", "vms": vms}},
         }
-        (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(site))
-        done = subprocess.run(
-            [PLAYBOOK, "-vv", "-i", self.folder, f"dos.vm.{name}", *arguments],
-            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        output = done.stdout + done.stderr
+        output = super().play(name, "-vv", *arguments, succeeds=succeeds)
         assert "s3cret" not in output, "the password of the store was shown"
-        assert (done.returncode == 0) == succeeds, output
         return output
 
 
@@ -61,7 +48,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def operator(database: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
     held = Operator(tmp_path_factory.mktemp("inventory"), database.database("sq"))
     yield held
     held.play("destroy", "-e", "dos_confirm=sq")

@@ -3,53 +3,37 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import operators
 import pytest
-import yaml
-
-ROOT = Path(__file__).resolve().parents[2]
-PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
 
-class Operator:
-    """Somebody with an inventory of this machine."""
+class Operator(operators.Operator):
+    """Somebody who has a quota."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "group_vars" / "all").mkdir(parents=True)
-        hosts = {"all": {"children": {"dos_hosts": {"hosts": {"here": HERE}}}}}
-        (folder / "hosts.yml").write_text(yaml.safe_dump(hosts))
+        super().__init__(folder, {})
         self.quota: dict[str, Any] = {"vcpus": 4, "memory": "1 GiB", "instances": 3}
         self.vms: dict[str, Any] = {"us-1": {}, "us-2": {"power": "off"}}
 
     def play(self, name: str, *arguments: str, succeeds: bool = True) -> str:
         instance = {"project": "us", "memory": "16 MiB", "vcpus": 2, "stop_timeout": 0, "vms": self.vms}
-        site = {
+        self.site = {
             "dos_site": "us",
             "dos_projects": {"us": {"label": "Us & <them>", "quota": self.quota}, "idle": {}},
             "dos_instances": {"us": instance},
         }
-        (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(site))
-        done = subprocess.run(
-            [PLAYBOOK, "-i", self.folder, f"dos.vm.{name}", *arguments],
-            cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert (done.returncode == 0) == succeeds, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return super().play(name, *arguments, succeeds=succeeds)
 
 
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
     held = Operator(tmp_path_factory.mktemp("usage"))
     yield held
     held.play("destroy", "-e", "dos_confirm=us")

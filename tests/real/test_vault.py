@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from operators import HOSTS, ROOT, played
 
-ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 VALUE, NEXT = "value-of-the-vault", "value-that-came-after"
 KEPT = (Path("/var/lib/dos-vm"), Path("/var/log/libvirt"), Path("/etc/libvirt/qemu"), Path("/etc/libvirt/storage"))
@@ -24,7 +23,6 @@ KEPT = (Path("/var/lib/dos-vm"), Path("/var/log/libvirt"), Path("/etc/libvirt/qe
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    subprocess.run([sys.executable, ROOT / "tools" / "libvirt_up.py"], check=True, capture_output=True)
     with tempfile.TemporaryDirectory(prefix="dosvm-vault-", dir="/var/lib") as name:
         path = Path(name)
         path.chmod(0o755)
@@ -91,17 +89,13 @@ def opens(folder: Path, volume: str, value: str) -> bool:
 
 
 def play(folder: Path, name: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [BIN / "ansible-playbook", "-i", folder / "hosts.yml", "--vault-password-file", folder / "password", f"dos.vm.{name}", "-vvv", *arguments],
-        cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
+    done = played(folder, name, "--vault-password-file", str(folder / "password"), "-vvv", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def test_a_value_out_of_the_vault_encrypts_a_volume_and_is_shown_nowhere(folder: Path) -> None:
-    here = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": {"dos_hosts": {"hosts": {"here": here}}}}}))
+    (folder / "hosts.yml").write_text(yaml.safe_dump(HOSTS))
     (folder / "password").write_text("the password of the vault\n")
     variables = folder / "group_vars" / "all"
     variables.mkdir(parents=True)

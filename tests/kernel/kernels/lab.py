@@ -133,7 +133,7 @@ class Kernels(Group):
         return ["ssh", *(["-t"] if tty else []), "-F", str(self.ssh_config), name, inside]
 
     def run(
-        self, *words: str, on: str = "k1", timeout: float = 300, check: bool = True
+        self, *words: str, on: str = "k1", timeout: float = process.PATIENCE, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """A command in a kernel, with its output; `timeout` in seconds as in the fastest kind of kernel."""
         return process.run(
@@ -141,7 +141,7 @@ class Kernels(Group):
             check=check,
         )  # fmt: skip
 
-    def sh(self, script: str, *, on: str = "k1", timeout: float = 300) -> str:
+    def sh(self, script: str, *, on: str = "k1", timeout: float = process.PATIENCE) -> str:
         """The output of a shell script of which no line may fail."""
         return self.run("sh", "-euc", script, on=on, timeout=timeout).stdout
 
