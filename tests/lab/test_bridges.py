@@ -149,6 +149,21 @@ def test_what_was_pulled_out_is_plugged_in_again(site: Declared, hosts: dict[str
             assert reaches(hosts["h1"], "end", f"{subnet}.2")
 
 
+def test_a_damaged_definition_is_named_and_made_again(site: Declared, hosts: dict[str, Host]) -> None:
+    """Without its definition a bridge is nobody's, so it is not guessed; what is told to be done about it is enough."""
+    file = "/etc/dos-vm/bridges/linux-office.xml"
+    hosts["h1"].run("sh", "-c", f": >{file}")
+    ended = site.play("dos.vm.site")
+    assert ended.returncode
+    assert f"read {file}: is not XML" in ended.stdout
+    assert "is taken over with dos_adopt: true" in " ".join(ended.stdout.split())
+    hosts["h1"].run("rm", file)
+    assert changed(site.done("dos.vm.site", {"dos_adopt": True})) == 1
+    assert changed(site.done("dos.vm.site")) == 0
+    with plugged(hosts, "10.50.0", "linux-office"):
+        assert reaches(hosts["h1"], "end", "10.50.0.2")
+
+
 def test_bridges_come_back_with_their_host(site: Declared, hosts: dict[str, Host], lab: Lab) -> None:
     hosts["h1"].crash()
     lab.boot("h1")

@@ -130,10 +130,27 @@ def test_a_host_sees_neither_the_tree_nor_the_machines_secrets(hosts: dict[str, 
         return hosts["h1"].run("ls", "-A", str(folder), check=False).stdout.split()
 
     assert not seen(TREE)
-    for folder in map(Path, ("/root", "/home", "/var/lib/dos-vm")):
+    for folder in map(Path, ("/root", "/home", "/var/lib/dos-vm", "/var/lib/swtpm-localca")):
         folder.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder) as secret:
             assert Path(secret.name).name not in seen(folder)
+
+
+@pytest.mark.parametrize(
+    "folder", ["/etc/dos-vm", "/etc/systemd/system", "/etc/libvirt/hooks", "/var/lib/dos-vm", "/var/lib/libvirt/dos-vm"]
+)
+def test_what_goes_on_the_machine_takes_nothing_from_a_host(hosts: dict[str, Host], folder: str) -> None:
+    """A folder that goes on the machine is an empty one on a host that sees both, whatever it holds there itself.
+
+    These are those that the product writes to, as it does on the machine in other tests at the same time.
+    """
+    machine, own = Path(folder, "lab-test"), f"{folder}/lab-test"
+    machine.mkdir(parents=True)
+    try:
+        hosts["h1"].run("sh", "-c", f"mkdir -p {own}; touch {own}/kept; ls {own}")
+    finally:
+        machine.rmdir()
+    assert hosts["h1"].run("sh", "-c", f"ls {own}; rm -r {own}").stdout == "kept\n"
 
 
 def test_hosts_reach_each_other_and_nothing_else(hosts: dict[str, Host]) -> None:

@@ -15,9 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 #: Folders of the machine that a host begins with empty. In `var/log` and `var/lib/libvirt` daemons make what they need.
+#: All that is written to on the machine while a lab is up must be here: a folder that is seen through the layers and goes on
+#: the machine is an empty one in the host, whatever the host has put there.
 EMPTY = (
     "root", "home", "srv", "opt", "mnt", "media", "var/tmp", "var/log", "var/spool", "var/cache/libvirt", "var/lib/libvirt",
-    "var/lib/dos-vm", "var/lib/systemd", "var/lib/machines", "etc/ssh", "etc/systemd/system", "etc/netns", "etc/cron.d",
+    "var/lib/dos-vm", "var/lib/swtpm-localca", "var/lib/systemd", "var/lib/machines",
+    "etc/dos-vm", "etc/ssh", "etc/systemd/system", "etc/netns", "etc/cron.d",
     "etc/libvirt/hooks", "etc/libvirt/nwfilter", "etc/libvirt/qemu", "etc/libvirt/secrets", "etc/libvirt/storage",
 )  # fmt: skip
 #: What packages put there, from where it can be had untouched.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import HypervisorError, InternalError
+from ..errors import DeclarationError, HypervisorError, InternalError
 from ..model.address import Address, KindName
 from ..plan.action import Action, Define, Start, Stop, Undefine
 from ..plan.plan import Observed
@@ -113,8 +113,13 @@ def names(keeper: Keeper) -> frozenset[str]:
 
 
 def definition_of(keeper: Keeper, name: str) -> Element:
-    """The definition of an object that is there."""
-    return parse((keeper.folder / f"{name}{DEFINITION}").read_text())
+    """The definition of an object that is there. Raises `HypervisorError` where the file is none any more."""
+    file = keeper.folder / f"{name}{DEFINITION}"
+    try:
+        return parse(file.read_text(), path="")
+    except DeclarationError as refused:
+        advice = "delete it, and the next run writes it again; a bridge that is up is taken over with dos_adopt: true"
+        raise HypervisorError(f"read {file}", f"{refused}; {advice}") from None
 
 
 def define(keeper: Keeper, name: str, xml: str) -> None:
