@@ -1052,6 +1052,12 @@ options:
         description:
         - Vendor and product of a USB device.
         type: str
+      boot_order:
+        description:
+        - Place in the boot order of devices, from 1.
+        - 'Range: 1 or more.'
+        - Requirement INST-T1.4.
+        type: int
   rng:
     description:
     - Random numbers from the host.

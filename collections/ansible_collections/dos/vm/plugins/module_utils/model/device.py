@@ -181,6 +181,9 @@ class HostDevice:
         "Address on the host's PCI buses; taken from its driver and given back.", default=None
     )
     usb: UsbId | None = option("Vendor and product of a USB device.", default=None)
+    boot_order: int | None = option(
+        "Place in the boot order of devices, from 1.", spec="INST-T1.4", default=None, low=1
+    )
 
     def check(self) -> Sentences:
         if (self.pci is None) == (self.usb is None):

@@ -152,9 +152,7 @@ class Domain(Hardware):
                 if disk.bus == "ide":
                     yield f"disks[{index}].bus", f"{self.machine} has no ide, write sata"
         yield from self._check_injection()
-        orders = [disk.boot_order for disk in self.disks] + [card.boot_order for card in self.interfaces]
-        if self.boot and any(orders):
-            yield "boot", "write either boot or the boot_order of devices"
+        yield from self.check_order(self.disks, self.interfaces)
         targets = [disk.target for disk in self.disks if disk.target]
         for target in sorted({target for target in targets if targets.count(target) > 1}):
             yield "disks", f"target {target} is there twice (DISK-01)"

@@ -6,11 +6,11 @@ See https://libvirt.org/formatdomain.html. Disks, cards and what belongs to a pl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from .declaration import declaration, option
-from .device import HostDevice, ScsiModel, Share, Smbios, Tpm, Watchdog
+from .device import Card, Drive, HostDevice, ScsiModel, Share, Smbios, Tpm, Watchdog
 from .graphics import Graphics
 from .processor import Cpu, NumaCell
 from .types import AbsolutePath, ByteSize, CpuSet
@@ -197,6 +197,22 @@ class Hardware:
         if sorted(listed) != list(range(most)):
             yield "numa", f"its cells must have each of the vCPUs 0 to {most - 1} once"
 
+    def boot_orders(self, disks: Iterable[Drive], interfaces: Iterable[Card]) -> Iterator[tuple[str, int]]:
+        """Where its devices say when they are booted from, and when; disks and cards are said elsewhere."""
+        for name, held in (("disks", disks), ("interfaces", interfaces), ("host_devices", self.host_devices)):
+            for index, order in enumerate(each.boot_order for each in held):
+                if order:
+                    yield f"{name}[{index}].boot_order", order
+
+    def check_order(self, disks: Iterable[Drive], interfaces: Iterable[Card]) -> Sentences:
+        """What is wrong with the boot order of its devices."""
+        taken: dict[int, str] = {}
+        for at, order in self.boot_orders(disks, interfaces):
+            if taken.setdefault(order, at) != at:
+                yield at, f"{order} is at {taken[order]} already, write another"
+        if self.boot and taken:
+            yield "boot", "write either boot or the boot_order of devices"
+
     def _check_boot(self) -> Sentences:
         if self.boot_menu_timeout is not None and not self.boot_menu:
             yield "boot_menu_timeout", "needs boot_menu: true"
@@ -224,6 +240,7 @@ class Hardware:
         for name in ("spice_agent", "usb_redirection"):
             if getattr(self, name) and not spice:
                 yield name, "needs a console of type: spice"
-        for name, found in (("shares", [share.tag for share in self.shares]), ("host_devices", [*self.host_devices])):
+        given = [held.pci or held.usb for held in self.host_devices]
+        for name, found in (("shares", [share.tag for share in self.shares]), ("host_devices", given)):
             if len(set(found)) < len(found):
                 yield name, "has the same twice"

@@ -220,11 +220,11 @@ class Instance(Hardware):
         for wrong, path, text in self._together():
             if wrong:
                 yield path, text
+        yield from self.check_order(self.disks, self.interfaces)
         yield from self._check_devices_of_its_own()
 
     def _together(self) -> Iterator[tuple[bool, str, str]]:
         """What must not stand together: whether it does, where, and what to write."""
-        orders = any(disk.boot_order for disk in self.disks) or any(card.boot_order for card in self.interfaces)
         bound = self.host is not None or self.hosts is not None
         yield self.host_group is not None and bound, "host_group", "write one of host, hosts and host_group (CUST-01)"
         yield self.vms is not None and self.count is not None, "count", "write either vms or count"
@@ -233,7 +233,6 @@ class Instance(Hardware):
             "disks",
             f"has {len(self.disks)} entries, write at most {MOST_DISKS} (PERF-T1.1)",
         )
-        yield bool(self.boot and orders), "boot", "write either boot or the boot_order of devices"
         injected = self.seed is not None and self.seed.type == "injected"
         needs = "injected needs a disk of each machine's own that is not encrypted, write pool at a disk (INJ-10)"
         yield injected and not any(disk.takes_injection for disk in self.disks), "seed.type", needs

@@ -29,6 +29,8 @@ METADATA = shape(
     field=".",
 )
 
+BOOT = shape("boot", Attr("order", field="boot_order"), field=".")
+
 
 def mark_element(mark: Mark | None) -> Element | None:
     """`<metadata>` with our mark, as domains and networks carry it."""
@@ -66,6 +68,12 @@ def flag(text: str | None) -> bool | None:
 def absent(element: Element | None, attribute: str) -> str | None:
     """The attribute, or nothing if even the element is missing."""
     return None if element is None else element.get(attribute)
+
+
+def number(element: Element | None, attribute: str) -> int | None:
+    """The attribute as a whole number, or nothing if even the element is missing."""
+    value = absent(element, attribute)
+    return None if value is None else int(value)
 
 
 def pruned(**values: Any) -> dict[str, Any]:

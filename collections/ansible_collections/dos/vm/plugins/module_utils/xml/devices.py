@@ -14,7 +14,7 @@ from ..model.graphics import Graphics
 from ..model.overlay import layered, link, split
 from . import hardware
 from .build import E, maybe, on_off
-from .common import absent, flag, lower, pruned
+from .common import BOOT, absent, flag, lower, number, pruned
 from .device_habits import (
     always_there,
     cache_of_shared,
@@ -179,7 +179,6 @@ def _unless(value: str, usual: str) -> str | None:
 ALIAS = shape("alias", whole=True, computed=True)
 ADDRESS = shape("address", whole=True, computed=in_place, quiet=True)
 PLACE = (ALIAS, ADDRESS)
-BOOT = shape("boot", Attr("order", field="boot_order"), field=".")
 
 DISK = shape(
     "disk",
@@ -378,7 +377,7 @@ def parse(devices: Element) -> dict[str, Any]:
         serial=None if serial is None else pruned(log=absent(serial.find("log"), "file")),
         rng=devices.find("rng") is not None,
         balloon=balloon is not None and balloon.get("model") != "none",
-        balloon_period=None if balloon is None else _number(balloon.find("stats"), "period"),
+        balloon_period=None if balloon is None else number(balloon.find("stats"), "period"),
         agent=AGENT in channels or None,
         **hardware.read_devices(devices),
     )
@@ -410,7 +409,7 @@ def _read_disk(disk: Element) -> dict[str, Any]:
         encryption=read_encryption(disk.find("source/encryption")),
         relabel=flag(absent(disk.find("source/seclabel"), "relabel")),
         serial=disk.findtext("serial"),
-        boot_order=_number(disk.find("boot"), "order"),
+        boot_order=number(disk.find("boot"), "order"),
     )
 
 
@@ -426,13 +425,13 @@ def _read_interface(card: Element) -> dict[str, Any]:
         filter=absent(filtered, "filter"),
         filter_parameters=_by_name(filtered, "parameter", "value"),
         model=absent(card.find("model"), "type"),
-        queues=_number(card.find("driver"), "queues"),
+        queues=number(card.find("driver"), "queues"),
         link=absent(card.find("link"), "state"),
-        mtu=_number(card.find("mtu"), "size"),
+        mtu=number(card.find("mtu"), "size"),
         bandwidth=read_bandwidth(card.find("bandwidth")),
         vlan=read_vlan(card.find("vlan")),
         port_id=absent(card.find("virtualport/parameters"), "interfaceid"),
-        boot_order=_number(card.find("boot"), "order"),
+        boot_order=number(card.find("boot"), "order"),
         boot_rom=flag(absent(card.find("rom"), "enabled")),
     )
 
@@ -441,8 +440,8 @@ def _read_graphics(console: Element) -> dict[str, Any]:
     password = console.get("passwd", "")
     return pruned(
         type=console.get("type"),
-        port=_number(console, "port"),
-        tls_port=_number(console, "tlsPort"),
+        port=number(console, "port"),
+        tls_port=number(console, "tlsPort"),
         listen=absent(console.find("listen"), "address"),
         password=password.removeprefix(SECRET) if password.startswith(SECRET) else None,
         password_valid_to=console.get("passwdValidTo"),
@@ -467,8 +466,3 @@ def _by_name(element: Element | None, tag: str, value: str) -> dict[str, str] | 
         name, one = child.get("name", ""), child.get(value, "")
         found[name] = f"{found[name]},{one}" if name in found else one
     return found or None
-
-
-def _number(element: Element | None, name: str) -> int | None:
-    value = None if element is None else element.get(name)
-    return None if value is None else int(value)

@@ -16,7 +16,7 @@ from ..model.types import ByteSize
 from . import device_habits, devices, hardware
 from .build import E, maybe
 from .build import parse as parse_xml
-from .common import METADATA, absent, flag, mark_element, mark_of, pruned
+from .common import METADATA, absent, flag, mark_element, mark_of, number, pruned
 from .explicit import explicit
 from .merge import overlay
 from .shape import Attr, Shape, shape
@@ -172,8 +172,8 @@ def _tidy_memory(element: Element) -> None:
 
 
 def _kib(element: Element) -> int:
-    number, unit = element.text or "0", element.get("unit") or "KiB"
-    return ByteSize(" ".join((number.strip(), unit))).kib
+    count, unit = element.text or "0", element.get("unit") or "KiB"
+    return ByteSize(" ".join((count.strip(), unit))).kib
 
 
 def size(kib: str) -> str:
@@ -338,9 +338,9 @@ def parse(element: Element) -> dict[str, Any]:
         firmware="uefi" if absent(element.find("os"), "firmware") == "efi" else None,
         boot=[boot.get("dev") for boot in element.iterfind("os/boot")],
         boot_menu=flag(absent(menu, "enable")),
-        boot_menu_timeout=_number(menu, "timeout"),
+        boot_menu_timeout=number(menu, "timeout"),
         bios_serial=flag(absent(bios, "useserial")),
-        reboot_timeout=_number(bios, "rebootTimeout"),
+        reboot_timeout=number(bios, "rebootTimeout"),
         kernel=element.findtext("os/kernel"),
         initrd=element.findtext("os/initrd"),
         cmdline=element.findtext("os/cmdline"),
@@ -364,13 +364,8 @@ def _read_cpu(cpu: Element | None) -> dict[str, Any] | None:
         mode=cpu.get("mode"),
         model=cpu.findtext("model"),
         features={str(held.get("name")): held.get("policy", "require") for held in cpu.iterfind("feature")} or None,
-        **{name: _number(topology, name) for name in ("sockets", "cores", "threads")},
+        **{name: number(topology, name) for name in ("sockets", "cores", "threads")},
     )
-
-
-def _number(element: Element | None, name: str) -> int | None:
-    value = None if element is None else element.get(name)
-    return None if value is None else int(value)
 
 
 __all__ = ["SHAPE", "explicit", "fragment_overrides", "fragment_problems", "parse", "render", "size"]

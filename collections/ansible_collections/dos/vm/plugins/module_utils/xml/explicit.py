@@ -27,14 +27,13 @@ LOCAL = Address("127.0.0.1")  # a console that nobody asked for is nobody else's
 def explicit(domain: Domain) -> Domain:
     """The same machine with everything said that we would have chosen: it renders like `domain` without its fragments."""
     disks = tuple(_named(domain))
-    orders = [disk.boot_order for disk in domain.disks] + [card.boot_order for card in domain.interfaces]
     return replace(
         domain,
         memory=ByteSize(domain.memory.kib * 1024),
         memory_max=_more(domain.memory_max and ByteSize(domain.memory_max.kib * 1024), domain.memory.kib * 1024),
         vcpus_max=_more(domain.vcpus_max, domain.vcpus),
         # What libvirt writes when nobody says where to boot from. It cannot stand beside an order of devices.
-        boot=domain.boot or (() if any(orders) else ("hd",)),
+        boot=domain.boot or (() if any(domain.boot_orders(disks, domain.interfaces)) else ("hd",)),
         disks=disks,
         scsi_model=domain.scsi_model if any(disk.bus == "scsi" for disk in disks) else None,
         seed=None,

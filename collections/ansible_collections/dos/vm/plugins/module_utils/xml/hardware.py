@@ -14,7 +14,7 @@ from ..model.domain import Domain
 from ..model.processor import NumaCell
 from ..model.types import ByteSize
 from .build import E, maybe
-from .common import absent
+from .common import BOOT, absent, number, pruned
 from .shape import INDEX, Attr, Shape, shape
 
 if TYPE_CHECKING:
@@ -230,12 +230,17 @@ def _share(share: Share) -> Element:
 def _host_device(held: HostDevice) -> Element:
     if held.usb:
         vendor, product = (f"0x{part}" for part in held.usb.split(":"))
-        return E("hostdev", E("source", E("vendor", id=vendor), E("product", id=product)), mode="subsystem", type="usb")
+        source = E("source", E("vendor", id=vendor), E("product", id=product))
+        return E("hostdev", source, _boot(held), mode="subsystem", type="usb")
     domain, bus, rest = str(held.pci).split(":")
     slot, function = rest.split(".")
     place = {"domain": domain, "bus": bus, "slot": slot, "function": function}
     address = E("address", **{name: f"0x{value}" for name, value in place.items()})
-    return E("hostdev", E("source", address), mode="subsystem", type="pci", managed=True)
+    return E("hostdev", E("source", address), _boot(held), mode="subsystem", type="pci", managed=True)
+
+
+def _boot(held: HostDevice) -> Element | None:
+    return E("boot", order=held.boot_order) if held.boot_order else None
 
 
 def _boards_own(watchdog: Element, declared: Element) -> bool:
@@ -276,6 +281,7 @@ def rows(place: tuple[Shape, ...]) -> tuple[Shape, ...]:
                 shape("product", Attr("id")),
                 field=".",
             ),
+            BOOT,
             *place,
             key=("@type", *(f"source/address/@{name}" for name in PCI), "source/vendor/@id", "source/product/@id"),
             field="host_devices",
@@ -322,9 +328,11 @@ def _read_watchdog(held: Element) -> dict[str, Any]:
 
 def _read_host_device(held: Element) -> dict[str, Any] | None:
     place, vendor, product = (held.find(f"source/{tag}") for tag in ("address", "vendor", "product"))
+    order = number(held.find("boot"), "order")
     if held.get("type") == "pci" and place is not None:
         domain, bus, slot, function = (place.get(name, "").removeprefix("0x") for name in PCI)
-        return {"pci": f"{domain}:{bus}:{slot}.{function}"}
+        return pruned(pci=f"{domain}:{bus}:{slot}.{function}", boot_order=order)
     if held.get("type") == "usb" and vendor is not None and product is not None:
-        return {"usb": ":".join(part.get("id", "").removeprefix("0x") for part in (vendor, product))}
+        usb = ":".join(part.get("id", "").removeprefix("0x") for part in (vendor, product))
+        return pruned(usb=usb, boot_order=order)
     return None

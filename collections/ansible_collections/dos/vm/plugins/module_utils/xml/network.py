@@ -22,7 +22,7 @@ from ..model.network import (
     Vlan,
 )
 from .build import E, maybe, on_off
-from .common import METADATA, absent, flag, lower, mark_element, mark_of, pruned
+from .common import METADATA, absent, flag, lower, mark_element, mark_of, number, pruned
 from .merge import laid_over
 from .shape import Attr, Shape, shape
 
@@ -327,7 +327,7 @@ def parse(element: Element) -> dict[str, Any]:
         stp=None if bridge is None else flag(bridge.get("stp")),
         delay=None if bridge is None or bridge.get("delay") is None else int(bridge.get("delay", "0")),
         mac=absent(element.find("mac"), "address"),
-        mtu=_number(element.find("mtu"), "size"),
+        mtu=number(element.find("mtu"), "size"),
         **read_services(element),
         routes=[_read_route(route) for route in element.iterfind("route")],
         bandwidth=read_bandwidth(element.find("bandwidth")),
@@ -388,7 +388,7 @@ def _read_ip(element: Element) -> dict[str, Any]:
 
 def _read_route(element: Element) -> dict[str, Any]:
     to = f"{element.get('address')}/{element.get('prefix')}"
-    return pruned(to=to, via=element.get("gateway"), metric=_number(element, "metric"))
+    return pruned(to=to, via=element.get("gateway"), metric=number(element, "metric"))
 
 
 def _read_dns(element: Element | None) -> dict[str, Any] | None:
@@ -430,13 +430,8 @@ def read_vlan(element: Element | None) -> dict[str, Any] | None:
     """The VLANs of a network, a port group or an interface, as `Vlan` takes them."""
     if element is None:
         return None
-    tags = [pruned(id=_number(tag, "id"), native_mode=tag.get("nativeMode")) for tag in element.iterfind("tag")]
+    tags = [pruned(id=number(tag, "id"), native_mode=tag.get("nativeMode")) for tag in element.iterfind("tag")]
     return pruned(tags=tags, trunk=flag(element.get("trunk")))
-
-
-def _number(element: Element | None, name: str) -> int | None:
-    value = None if element is None else element.get(name)
-    return None if value is None else int(value)
 
 
 __all__ = [

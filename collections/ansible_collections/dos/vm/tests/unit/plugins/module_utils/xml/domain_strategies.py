@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from dosvm.errors import DeclarationError
 from dosvm.model.address import Mark
-from dosvm.model.device import Share, Smbios, Watchdog
+from dosvm.model.device import HostDevice, Share, Smbios, Watchdog
 from dosvm.model.domain import Disk, Domain, Interface, Serial
 from dosvm.model.graphics import Graphics
 from dosvm.model.network import Bandwidth, Rate
 from dosvm.model.processor import Cpu
-from dosvm.model.types import AbsolutePath, Address, ByteSize, CpuSet, DeviceName, Mac, Name, Uuid
+from dosvm.model.types import AbsolutePath, Address, ByteSize, CpuSet, DeviceName, Mac, Name, PciAddress, UsbId, Uuid
 
 names = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,20}", fullmatch=True).map(Name)
 filters = st.from_regex(r"[a-zA-Z][a-zA-Z0-9._-]{0,20}", fullmatch=True).map(Name)
@@ -28,6 +28,11 @@ texts = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_si
 macs = st.integers(0, 2**40 - 1).map(
     lambda number: Mac(":".join(["52", *(f"{number >> shift & 255:02x}" for shift in range(32, -8, -8))]))
 )
+
+pcis = st.tuples(st.integers(0, 255), st.integers(0, 31), st.integers(0, 7)).map(
+    lambda place: PciAddress("{:02x}:{:02x}.{}".format(*place))
+)
+usbs = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(lambda held: UsbId("{:04x}:{:04x}".format(*held)))
 
 
 def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -167,7 +172,7 @@ def cpus(draw: st.DrawFn, vcpus: int) -> Cpu | None:
 @st.composite
 def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
     """A whole machine on the q35 board."""
-    order, vcpus = iter(range(1, 9)), draw(numbers(1, 8))
+    order, vcpus = iter(range(1, 11)), draw(numbers(1, 8))
     by_device, balloon = draw(flags), draw(flags)
     most, memory = draw(maybe(numbers(vcpus, 8))), ByteSize(draw(numbers(2**20, 2**33)))
 
@@ -179,6 +184,8 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
     panic = draw(flags)
     kernel, menu = draw(maybe(paths)), draw(flags)
     addresses = draw(st.lists(macs, unique=True, max_size=3))
+    given: list[dict[str, Any]] = [{"pci": place} for place in draw(st.lists(pcis, unique=True, max_size=2))]
+    given += [{"usb": held} for held in draw(st.lists(usbs, max_size=1))]
     return Domain(
         name=draw(names),
         uuid=draw(maybe(st.uuids().map(lambda held: Uuid(str(held))))),
@@ -204,6 +211,7 @@ def domains(draw: st.DrawFn, virt_type: str | None = None) -> Domain:
         smbios=draw(maybe(st.builds(Smbios, manufacturer=texts, serial=texts, family=maybe(texts)))),
         shares=tuple(draw(st.sampled_from([[], [Share(path=AbsolutePath("/srv"), tag="data")]]))),
         spice_agent=spice_only and draw(flags),
+        host_devices=tuple(HostDevice(**held, **fixed()) for held in given),
         usb_redirection=draw(numbers(0, 2)) if spice_only else 0,
         boot=() if by_device else tuple(draw(st.lists(st.sampled_from(["hd", "cdrom", "network"]), unique=True))),
         boot_menu=menu,
