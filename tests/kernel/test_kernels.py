@@ -15,6 +15,7 @@ import pytest
 from kernels import cloud, ready
 from kernels.kinds import KINDS, wanted
 from kernels.lab import FOLDERS, Kernels
+from kernels.tcg import Emulated
 from namespaces import net
 from namespaces.errors import LabError
 from namespaces.group import TREE, name_of_mine
@@ -157,13 +158,12 @@ def test_nothing_is_left_of_what_was_interrupted_or_could_not_boot(monkeypatch: 
     assert left_of(name) == []
 
 
-def test_a_cloud_kernel_boots_in_an_emulated_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cloud_kernel_boots_in_an_emulated_machine() -> None:
     """What LAB=tcg is for: several processors, virtio disks and PCI, all of nftables; the machine's files and the bridge as ever."""
-    reasons = ready.missing(KINDS["tcg"])
+    reasons = ready.missing(Emulated)
     if reasons:
         pytest.skip("; ".join(reasons))
-    monkeypatch.setenv("LAB", "tcg")
-    emulated = Kernels(name_of_mine("v"))
+    emulated = Kernels(name_of_mine("v"), Emulated)
     try:
         emulated.up(1)
         emulated.sh("modprobe -a ip_vs openvswitch; test -b /dev/vda; test -b /dev/vdb; test -e /sys/bus/pci")

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 TREE = Path(__file__).resolve().parents[3]
 TOLD = Path("/run/dos-kernel.json")
 #: What this kernel was told when it booted (kernels/init.py). On the machine, where tests are only collected, nothing.

@@ -12,14 +12,13 @@ from subprocess import CompletedProcess
 from typing import Any, Protocol
 
 import pytest
+from made import Host, plan_of
 
-from dosvm.apply import Outcome, converge
+from dosvm.apply import converge
 from dosvm.compile.site import HostState, compile_site
 from dosvm.errors import ConflictError
-from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.model.address import Address
-from dosvm.model.decode import decode
-from dosvm.model.slice import Permission, Slice
+from dosvm.model.slice import Permission
 from dosvm.site.load import load
 
 Shell = Callable[..., CompletedProcess[str]]
@@ -28,30 +27,6 @@ Shell = Callable[..., CompletedProcess[str]]
 class Export(Protocol):
     path: str
     folder: Path
-
-
-class Host:
-    """This kernel's libvirt, and what is to be on it."""
-
-    def __init__(self) -> None:
-        self.hypervisor = LibvirtHypervisor()
-        self.secrets: dict[str, bytes] = {}
-
-    def converge(self, *, allow: dict[str, Any] | None = None, dry_run: bool = False, **held: Any) -> Outcome:
-        slice_ = decode(Slice, {"site": "test", **held})
-        permission = decode(Permission, allow or {})
-        return converge(slice_, self.hypervisor, permission=permission, secrets=self.secrets, dry_run=dry_run)
-
-    def made(self, **held: Any) -> Outcome:
-        """Converged without a failure; and again, with nothing to do."""
-        outcome = self.converge(**held)
-        assert outcome.failures == ()
-        held.pop("allow", None)
-        assert not self.converge(**held).changed
-        return outcome
-
-    def holds(self) -> dict[str, Any]:
-        return {str(address): seen for address, seen in self.hypervisor.observe("test").items()}
 
 
 @pytest.fixture
@@ -65,11 +40,6 @@ def host(libvirtd: None, disk: str) -> Iterator[Host]:
         subprocess.run(["virsh", "pool-destroy", name], capture_output=True, check=False)
         subprocess.run(["virsh", "pool-undefine", name], capture_output=True, check=False)
     held.hypervisor.close()
-
-
-def plan_of(outcome: Outcome, address: str) -> Any:
-    (found,) = [plan for plan in outcome.plans if str(plan.address) == address]
-    return found
 
 
 # Network file systems

@@ -26,9 +26,11 @@ PREFIX = "dos-kernel-"
 
 @dataclass(frozen=True, slots=True)
 class Kernels(Group):
-    """A group of kernels by name, up or not, all of one kind. Groups cannot see each other, and nothing leads out of one."""
+    """A group of kernels by name, up or not, all of one kind: `of`, or what the environment wants. Groups cannot see each other,
+    and nothing leads out of one."""
 
     name: str = DEFAULT
+    of: type[Kernel] | None = None
 
     CALLED: ClassVar[str] = "kernel lab"
     PROGRAM: ClassVar[str] = "kernel.py"
@@ -42,7 +44,7 @@ class Kernels(Group):
     @property
     def kind(self) -> type[Kernel]:
         """That of those that are there; that which is wanted when there are none."""
-        return KINDS[self._kind.read_text()] if self._kind.exists() else wanted()
+        return KINDS[self._kind.read_text()] if self._kind.exists() else self.of or wanted()
 
     @property
     def _kind(self) -> Path:
@@ -64,7 +66,7 @@ class Kernels(Group):
         """Makes what is missing and boots what is off. A group that was not there before is gone again when this fails."""
         if not 1 <= count <= MOST:
             raise LabError(f"1 to {MOST} kernels, not {count}")
-        if self.kind is not KINDS.get(chosen() or "", self.kind):
+        if self.kind is not (self.of or KINDS.get(chosen() or "", self.kind)):
             raise LabError(f"the kernels named {self.name} are of another kind: end them, or give another --name")
         with self._made_whole():
             self._make()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A kernel of Debian's cloud images in a machine that QEMU emulates without KVM: slow, but with two processors, PCI, virtio disks
-and all of nftables.
+"""A kernel of Debian's cloud images in a machine that QEMU emulates without KVM: slow, but with two processors, PCI behind an
+IOMMU, virtio disks and all of nftables.
 
 The machine's files come by virtiofs, because this kernel has no 9p: one virtiofsd for its `/`, which is mounted read-only, and
 one for /srv/shared. Each ends when QEMU closes its socket.
@@ -24,13 +24,17 @@ QEMU, VIRTIOFSD = "/usr/bin/qemu-system-x86_64", "/usr/lib/qemu/virtiofsd"
 PROCESSOR = "max,smap=off,smep=off,la57=off,pku=off"
 #: QEMU 7.2 finds translated code by its virtual address: with a random layout every program is translated again at every start,
 #: which is three times slower.
-WORDS = "norandmaps nokaslr mitigations=off init_on_alloc=0 tsc=reliable no_timer_check audit=0 apparmor=0"
+WORDS = (
+    "norandmaps nokaslr mitigations=off init_on_alloc=0 tsc=reliable no_timer_check audit=0 apparmor=0 intel_iommu=on"
+)
 PROCESSORS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Emulated(Kernel):
     DISKS: ClassVar[tuple[str, ...]] = ("vda", "vdb")
+    #: A disk that is a PCI device with an IOMMU group of its own, for a guest to have it to itself.
+    SPARE: ClassVar[str] = "nvme0n1"
     SLOWER: ClassVar[int] = 5
     PROGRAMS: ClassVar[Mapping[str, str]] = {
         QEMU: "qemu-system-x86", VIRTIOFSD: "qemu-system-x86", "depmod": "kmod"
@@ -63,6 +67,9 @@ class Emulated(Kernel):
             "-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=multi,tb-size=1024",
             "-cpu", PROCESSOR, "-smp", str(PROCESSORS), "-m", f"{MEMORY}M",
             "-object", f"memory-backend-memfd,id=memory,size={MEMORY}M,share=on",
+            "-device", "intel-iommu,intremap=on",  # before all that it stands in front of
+            "-device", "pcie-root-port,id=plug,chassis=1", "-device", f"nvme,bus=plug,drive={self.SPARE},serial=spare",
+            "-drive", f"file={self._disk(self.SPARE)},format=raw,if=none,id={self.SPARE},cache=unsafe",
             "-kernel", str(found.vmlinuz), "-initrd", str(initrd), "-append", " ".join(words),
             "-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console",
             "-netdev", f"tap,id=lan,ifname={self.name},script=no,downscript=no",

@@ -15,7 +15,7 @@ from ..model.host import HostFacts
 from ..model.pool import is_networked
 from ..model.types import ByteSize
 from ..xml.build import parse
-from . import overlays
+from . import given, overlays
 from .connection import allowing
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def refuse_start(connection: Any, xml: Element, facts: HostFacts) -> None:
 
 def make_ready(connection: Any, xml: Element) -> None:
     """The pools on servers that a machine has disks in, started, and the links and the room that its overlays need; raises
-    `HypervisorError` where there is none (DMN-04)."""
+    `HypervisorError` where there is none (DMN-04), and where it is to have a device that the host has not, or uses."""
     start_pools(connection, xml)
     if is_here(connection):
         overlays.prepare(xml)
         overlays.clear(xml)
-        if reasons := list(overlays.cramped(xml)):
+        if reasons := [*overlays.cramped(xml), *given.refused(xml)]:
             raise HypervisorError(f"start domain {xml.findtext('name')}", "; ".join(reasons))
 
 
