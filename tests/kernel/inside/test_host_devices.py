@@ -7,6 +7,7 @@ The guest is its firmware and the 512 bytes that it finds: more would take minut
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,6 +15,10 @@ from typing import Any
 
 import pytest
 from made import Host, plan_of
+
+from dosvm.hypervisor.power import carry_out
+from dosvm.model.decode import decode
+from dosvm.model.order import Ordering
 
 pytestmark = pytest.mark.emulated
 
@@ -24,6 +29,8 @@ SECTOR = 512
 ORIGIN = 0x7C00  # where firmware puts the first sector, and jumps to
 SAID = "booted from a device of the host"
 DISK, PLACE = Path("/dev/nvme0n1"), "0000:01:00.0"  # kernels/tcg.py
+DEVICE = """<hostdev mode='subsystem' type='pci' managed='yes'><source>
+<address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source><alias name='ua-disk'/></hostdev>"""
 CARD = "eth0"  # what this kernel is reached by
 DEVICES = Path("/sys/bus/pci/devices")
 LOG = Path("/var/log/libvirt/qemu/guest-serial.log")
@@ -61,6 +68,13 @@ def machine(name: str = "guest", **more: Any) -> dict[str, Any]:
         "serial": serial,
         "host_devices": given,
     } | more
+
+
+def ordered(host: Host, order: str, device: str | None = None) -> str:
+    """Why it was refused, if it was."""
+    asked = decode(Ordering, {"names": ["guest"], "order": order, "device": device, "site": "test"})
+    (answer,) = carry_out(asked, host.hypervisor, dry_run=False, now=time.time())
+    return answer.refused
 
 
 def driver(place: str = PLACE) -> str:
@@ -123,6 +137,24 @@ def test_what_the_host_uses_is_not_taken_from_it(host: Host, sh: Shell) -> None:
         assert Path("/srv/own/file").read_text() == "precious\n"
     finally:
         sh(f"umount /srv/own; wipefs -qa {DISK}")
+
+
+def test_an_order_gives_what_is_idle_and_nothing_else(host: Host, sh: Shell, wait_for: Wait) -> None:
+    """HOT-01, HOT-07: to a machine that runs. Its firmware does not let go of it again, so it is stopped for that."""
+    host.made(domains=[machine(host_devices=[])])
+    sh(f"mkfs.ext4 -q {DISK}; mkdir -p /srv/own; mount {DISK} /srv/own")
+    try:
+        assert f"{DISK} is mounted on /srv/own" in ordered(host, "attach", DEVICE)
+        assert driver() == "nvme"
+    finally:
+        sh(f"umount /srv/own; wipefs -qa {DISK}")
+    assert ordered(host, "attach", DEVICE) == ""
+    assert driver() == "vfio-pci"
+    assert not host.converge(domains=[machine(host_devices=[])]).changed
+    assert ordered(host, "stop") == ""
+    wait_for("the host has its disk again", DISK.exists)
+    assert ordered(host, "detach", DEVICE) == ""
+    assert "<hostdev" not in sh("virsh dumpxml guest").stdout
 
 
 def test_a_device_that_is_not_there_is_named(host: Host) -> None:

@@ -8,7 +8,7 @@ card under the connection that asked for it. Read from sysfs, where all that a d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,14 +26,15 @@ PATHS = re.compile(
 )  # what the name of one of several ways to an NVMe disk has more than that of the disk
 
 
-def refused(domain: Element) -> Iterator[str]:
-    """Every device of a machine that the host has not, or that it uses, and for what."""
-    for held in domain.iterfind("devices/hostdev[@mode='subsystem']"):
+def refused(devices: Iterable[Element]) -> Iterator[str]:
+    """Every one of these devices of a machine that is one of the host's, and that the host has not, or uses, and for what."""
+    for held in devices:
         at, vendor, product = (held.find(f"source/{tag}") for tag in ("address", "vendor", "product"))
-        if held.get("type") == "pci" and at is not None:
+        kind = (held.tag, held.get("type"))
+        if kind in (("hostdev", "pci"), ("interface", "hostdev")) and at is not None:
             name = "{:04x}:{:02x}:{:02x}.{:x}".format(*(int(at.get(part, "0"), 16) for part in PCI))
             yield from _reasons(name, _on_pci(name), "lspci -D")
-        elif held.get("type") == "usb" and vendor is not None and product is not None:
+        elif kind == ("hostdev", "usb") and vendor is not None and product is not None:
             wanted = [part.get("id", "").removeprefix("0x") for part in (vendor, product)]
             found = _on_usb(wanted)
             if (

@@ -26,7 +26,7 @@ from . import live
 from .connection import allowing, saying
 from .events import HearingHypervisor
 from .look import SAVED, STATES
-from .ready import refuse_restore, refuse_start, start_pools
+from .ready import refuse_attach, refuse_restore, refuse_start, start_pools
 from .saved import keep_saved
 from .screenshot import take
 
@@ -259,6 +259,8 @@ class _Room:
         there = any(device_identity(held) == identity for held in xml.iterfind(f"devices/{key[0]}"))
         if attach and not there and (why := no_room(xml, element)):
             raise HypervisorError(f"attach a disk to domain {domain.name()}", why)
+        if attach and not there:
+            refuse_attach(domain, element)
         self._note(domain, read(xml).with_device(key, attached=attach), read(xml))
         if there == attach and not domain.isActive():
             return "was so already"

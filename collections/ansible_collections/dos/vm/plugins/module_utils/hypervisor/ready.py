@@ -40,8 +40,14 @@ def make_ready(connection: Any, xml: Element) -> None:
     if is_here(connection):
         overlays.prepare(xml)
         overlays.clear(xml)
-        if reasons := [*overlays.cramped(xml), *given.refused(xml)]:
+        if reasons := [*overlays.cramped(xml), *given.refused(xml.iterfind("devices/*"))]:
             raise HypervisorError(f"start domain {xml.findtext('name')}", "; ".join(reasons))
+
+
+def refuse_attach(domain: Any, device: Element) -> None:
+    """Raises `HypervisorError` where a running machine is to be given what the host has not, or uses (HOT-07)."""
+    if domain.isActive() and is_here(domain.connect()) and (reasons := list(given.refused([device]))):
+        raise HypervisorError(f"attach a device to domain {domain.name()}", "; ".join(reasons))
 
 
 def refuse_restore(domain: Any, facts: HostFacts) -> None:

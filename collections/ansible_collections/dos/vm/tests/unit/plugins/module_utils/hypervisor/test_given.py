@@ -13,6 +13,7 @@ from dosvm.model.types import Address
 from dosvm.xml.build import parse
 
 PCI = "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x3' slot='0x00' function='0x0'/></source></hostdev>"
+CARD = "<interface type='hostdev'><source><address type='pci' domain='0' bus='3' slot='0' function='0'/></source></interface>"
 USB = "<hostdev mode='subsystem' type='usb'><source{}><vendor id='0x0951'/><product id='0x1666'/></source></hostdev>"
 BELOW = "devices/pci0000:00/0000:00:01.0/0000:03:00.0"
 STICK = "devices/pci0000:00/0000:00:14.0/usb1/1-2"
@@ -44,7 +45,7 @@ def there(sys: Path, place: str, listed: str, **files: str) -> Path:
 
 
 def refused(*devices: str) -> list[str]:
-    return list(given.refused(parse(f"<domain><devices>{''.join(devices)}</devices></domain>")))
+    return list(given.refused(map(parse, devices)))
 
 
 def test_a_device_that_is_there_and_idle_is_given(sys: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_card_is_in_use_that_has_an_address_or_carries_something(sys: Path) ->
     there(sys, BELOW, "bus/pci/devices/0000:03:00.0")
     there(sys, f"{BELOW}/net/eth7", "class/net/eth7")
     there(sys, f"{BELOW}/net/eth8", "class/net/eth8", upper_br0="")
-    (told,) = refused(PCI)
+    (told,) = set(refused(PCI, CARD, "<interface type='bridge'><source bridge='br0'/></interface>"))
     assert told.endswith("let it go first: eth7 has address 192.0.2.7, eth8 is part of br0")
 
 
