@@ -48,9 +48,13 @@ class Held:
             # A kernel sees this tree and cannot write to it: what its guests boot from must be there before.
             subprocess.run([sys.executable, str(GUEST_IMAGE)], check=True, stdout=subprocess.DEVNULL)
             self.kernels.up(self.count)
+        self.wait()
+        return self.kernels
+
+    def wait(self) -> None:
+        """Until no test runs in them."""
         if self.inside is not None:
             self.inside.wait()
-        return self.kernels
 
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
         if self.inside is None:
@@ -105,7 +109,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
         return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in item.config.stash[HELD][_kind(item)].reports(item):
+    kinds = item.config.stash[HELD]
+    # An emulated machine takes what processors there are, and guests in kernels of the other kind would wait for it.
+    for kind in kinds.keys() - {_kind(item)}:
+        kinds[kind].wait()
+    for report in kinds[_kind(item)].reports(item):
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True

@@ -140,6 +140,7 @@ def test_two_running_guests_exchange_their_disks(hypervisor: LibvirtHypervisor, 
     for name, volume in zip(names, ("one", "two"), strict=True):
         said(tmp_path / f"{name}.log", "is up")
         with Shell.of(name) as shell:
+            shell.becomes_true("test -b /dev/vdb")
             assert shell.says_yes(f"echo written-by-{name} | dd of=/dev/vdb bs=512 conv=sync,fsync"), volume
     before = numbers()
     outcome = declare(a="two", b="one")
@@ -147,5 +148,5 @@ def test_two_running_guests_exchange_their_disks(hypervisor: LibvirtHypervisor, 
     assert numbers() == before
     for name, other in (names, reversed(names)):
         with Shell.of(name) as shell:
-            assert shell.says_yes(f"grep -q written-by-{other} /dev/vdb")
+            shell.becomes_true(f"grep -q written-by-{other} /dev/vdb")  # found a moment after it is there
     assert not declare(a="two", b="one").changed

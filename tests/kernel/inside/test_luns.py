@@ -139,7 +139,6 @@ def test_a_host_logs_in_for_the_first_machine_with_a_lun_and_out_after_the_last(
 ) -> None:
     """HOT-01, HOT-02, POOL-08: while the guest runs on."""
     from guests import Shell as Serial
-    from guests import wait_for
 
     lun(2)
     kernel = {"kernel": str(GUEST / "vmlinuz"), "initrd": str(GUEST / "initrd"), "boot": ["network"]}
@@ -154,7 +153,7 @@ def test_a_host_logs_in_for_the_first_machine_with_a_lun_and_out_after_the_last(
         assert done.index("pool san has been started") < done.index("domain guest has been given disk vda")
         assert len(sessions()) == 1
         assert "Autostart:      yes" in sh("virsh pool-info san").stdout
-        assert "\ndata" in guest.run("cat /sys/block/vda/serial")
+        guest.becomes_true("grep data /sys/block/vda/serial")  # its kernel finds a disk a moment after it is there
         guest.run("echo precious >/dev/vda; sync")
 
         # Another machine, not of ours, that calls its LUN as the kernel does.
@@ -186,14 +185,14 @@ def test_a_host_logs_in_for_the_first_machine_with_a_lun_and_out_after_the_last(
 
         assert "domain guest has been given disk vda" in cloud.made("data")
         assert len(sessions()) == 1
-        assert "\nprecious" in guest.run("head -n 1 /dev/vda")
+        guest.becomes_true("head -n 1 /dev/vda | grep precious")
 
         # By order, of which the declaration knows nothing: the host logs in for it, and the site leaves both.
         cloud.made()
         assert sessions() == []
         cloud.order("attach", BY_ORDER)
         assert len(sessions()) == 1
-        wait_for("the disk", lambda: guest.says_yes("head -n 1 /dev/vda | grep precious"))  # the guest counts its own
+        guest.becomes_true("head -n 1 /dev/vda | grep precious")  # the guest counts its own
         assert not cloud.converge().changed
         assert len(sessions()) == 1
         cloud.order("detach", BY_ORDER)
