@@ -18,7 +18,7 @@ import pymysql
 PASSWORD = "s3cret/word"
 QUOTED = "s3cret%2Fword"
 PATIENCE = 300.0  # seconds, on a machine that does other things as well
-READY = b"ready for connections"
+READY = b"mariadbd: ready for connections"  # of Galera's group it says the same, before it hears any signal
 # What makes it safe against power loss is not what these tests are about.
 QUICK = ("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", "--skip-log-bin", "--skip-name-resolve")
 
