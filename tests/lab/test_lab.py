@@ -356,8 +356,12 @@ def test_with_sanlock_the_same_disk_is_refused_to_a_second_host(sanlock_lab: Lab
 
 
 def test_each_host_has_a_number_of_its_own_in_the_lockspace(sanlock_lab: Lab) -> None:
-    held = [host.run("sh", "-c", "virsh list && sanlock client status").stdout for host in sanlock_lab.hosts()]
-    assert [re.findall(r"^s __LIBVIRT__DISKS__:(\d+):", text, re.MULTILINE) for text in held] == [["1"], ["2"]]
+    def numbers() -> list[list[str]]:
+        held = [host.run("sh", "-c", "virsh list && sanlock client status").stdout for host in sanlock_lab.hosts()]
+        return [re.findall(r"^s __LIBVIRT__DISKS__:(\d+):", text, re.MULTILINE) for text in held]
+
+    # Its timeouts are a second, which a busy machine may overstep.
+    wait_for("each host is in the lockspace", lambda: numbers() == [["1"], ["2"]])
     assert all(host.run("systemctl", "is-system-running").stdout == "running\n" for host in sanlock_lab.hosts())
 
 
