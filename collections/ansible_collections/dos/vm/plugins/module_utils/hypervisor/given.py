@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..xml.hardware import PCI
+from ..xml.hardware import host_device
 from .devices import uses
 from .links import links
 
@@ -21,26 +21,21 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 SYS = Path("/sys")
-PATHS = re.compile(
-    r"c\d+(?=n\d+$)"
-)  # what the name of one of several ways to an NVMe disk has more than that of the disk
+# What the name of one of several ways to an NVMe disk has more than that of the disk.
+PATHS = re.compile(r"c\d+(?=n\d+$)")
 
 
 def refused(devices: Iterable[Element]) -> Iterator[str]:
     """Every one of these devices of a machine that is one of the host's, and that the host has not, or uses, and for what."""
     for held in devices:
-        at, vendor, product = (held.find(f"source/{tag}") for tag in ("address", "vendor", "product"))
-        kind = (held.tag, held.get("type"))
-        if kind in (("hostdev", "pci"), ("interface", "hostdev")) and at is not None:
-            name = "{:04x}:{:02x}:{:02x}.{:x}".format(*(int(at.get(part, "0"), 16) for part in PCI))
-            yield from _reasons(name, _on_pci(name), "lspci -D")
-        elif kind == ("hostdev", "usb") and vendor is not None and product is not None:
-            wanted = [part.get("id", "").removeprefix("0x") for part in (vendor, product)]
-            found = _on_usb(wanted)
-            if (
-                found or held.find("source[@startupPolicy]") is None
-            ):  # with which libvirt is told whether it must be there
-                yield from _reasons(":".join(wanted), found, "lsusb")
+        match host_device(held):
+            case ("pci", name):
+                yield from _reasons(name, _on_pci(name), "lspci -D")
+            case ("usb", name):
+                found = _on_usb(name.split(":"))
+                # With a policy libvirt is told whether it must be there.
+                if found or held.find("source[@startupPolicy]") is None:
+                    yield from _reasons(name, found, "lsusb")
 
 
 def _reasons(name: str, places: list[Path], lists: str) -> Iterator[str]:

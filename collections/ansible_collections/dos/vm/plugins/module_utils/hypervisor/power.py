@@ -257,9 +257,9 @@ class _Room:
             raise HypervisorError(f"{self.asked.order} a device", "name it by target, MAC or alias")
         flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | (libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0)
         there = any(device_identity(held) == identity for held in xml.iterfind(f"devices/{key[0]}"))
-        if attach and not there and (why := no_room(xml, element)):
-            raise HypervisorError(f"attach a disk to domain {domain.name()}", why)
         if attach and not there:
+            if why := no_room(xml, element):
+                raise HypervisorError(f"attach a disk to domain {domain.name()}", why)
             refuse_attach(domain, element)
         self._note(domain, read(xml).with_device(key, attached=attach), read(xml))
         if there == attach and not domain.isActive():

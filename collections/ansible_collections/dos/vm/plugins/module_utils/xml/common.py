@@ -32,6 +32,11 @@ METADATA = shape(
 BOOT = shape("boot", Attr("order", field="boot_order"), field=".")
 
 
+def boot(order: int | None) -> Element | None:
+    """When a device is booted from, if it is."""
+    return E("boot", order=order) if order else None
+
+
 def mark_element(mark: Mark | None) -> Element | None:
     """`<metadata>` with our mark, as domains and networks carry it."""
     if mark is None:

@@ -14,7 +14,7 @@ from ..model.graphics import Graphics
 from ..model.overlay import layered, link, split
 from . import hardware
 from .build import E, maybe, on_off
-from .common import BOOT, absent, flag, lower, number, pruned
+from .common import BOOT, absent, boot, flag, lower, number, pruned
 from .device_habits import (
     always_there,
     cache_of_shared,
@@ -77,7 +77,7 @@ def disk(disk: Disk, machine: str) -> Element:
         # Without sharing, the overlay needs the disk to be locked for this machine alone, and an image serves many.
         E("transient", shareBacking="yes") if disk.transient else None,
         disk.serial and E("serial", disk.serial),
-        disk.boot_order and E("boot", order=disk.boot_order),
+        boot(disk.boot_order),
         type="volume" if disk.volume else "file",
         device=disk.device,
     )
@@ -123,7 +123,7 @@ def interface(card: Interface) -> Element:
         card.filter and E("filterref", _parameters(card), filter=card.filter),
         E("link", state="down") if card.link == "down" else None,
         card.mtu and E("mtu", size=card.mtu),
-        card.boot_order and E("boot", order=card.boot_order),
+        boot(card.boot_order),
         None if card.boot_rom else E("rom", enabled=False),
         type="network" if card.network else "bridge",
     )

@@ -7,6 +7,7 @@ As in `xml/domain.py` each part has three: how it is written, its rows for compa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..model.device import HostDevice, Share
@@ -14,7 +15,7 @@ from ..model.domain import Domain
 from ..model.processor import NumaCell
 from ..model.types import ByteSize
 from .build import E, maybe
-from .common import BOOT, absent, number, pruned
+from .common import BOOT, absent, boot, number, pruned
 from .shape import INDEX, Attr, Shape, shape
 
 if TYPE_CHECKING:
@@ -231,16 +232,12 @@ def _host_device(held: HostDevice) -> Element:
     if held.usb:
         vendor, product = (f"0x{part}" for part in held.usb.split(":"))
         source = E("source", E("vendor", id=vendor), E("product", id=product))
-        return E("hostdev", source, _boot(held), mode="subsystem", type="usb")
+        return E("hostdev", source, boot(held.boot_order), mode="subsystem", type="usb")
     domain, bus, rest = str(held.pci).split(":")
     slot, function = rest.split(".")
     place = {"domain": domain, "bus": bus, "slot": slot, "function": function}
     address = E("address", **{name: f"0x{value}" for name, value in place.items()})
-    return E("hostdev", E("source", address), _boot(held), mode="subsystem", type="pci", managed=True)
-
-
-def _boot(held: HostDevice) -> Element | None:
-    return E("boot", order=held.boot_order) if held.boot_order else None
+    return E("hostdev", E("source", address), boot(held.boot_order), mode="subsystem", type="pci", managed=True)
 
 
 def _boards_own(watchdog: Element, declared: Element) -> bool:
@@ -326,13 +323,26 @@ def _read_watchdog(held: Element) -> dict[str, Any]:
     return {"model": held.get("model"), "action": held.get("action", "reset")}
 
 
-def _read_host_device(held: Element) -> dict[str, Any] | None:
+def host_device(held: Element) -> tuple[str, str] | None:
+    """Which device of the host a `<hostdev>`, or a card that is one, means: `pci` or `usb`, and what a declaration calls it."""
     place, vendor, product = (held.find(f"source/{tag}") for tag in ("address", "vendor", "product"))
-    order = number(held.find("boot"), "order")
-    if held.get("type") == "pci" and place is not None:
-        domain, bus, slot, function = (place.get(name, "").removeprefix("0x") for name in PCI)
-        return pruned(pci=f"{domain}:{bus}:{slot}.{function}", boot_order=order)
-    if held.get("type") == "usb" and vendor is not None and product is not None:
-        usb = ":".join(part.get("id", "").removeprefix("0x") for part in (vendor, product))
-        return pruned(usb=usb, boot_order=order)
+    kind = "pci" if (held.tag, held.get("type")) == ("interface", "hostdev") else held.get("type")
+    if kind == "pci" and place is not None:
+        with suppress(ValueError):  # of numbers that are none libvirt itself speaks
+            numbers = (_place(place.get(name, "0")) for name in PCI)
+            return "pci", "{:04x}:{:02x}:{:02x}.{:x}".format(*numbers)
+    if kind == "usb" and vendor is not None and product is not None:
+        return "usb", ":".join(part.get("id", "").removeprefix("0x") for part in (vendor, product))
     return None
+
+
+def _place(text: str) -> int:
+    return int(text, 16 if text.startswith("0x") else 10)
+
+
+def _read_host_device(held: Element) -> dict[str, Any] | None:
+    found = host_device(held)
+    if found is None:
+        return None
+    kind, name = found
+    return pruned(**{kind: name}, boot_order=number(held.find("boot"), "order"))
