@@ -234,6 +234,9 @@ WORDS: Mapping[Any, str] = {
     values.VolumeName: "name",
     values.DeviceName: "device name",
     values.AbsolutePath: "absolute path",
+    values.DnsName: "DNS name",
+    values.Line: "line of text",
+    values.Word: "word",
 }
 
 
@@ -251,6 +254,9 @@ PATTERNS: Mapping[Any, dict[str, Any]] = {
     values.VolumeName: {"type": "string", "pattern": f"^({values.IDENT.pattern}|{values.LUN.pattern})$"},
     values.DeviceName: {"type": "string", "pattern": f"^{values.DEVICE.pattern}$"},
     values.AbsolutePath: {"type": "string", "pattern": "^/"},
+    values.DnsName: {"type": "string", "pattern": f"^{values.LABEL.pattern}(\\.{values.LABEL.pattern})*$"},
+    values.Line: {"type": "string", "pattern": "^.*$"},
+    values.Word: {"type": "string", "pattern": "^[^\\s,\"'\\\\]+$"},
     values.Mac: {"type": "string", "pattern": "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"},
     values.Uuid: {"type": "string", "pattern": "^[0-9A-Fa-f-]{32,36}$"},
     values.Cidr: {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$"},

@@ -271,13 +271,13 @@ options:
         suboptions:
           name:
             description:
-            - Name that is asked for, without space or comma.
+            - Name that is asked for.
             - Requirement SUBN-T3.3.
             type: str
             required: true
           value:
             description:
-            - The answer.
+            - The answer, one line.
             - Requirement SUBN-T3.3.
             type: str
             required: true

@@ -41,7 +41,7 @@ options:
       server:
         description:
         - Host name or address of the server.
-        - 'Characters: 1 or more.'
+        - 'Range: 1 or more.'
         - Requirement POOL-T2.9.
         type: str
       servers:
@@ -58,7 +58,7 @@ options:
       export:
         description:
         - Exported directory of NFS, share of CIFS, volume of GlusterFS.
-        - 'Characters: 1 or more.'
+        - 'Range: 1 or more.'
         - Requirement POOL-T2.12.
         type: str
       format:
@@ -77,13 +77,13 @@ options:
       version:
         description:
         - Version of NFS.
-        - 'Characters: 1 or more.'
+        - 'Range: 1 or more.'
         - For example V(4.2).
         type: str
       target:
         description:
         - Name of the iSCSI target, its IQN.
-        - 'Characters: 1 or more.'
+        - 'Range: 1 or more.'
         - Requirement POOL-T2.13.
         type: str
       devices:
@@ -95,12 +95,12 @@ options:
       name:
         description:
         - Pool of the Ceph cluster, or ZFS dataset.
-        - 'Characters: 1 or more.'
+        - 'Range: 1 or more.'
         type: str
       user:
         description:
         - User to log in as, with CHAP, cephx or to a share of CIFS; without one the share must be open to guests.
-        - 'Characters: 1 or more.'
+        - 'Range: 1 or more.'
         - Requirement POOL-T2.15.
         type: str
       secret:

@@ -67,6 +67,13 @@ def spell(steps: Iterable[str | int]) -> str:
     return spelled
 
 
+def printable(text: str) -> str:
+    """Text from outside on one line, safe for a terminal and for a comment: what cannot be printed is escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
 def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """What to write instead of a word that nobody knows, as the end of a sentence: the nearest that is known, or `otherwise`."""
     close = get_close_matches(word, list(known), n=1)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.export import Exported, Told
+from ansible_collections.dos.vm.plugins.module_utils.errors import printable
 from ansible_collections.dos.vm.plugins.module_utils.model.address import Address, KindName
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
@@ -68,7 +69,8 @@ def _remarks(exported: Exported, host: str | None) -> Iterator[str]:
     for heading, listed in (("Left out", exported.left_out), ("Note", exported.notes)):
         for where, name, text in listed:
             if where == host:
-                yield f"# {heading}: {name} {' '.join(text.split())}"
+                # A host chose these words. A line break in them would end the comment, and begin a variable.
+                yield printable(f"# {heading}: {name} {' '.join(text.split())}")
 
 
 class _Dumper(yaml.SafeDumper):

@@ -10,7 +10,7 @@ from typing import Any
 from ..model.address import Mark
 from ..model.network import Dhcp, DhcpHost, DhcpRange, Dns, DnsHost, Network, PortGroup
 from ..model.network import Subnet as HostSubnet
-from ..model.types import Cidr, Name
+from ..model.types import Cidr, DnsName, Name
 from ..site.network import SERVED
 from ..site.network import Network as SiteNetwork
 from ..site.site import Site
@@ -99,7 +99,7 @@ def _reservations(network: Name, subnet: Subnet, here: Iterable[Machine]) -> Ite
         for place, card in enumerate(machine.instance.interfaces):
             for address in machine.ips(place) if card.network == network else ():
                 if address.version == subnet.address.version:
-                    yield DhcpHost(mac=machine.addresses[place], ip=address, name=machine.name)
+                    yield DhcpHost(mac=machine.addresses[place], ip=address, name=DnsName(machine.name))
 
 
 def named(subnets: Iterable[Subnet]) -> SubnetDns | None:
@@ -131,4 +131,4 @@ def _names(network: Name, subnets: Iterable[Subnet], here: Iterable[Machine]) ->
     for subnet in subnets:
         if subnet.address.version == 6:
             for host in _reservations(network, subnet, here):
-                yield DnsHost(ip=host.ip, names=(str(host.name),))
+                yield DnsHost(ip=host.ip, names=tuple(filter(None, [host.name])))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -103,15 +104,16 @@ def _start_tunnel(bridge: Element) -> Iterator[str]:
     held, tunnel, name = bridge.find("vxlan"), _tunnel(bridge), bridge.findtext("name")
     if held is None:
         return
-    local = f" local {held.get('local')}" if held.get("local") else ""
+    local = f" local {shlex.quote(str(held.get('local')))}" if held.get("local") else ""
     yield f"there {tunnel} || ip link add name {tunnel} type vxlan id {held.get('id')} dstport {held.get('port')}{local}"
     yield f"ip link set dev {tunnel} master {name} up"
     peers = [str(peer.get("address")) for peer in held.iterfind("peer")]
+    yield f"wanted={shlex.quote(' ' + ' '.join(peers) + ' ')}"
     yield f"for peer in $(bridge fdb show dev {tunnel} | awk '/^{FLOOD} .*dst/ {{ for (i = 1; i < NF; i++) if ($i == \"dst\") print $(i + 1) }}'); do"
-    yield f'  case " {" ".join(peers)} " in *" $peer "*) ;; *) bridge fdb del {FLOOD} dev {tunnel} dst "$peer" ;; esac'
+    yield f'  case "$wanted" in *" $peer "*) ;; *) bridge fdb del {FLOOD} dev {tunnel} dst "$peer" ;; esac'
     yield "done"
     for peer in peers:
-        yield f"bridge fdb append {FLOOD} dev {tunnel} dst {peer} 2>/dev/null || true"
+        yield f"bridge fdb append {FLOOD} dev {tunnel} dst {shlex.quote(peer)} 2>/dev/null || true"
 
 
 def _stop_linux(bridge: Element) -> Iterator[str]:
@@ -143,8 +145,10 @@ def _start_switch(bridge: Element) -> Iterator[str]:
     for port, peer in _switch_tunnels(bridge):
         held = bridge.find("vxlan")
         assert held is not None
-        options = f"options:remote_ip={peer} options:key={held.get('id')} options:dst_port={held.get('port')}"
-        local = f" options:local_ip={held.get('local')}" if held.get("local") else ""
+        options = (
+            f"options:remote_ip={shlex.quote(peer)} options:key={held.get('id')} options:dst_port={held.get('port')}"
+        )
+        local = f" options:local_ip={shlex.quote(str(held.get('local')))}" if held.get("local") else ""
         steps.append(f"--may-exist add-port {name} {port}")
         steps.append(f"set interface {port} type=vxlan {options}{local}")
         steps.append(f"set port {port} protected=true external_ids:dos-vm={name}")

@@ -29,7 +29,7 @@ SCRIPT = """\
 #!/bin/sh
 # Made by dos.vm for the gateway of network {name}; what is written here is lost.
 set -e
-export DOS_NETWORK={name} DOS_BRIDGE={bridge} DOS_ADDRESSES='{addresses}'
+export DOS_NETWORK={name} DOS_BRIDGE={bridge} DOS_ADDRESSES={addresses}
 alive() {{ kill -0 "$(cat {run}/{name}.pid 2>/dev/null)" 2>/dev/null; }}
 halt() {{ ! alive || kill "$(cat {run}/{name}.pid)"; for wait in 1 2 3 4 5 6 7 8 9 10; do alive || break; sleep 0.1; done; rm -f {run}/{name}.pid; }}
 # Addresses are noted, so that what was ours can be told from what was not: LINK ADDRESS/PREFIX, a line each.
@@ -42,8 +42,8 @@ forget() {{
 case "$1" in
 start)
   mkdir -p {run} {leases}
-  forget '{kept}'
-  printf '%s' '{noted}' >{run}/{name}.addresses
+  forget {kept}
+  printf '%s' {noted} >{run}/{name}.addresses
 {start}
   ;;
 stop)
@@ -134,13 +134,13 @@ def _script(gateway: Gateway) -> str:
     return SCRIPT.format(
         name=gateway.name,
         bridge=gateway.bridge,
-        addresses=" ".join(str(subnet.address) for subnet in gateway.subnets),
+        addresses=shlex.quote(" ".join(str(subnet.address) for subnet in gateway.subnets)),
         run=RUN,
         leases=LEASES,
         etc=ETC,
         table=table(gateway.name),
-        kept="".join(f"<{link} {address}>" for link, address in held),
-        noted="".join(f"{link} {address}\n" for link, address in held),
+        kept=shlex.quote("".join(f"<{link} {address}>" for link, address in held)),
+        noted=shlex.quote("".join(f"{link} {address}\n" for link, address in held)),
         start="\n".join(f"  {line}" for line in _start(gateway)),
         stop="\n".join(f"  {line}" for line in _closing(gateway)),
     )
@@ -149,9 +149,9 @@ def _script(gateway: Gateway) -> str:
 def _start(gateway: Gateway) -> Iterator[str]:
     name = gateway.name
     if not gateway.only_forwards:
-        yield f"ip link set dev {gateway.bridge} up"
+        yield f"ip link set dev {shlex.quote(str(gateway.bridge))} up"
     for link, address in carried(gateway):
-        yield f"ip address replace {address} dev {link}"
+        yield f"ip address replace {shlex.quote(address)} dev {shlex.quote(link)}"
     if gateway.forward != "none" and not gateway.only_forwards:
         for version in sorted({subnet.address.version for subnet in gateway.subnets}):
             switch = "ipv4/ip_forward" if version == 4 else "ipv6/conf/all/forwarding"

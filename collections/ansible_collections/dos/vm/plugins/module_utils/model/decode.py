@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +19,14 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import DeclarationError, Origin, Problem, join, meant, spell
 from .declaration import Option, in_order, key_of
-from .types import ByteSize
+from .types import LARGEST, ByteSize
 
 T = TypeVar("T")
 Where = Callable[[object], Origin | None]
 Path = tuple["Path | None", "str | int"] | None
+
+# The characters of XML 1.0, https://www.w3.org/TR/xml/#charsets
+XML_TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 
 _BAD: Any = object()  # what a decoder returns after it has reported
 
@@ -265,7 +269,7 @@ def _text(data: Any, path: Path, report: _Report, near: Any) -> Any:
     if not isinstance(data, str):
         hint = f", write it in quotes: '{data}'" if isinstance(data, (int, float)) else ""
         return report.add(path, f"{_kind_of(data)} where text is expected{hint}", data, near)
-    if any(character < " " and character not in "\t\n\r" for character in data):
+    if not XML_TEXT.fullmatch(data):
         return report.add(path, f"{_quoted(data)} has control characters, which XML cannot carry", data, near)
     return str(data)
 
@@ -279,6 +283,8 @@ def _flag(data: Any, path: Path, report: _Report, near: Any) -> Any:
 def _whole(data: Any, path: Path, report: _Report, near: Any) -> Any:
     if isinstance(data, bool) or not isinstance(data, int):
         return report.add(path, f"{_quoted(data)} is not a whole number", data, near)
+    if abs(data) > LARGEST:
+        return report.add(path, "the number has more than 63 bits, write a smaller one", data, near)
     return int(data)
 
 
@@ -322,6 +328,8 @@ def _article(kind: Any) -> str:
         "ByteSize": "a size like 512 MiB",
         "Cidr": "an address like 10.0.0.1/24",
         "Prefix": "a network like 10.0.0.0/24",
+        "DnsName": "a DNS name",
+        "Line": "a line of text",
     }
     return words.get(kind.__name__, f"a {kind.__name__.lower()}")
 

@@ -9,7 +9,7 @@ from typing import Literal
 from .address import Mark
 from .declaration import declaration, option
 from .network import Dns, Nat, Subnet
-from .types import Address, DeviceName, Name
+from .types import Address, DeviceName, DnsName, Name
 
 
 @declaration
@@ -57,7 +57,7 @@ class Gateway:
         spec="DEP-16",
         default=False,
     )
-    domain: str | None = option("DNS domain of the guests.", spec="SUBN-T3.1", default=None)
+    domain: DnsName | None = option("DNS domain of the guests.", spec="SUBN-T3.1", default=None)
     domain_local: bool = option("Whether names of the domain are never asked upstream.", spec="SUBN-T3.2", default=True)
     dns: Dns | None = option("Name service beyond the defaults.", spec="SUBN-T1.10", default=None)
     start: str | None = option("Shell script that is run when it has started.", spec="SUBN-T1.13", default=None)

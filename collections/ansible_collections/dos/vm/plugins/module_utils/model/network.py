@@ -8,7 +8,7 @@ from typing import Literal
 
 from .address import Mark
 from .declaration import declaration, option
-from .types import AbsolutePath, Address, Cidr, DeviceName, Mac, Name, Prefix, Uuid
+from .types import AbsolutePath, Address, Cidr, DeviceName, DnsName, Line, Mac, Name, Prefix, Uuid, Word
 
 
 @declaration
@@ -31,7 +31,7 @@ class DhcpHost:
 
     ip: Address = option("The reserved address.", spec="SUBN-T2.3")
     mac: Mac | None = option("Whom it is for (IPv4).", spec="SUBN-T2.3", default=None)
-    name: str | None = option(
+    name: DnsName | None = option(
         "Host name that is handed out with it; for IPv6 the one the client sends.", spec="SUBN-T2.3", default=None
     )
 
@@ -46,8 +46,8 @@ class Dhcp:
 
     ranges: tuple[DhcpRange, ...] = option("What may be handed out.", spec="SUBN-T1.8", default=())
     hosts: tuple[DhcpHost, ...] = option("Reservations.", spec="SUBN-T2.3", default=())
-    boot_file: str | None = option("Name of the network boot image.", spec="SUBN-T2.1", default=None)
-    boot_server: str | None = option("TFTP server that has it.", spec="SUBN-T2.2", default=None)
+    boot_file: Word | None = option("Name of the network boot image.", spec="SUBN-T2.1", default=None)
+    boot_server: DnsName | None = option("TFTP server that has it.", spec="SUBN-T2.2", default=None)
 
 
 @declaration
@@ -78,34 +78,32 @@ class DnsHost:
     """Names of one address."""
 
     ip: Address = option("The address.", spec="SUBN-T3.6")
-    names: tuple[str, ...] = option("Its names.", spec="SUBN-T3.6", low=1)
+    names: tuple[DnsName, ...] = option("Its names.", spec="SUBN-T3.6", low=1)
 
 
 @declaration
 class DnsTxt:
     """A TXT record."""
 
-    name: str = option("Name that is asked for, without space or comma.", spec="SUBN-T3.3")
-    value: str = option("The answer.", spec="SUBN-T3.3")
-
-    def check(self) -> Iterator[tuple[str, str]]:
-        if set(self.name) & set(" ,"):
-            yield "name", f"{self.name!r} has a space or a comma"
+    name: DnsName = option("Name that is asked for.", spec="SUBN-T3.3")
+    value: Line = option("The answer, one line.", spec="SUBN-T3.3")
 
 
 @declaration
 class DnsSrv:
     """A SRV record: where a service is."""
 
-    service: str = option("Name of the service, without the underscore.", spec="SUBN-T3.5")
+    service: DnsName = option("Name of the service, without the underscore.", spec="SUBN-T3.5")
     protocol: Literal["tcp", "udp"] = option("Transport.", spec="SUBN-T3.5")
-    domain: str | None = option("Domain the record is in.", spec="SUBN-T3.5", default=None)
-    target: str | None = option("Host that offers the service.", spec="SUBN-T3.5", default=None)
+    domain: DnsName | None = option("Domain the record is in.", spec="SUBN-T3.5", default=None)
+    target: DnsName | None = option("Host that offers the service.", spec="SUBN-T3.5", default=None)
     port: int | None = option("Port on the target.", spec="SUBN-T3.5", default=None, low=1, high=65535)
     priority: int | None = option("Lower is tried first.", spec="SUBN-T3.5", default=None, low=0, high=65535)
     weight: int | None = option("Share among equal priorities.", spec="SUBN-T3.5", default=None, low=0, high=65535)
 
     def check(self) -> Iterator[tuple[str, str]]:
+        if self.service.startswith("_"):
+            yield "service", f"is written without the underscore, write {self.service.lstrip('_')}"
         for name in ("port", "priority", "weight"):
             if self.target is None and getattr(self, name) is not None:
                 yield name, "means nothing without a target"
@@ -258,7 +256,7 @@ class Network:
     delay: int = option("Forward delay of the bridge in seconds.", spec="NET-T3.7", default=0, low=0, high=30)
     mac: Mac | None = option("MAC of the bridge; libvirt's own when not given.", spec="NET-T3.2", default=None)
     mtu: int | None = option("MTU of the bridge.", default=None, low=68, high=65535)
-    domain: str | None = option("DNS domain of the guests.", spec="SUBN-T3.1", default=None)
+    domain: DnsName | None = option("DNS domain of the guests.", spec="SUBN-T3.1", default=None)
     domain_local: bool = option("Whether names of the domain are never asked upstream.", spec="SUBN-T3.2", default=True)
     subnets: tuple[Subnet, ...] = option(
         "Addresses and services of the host on the network.", spec="NET-T3.8", default=()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from .declaration import declaration, option
-from .types import AbsolutePath, Name
+from .types import AbsolutePath, Line, Name, Word
 
 PoolType = Literal["dir", "netfs", "iscsi", "disk", "logical", "rbd", "zfs"]
 
@@ -82,12 +82,12 @@ class Permissions:
 class PoolSource:
     """Where the volumes of a pool come from."""
 
-    server: str | None = option("Host name or address of the server.", spec="POOL-T2.9", default=None, low=1)
+    server: Word | None = option("Host name or address of the server.", spec="POOL-T2.9", default=None, low=1)
     servers: tuple[str, ...] = option("Monitors of the Ceph cluster.", default=())
     port: int | None = option(
         "Port of the server; that of the protocol when not given.", spec="POOL-T2.10", default=None, low=1, high=65535
     )
-    export: str | None = option(
+    export: Line | None = option(
         "Exported directory of NFS, share of CIFS, volume of GlusterFS.", spec="POOL-T2.12", default=None, low=1
     )
     format: Literal["auto", "nfs", "glusterfs", "cifs", "gpt", "dos", "lvm2"] | None = option(
@@ -95,15 +95,15 @@ class PoolSource:
         spec="POOL-T2.11",
         default=None,
     )
-    version: str | None = option("Version of NFS.", default=None, low=1, example="4.2")
-    target: str | None = option("Name of the iSCSI target, its IQN.", spec="POOL-T2.13", default=None, low=1)
+    version: Word | None = option("Version of NFS.", default=None, low=1, example="4.2")
+    target: Word | None = option("Name of the iSCSI target, its IQN.", spec="POOL-T2.13", default=None, low=1)
     devices: tuple[AbsolutePath, ...] = option(
         "Block devices of the host: one that is partitioned, or those that form the volume group.",
         spec="POOL-T2.22",
         default=(),
     )
-    name: str | None = option("Pool of the Ceph cluster, or ZFS dataset.", default=None, low=1)
-    user: str | None = option(
+    name: Word | None = option("Pool of the Ceph cluster, or ZFS dataset.", default=None, low=1)
+    user: Word | None = option(
         "User to log in as, with CHAP, cephx or to a share of CIFS; without one the share must be open to guests.",
         spec="POOL-T2.15",
         default=None,

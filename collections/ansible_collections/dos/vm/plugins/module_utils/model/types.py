@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import uuid
+from fractions import Fraction
 from functools import cached_property
 
 IDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -23,6 +24,10 @@ CPUS = re.compile(r"\^?\d{1,4}(?:-\d{1,4})?(?:,\^?\d{1,4}(?:-\d{1,4})?)*")
 PCI = re.compile(r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])")
 USB = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
 PATH = re.compile(r"/[^\x00-\x1f\x7f]*")
+LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+LONGEST_DNS_NAME = 253  # characters, RFC 1035
+LONGEST_NUMBER = 40  # characters of a number that still can be a size
+LARGEST = 2**63 - 1  # what libvirt, SQL and QEMU take for a number of bytes
 
 UNITS = {
     "b": 1,
@@ -200,10 +205,55 @@ class Uuid(str):
             raise ValueError(f"{_shown(text)} is not a UUID, write 8-4-4-4-12 hex digits") from None
 
 
+def _refuse_scope(text: object) -> None:
+    """RFC 4007 lets an IPv6 address end in `%` and any text. An address here names a VM or a network, never a link."""
+    address, scope, _ = str(text).partition("%")
+    if scope:
+        raise ValueError(f"{_shown(text)} has a scope after '%', write {_shown(address)}")
+
+
+class DnsName(str):
+    """A name in DNS: labels of letters, digits, `-` and `_`, joined by dots; at most 253 characters (RFC 1035)."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> DnsName:
+        spelled = str(text)
+        if len(spelled) > LONGEST_DNS_NAME or not all(map(LABEL.fullmatch, spelled.split("."))):
+            raise ValueError(
+                f"{_shown(text)} is not a DNS name, write labels of letters, digits, '-' and '_' joined by dots, like www.example.org"
+            )
+        return super().__new__(cls, spelled)
+
+
+class Line(str):
+    """Text of one line, all of it printable: it goes into files that are read line by line."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Line:
+        spelled = str(text)
+        if not spelled.isprintable():
+            raise ValueError(f"{_shown(text)} is not one line of printable text, write it without line breaks")
+        return super().__new__(cls, spelled)
+
+
+class Word(Line):
+    """Text of one line without spaces, commas, quotes and backslashes: one field of a line."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Word:
+        if not str(text) or set(str(text)) & set(" ,\"'\\"):
+            raise ValueError(f"{_shown(text)} is not one word, write it without spaces, commas, quotes and backslashes")
+        return super().__new__(cls, text)  # type: ignore[return-value]  # `super().__new__` makes the subclass it was given
+
+
 class Address(str):
-    """One IPv4 or IPv6 address, without a prefix."""
+    """One IPv4 or IPv6 address, without a prefix and without a scope."""
 
     def __new__(cls, text: str) -> Address:
+        _refuse_scope(text)
         try:
             return super().__new__(cls, str(ipaddress.ip_address(str(text))))
         except ValueError:
@@ -223,6 +273,7 @@ class Cidr(str):
     """An address with its prefix, `10.0.0.1/24`: the address of a host in a network, or of the network itself."""
 
     def __new__(cls, text: str) -> Cidr:
+        _refuse_scope(text)
         if not isinstance(text, str) or "/" not in text:
             raise ValueError(f"{_shown(text)} has no prefix, write {text}/24")
         try:
@@ -297,9 +348,12 @@ class ByteSize(int):
         unit = UNITS.get(match[2].lower())
         if unit is None:
             raise ValueError(f"{_shown(text)} has an unknown unit {match[2]!r}, write B, KiB, MiB, GiB or TiB")
-        whole = float(match[1]) * unit if "." in match[1] else int(match[1]) * unit
-        if whole != int(whole):
+        # Exact where a float would overflow or round.
+        whole = Fraction(match[1]) * unit if len(match[1]) <= LONGEST_NUMBER else Fraction(LARGEST + 1)
+        if whole.denominator != 1:
             raise ValueError(f"{_shown(text)} is not a whole number of bytes")
+        if whole > LARGEST:
+            raise ValueError(f"{_shown(text)} is more than the largest size, write less than 8 EiB")
         return super().__new__(cls, int(whole))
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from ..model.declaration import declaration, option
 from ..model.gateway import PortForward
 from ..model.network import DhcpHost, DhcpRange, DnsHost, DnsSrv, DnsTxt, Nat
-from ..model.types import AbsolutePath, Address, DeviceName, Name, Prefix
+from ..model.types import AbsolutePath, Address, DeviceName, DnsName, Name, Prefix, Word
 from .network import SERVED
 
 Sentences = Iterator[tuple[str, str]]
@@ -27,8 +27,8 @@ class SubnetDhcp:
         spec="SUBN-03",
         default=True,
     )
-    boot_file: str | None = option("Name of the network boot image.", spec="SUBN-T2.1", default=None)
-    boot_server: str | None = option("TFTP server that has it.", spec="SUBN-T2.2", default=None)
+    boot_file: Word | None = option("Name of the network boot image.", spec="SUBN-T2.1", default=None)
+    boot_server: DnsName | None = option("TFTP server that has it.", spec="SUBN-T2.2", default=None)
 
     def check(self) -> Sentences:
         for name in ("reservations", "boot_file", "boot_server"):
@@ -41,7 +41,7 @@ class SubnetDns:
     """The name service of a subnet."""
 
     enabled: bool = option("Whether it runs.", spec="SUBN-T1.10", default=True)
-    domain: str | None = option("Domain of the machines.", spec="SUBN-T3.1", default=None)
+    domain: DnsName | None = option("Domain of the machines.", spec="SUBN-T3.1", default=None)
     forward_plain_names: bool = option(
         "Whether names without a domain are sent upstream.", spec="SUBN-T3.2", default=False
     )

@@ -15,6 +15,7 @@ from . import validate_bridges as bridges
 from . import validate_filters as filters
 from . import validate_hosts as hosts
 from . import validate_machines as machines
+from . import validate_names as names
 from . import validate_networks as networks
 from . import validate_placement as placement
 from . import validate_projects as projects
@@ -50,6 +51,8 @@ RULES: tuple[Rule, ...] = (
     addresses.addresses_fit_their_subnet,
     addresses.addresses_are_unique,
     addresses.reservations_are_made_once,
+    names.served_vms_have_dns_names,
+    names.names_have_one_address,
     filters.predefined_filters_stay,
     filters.names_of_groups_are_kept,
     filters.groups_know_their_members,

@@ -7,7 +7,7 @@ import pytest
 
 from dosvm.model.address import Address as ObjectAddress
 from dosvm.model.address import own_uuid
-from dosvm.model.types import Address, ByteSize, Cidr, Mac, Prefix, Uuid
+from dosvm.model.types import Address, ByteSize, Cidr, DnsName, Line, Mac, Prefix, Uuid, Word
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,43 @@ def test_the_mark_of_a_pool_depends_on_site_kind_and_name_alone() -> None:
     }
     assert len(marks) == 8
     assert own_uuid("a", ObjectAddress("pool", "x")) in marks
+
+
+@pytest.mark.parametrize("scope", ["eth0", "$(id)", "x]\n52:54:00:00:00:66,[fd00::66],bank", ""])
+@pytest.mark.parametrize("kind", [Address, Cidr, Prefix])
+def test_no_address_has_a_scope(kind: type[Address] | type[Cidr], scope: str) -> None:
+    prefix = "" if kind is Address else "/64"
+    with pytest.raises(ValueError, match=r"has a scope after '%', write 'fe80::'"):
+        kind(f"fe80::%{scope}{prefix}" if scope else f"fe80::%{prefix or 'x'}")
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "a b", "", "a..b", ".", "-a", "a-", "a" * 64, "ä.example", "a,b", ".".join(["a" * 60] * 5)]
+)
+def test_what_is_no_dns_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a DNS name"):
+        DnsName(text)
+
+
+@pytest.mark.parametrize("text", ["www", "WWW.example.org", "_ldap._tcp.example.org", "10.0.0.1", "a" * 63])
+def test_a_dns_name_stays_as_written(text: str) -> None:
+    assert DnsName(text) == text
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\u2028b", "a\x9bb", "a\u202eb", "a\u200bb"])
+def test_a_line_has_no_breaks_and_nothing_invisible(text: str) -> None:
+    for kind in (Line, Word):
+        with pytest.raises(ValueError, match=r"write it without"):
+            kind(text)
+
+
+@pytest.mark.parametrize("text", ["two words", "a,b", 'a"b', "a'b", "a\\b", ""])
+def test_a_word_is_one_field(text: str) -> None:
+    with pytest.raises(ValueError, match="is not one word"):
+        Word(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + ".5 GiB", "99999999999 TiB", "8388608 TiB"])
+def test_a_size_above_63_bits_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is more than the largest size, write less than 8 EiB"):
+        ByteSize(text)
