@@ -110,6 +110,8 @@ def _run(kind: Kind, module: Module) -> Result:
         act = partial(converge, replace(held, **only), secrets=_secrets(kind, params))
     outcome = _perform(module, act)
     plans = tuple(plan for plan in outcome.plans if plan.address == address)
+    for note in (note for plan in plans for note in plan.notes):
+        module.warn(f"{address}: {note}")
     found = outcome.observed.get(address)
     return {**_result(module, outcome, plans), kind.name: None if found is None else _found(found)}
 

@@ -104,6 +104,13 @@ plans:
       description: What is missing from O(allow).
       type: str
       returned: always
+    notes:
+      description: >-
+        Sentences about the object as it is, though nothing is done about it, such as a change that was made outside
+        dos.vm.
+      type: list
+      elements: str
+      returned: always
 performed:
   description: Sentences that say what was done.
   returned: always

@@ -19,7 +19,7 @@ HostPlans = Mapping[str, list[Mapping[str, Any]]]
 def lines(hosts: HostPlans) -> Iterator[Line]:
     """The plan of every host that has something to say, then the line that sums it up."""
     for host, plans in hosts.items():
-        told = [plan for plan in plans if plan["verdict"] not in ("keep", "unmanaged") or plan.get("pending")]
+        told = [plan for plan in plans if _is_shown(plan)]
         foreign = [plan for plan in plans if plan["verdict"] == "unmanaged"]
         if told or foreign:
             yield f"host {host}", None
@@ -41,6 +41,10 @@ def moved(moves: Iterable[Mapping[str, Any]], withheld: Iterable[Mapping[str, An
         )
 
 
+def _is_shown(plan: Mapping[str, Any]) -> bool:
+    return bool(plan["verdict"] not in ("keep", "unmanaged") or plan.get("pending") or plan.get("notes"))
+
+
 def _object(plan: Mapping[str, Any]) -> Iterator[Line]:
     sign = SIGNS.get(plan["verdict"], " ")
     colour = COLOURS.get(plan["verdict"])
@@ -52,6 +56,8 @@ def _object(plan: Mapping[str, Any]) -> Iterator[Line]:
         yield f"      {_change(change)}  [pending restart]", "yellow"
     if plan.get("withheld") and plan["verdict"] != "left":
         yield f"      withheld until allowed (dos_allow: [{plan['needs']}]): {', '.join(plan['withheld'])}", "yellow"
+    for note in plan.get("notes", ()):
+        yield f"      note: {note}", "yellow"
 
 
 def _listed(plans: Iterable[Mapping[str, Any]]) -> str:

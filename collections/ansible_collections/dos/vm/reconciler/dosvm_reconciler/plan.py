@@ -84,7 +84,7 @@ def _interrupts(told: Told) -> bool:
 
 def _lines(hosts: Mapping[str, list[Told]]) -> Iterator[str]:
     for host, plans in sorted(hosts.items()):
-        told = [each for each in plans if each["verdict"] not in SILENT or each.get("pending")]
+        told = [each for each in plans if each["verdict"] not in SILENT or each.get("pending") or each.get("notes")]
         if told:
             yield f"host {host}"
         for each in told:
@@ -101,3 +101,5 @@ def _object(told: Told) -> Iterator[str]:
             yield f"      {change['path']}: {change.get('before')} → {change.get('after')}  [{when}]"
     if told.get("withheld"):
         yield f"      withheld until allowed ({told.get('needs')}): {', '.join(told['withheld'])}"
+    for note in told.get("notes") or ():
+        yield f"      note: {note}"

@@ -238,8 +238,7 @@ class LibvirtHypervisor:
         if action.address.kind == "domain":
             xml = parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
             _undefine_domain(found)
-            seeds.forget(action.address.name)
-            overlays.forget(xml)
+            _forget(action.address.name, xml)
         else:
             found.undefine()
             if action.address.kind == "secret" and is_here(self._connection):
@@ -334,7 +333,10 @@ class LibvirtHypervisor:
     def _stop(self, action: Stop, secrets: Mapping[str, bytes]) -> None:
         found = self._find(action.address)
         if action.address.kind == "domain":
+            gone = None if found.isPersistent() else parse(found.XMLDesc())
             live.shut_down(found, time.monotonic() + action.timeout, self.step)
+            if gone is not None:  # without a definition nothing of it is left
+                _forget(action.address.name, gone)
         else:
             if action.address.kind == "pool":
                 nodes.refuse_used(found)
@@ -480,6 +482,12 @@ class LibvirtHypervisor:
 
 
 # Doing
+
+
+def _forget(name: str, xml: Element) -> None:
+    """Remove what we keep beside libvirt for a domain that is no more."""
+    seeds.forget(name)
+    overlays.forget(xml)
 
 
 def _undefine_domain(domain: Any) -> None:

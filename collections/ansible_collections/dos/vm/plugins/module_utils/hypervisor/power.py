@@ -89,8 +89,8 @@ class _Room:
                 name=name, before=before, after=before, refused=f"is not of site {self.asked.site}, and never touched"
             )
         verdict = judge(self.asked.order, before)
-        if verdict.refused:
-            return Answer(name=name, before=before, after=before, refused=verdict.refused)
+        if refused := verdict.refused or _undefined(self.asked.order, domain):
+            return Answer(name=name, before=before, after=before, refused=refused)
         noted = self._wanted(name, read(xml))
         answer = _placed(Answer(name=name, before=before), domain)
         if self.dry_run:
@@ -282,6 +282,13 @@ def state_of(domain: Any) -> str:
     if number == libvirt.VIR_DOMAIN_SHUTOFF and domain.hasManagedSaveImage(0):
         return SAVED
     return STATES.get(number, "no state")
+
+
+def _undefined(order: str, domain: Any) -> str:
+    """Why an operation that is noted in the definition is refused where the definition was removed; empty where it is there."""
+    if domain.isPersistent() or not (TABLE[order].power or order in ("attach", "detach")):
+        return ""
+    return f"{order} is not possible while its definition is missing: run dos.vm.site, which writes it again"
 
 
 def remember(domain: Any, orders: Orders) -> None:

@@ -140,6 +140,13 @@ def redefined(address: Address, difference: Difference) -> Define:
     return Define(address=address, xml=to_text(difference.desired), anew=difference.observed is None)
 
 
+def defined_again(address: Address, difference: Difference, observed: Observed) -> list[Action]:
+    """The definition, where it differs or is missing: what was undefined while it runs goes with its next stop."""
+    if observed.persistent and not difference.changes:
+        return []
+    return [replace(redefined(address, difference), anew=not observed.persistent)]
+
+
 def _grace(observed: Observed) -> int:
     """Seconds that a machine gets to power off when its declaration is gone: its mark remembers them."""
     if observed.address.kind != "domain":
@@ -154,7 +161,8 @@ def removal(observed: Observed, context: Context) -> Plan:
     actions: list[Action] = []
     if observed.active and address.kind in ("pool", "bridge", "gateway", "network", "domain"):
         actions.append(Stop(address=address, timeout=_grace(observed), disruption=Disruption.RESTART))
-    actions.append(Undefine(address=address))
+    if observed.persistent:  # without a definition it is gone when it stops
+        actions.append(Undefine(address=address))
     if not context.permission.prune:
         why = "no longer declared; dos_prune: true removes it"
         return Plan(address=address, verdict="left", withheld=tuple(actions), needs="prune", reason=why)

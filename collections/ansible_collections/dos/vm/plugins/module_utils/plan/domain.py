@@ -22,7 +22,18 @@ from ..xml.compare import Change
 from ..xml.domain import SHAPE, render
 from ..xml.orders import as_ordered
 from .action import Action, AttachDevice, DetachDevice, Replug, SetMemory, SetVcpus, Start, Stop, UpdateDevice
-from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
+from .definition import (
+    Difference,
+    change,
+    classified,
+    creation,
+    defined_again,
+    definition_of,
+    differ,
+    foreign,
+    powered,
+    redefined,
+)
 from .disruption import Disruption
 from .fence import overtaken
 from .hotplug import PLUGGABLE, Room, pluggable
@@ -30,6 +41,7 @@ from .injection import injected
 from .layered import with_layers
 from .layers import refuse_writing_a_base
 from .maxima import MEMORY, VCPUS, memory, vcpus, worded
+from .outside import notes
 from .plan import Context, Observed, Plan, PlannedChange
 from .seed import seeded
 from .sources import spelled
@@ -107,7 +119,21 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
         return creation(address, difference, *actions)
     if (refused := foreign(address, difference, observed, context)) is not None:
         return refused
-    define: list[Action] = [*seed, *([redefined(address, difference)] if difference.changes else [])]
+    planned = _existing(domain, observed, declared, difference, seed, context)
+    return replace(planned, notes=tuple(notes(observed)))
+
+
+def _existing(
+    domain: Domain,
+    observed: Observed,
+    declared: Element,
+    difference: Difference,
+    seed: list[Action],
+    context: Context,
+) -> Plan:
+    """The plan for a domain that is there and may be treated as ours."""
+    address = observed.address
+    define: list[Action] = [*seed, *defined_again(address, difference, observed)]
     power = _power(address, domain, observed, context)
     if not (observed.active and domain.active):
         return change(address, difference, [*define, *power], changes=_stopped(difference.changes))

@@ -20,8 +20,20 @@ from ..xml.build import compact, to_text
 from ..xml.compare import Change
 from ..xml.network import SHAPE, render
 from .action import Action, Restart, UpdateNetwork
-from .definition import Difference, change, classified, creation, definition_of, differ, foreign, powered, redefined
+from .definition import (
+    Difference,
+    change,
+    classified,
+    creation,
+    defined_again,
+    definition_of,
+    differ,
+    foreign,
+    powered,
+    redefined,
+)
 from .disruption import Disruption
+from .outside import notes
 from .plan import Context, Observed, Plan, PlannedChange
 
 if TYPE_CHECKING:
@@ -64,7 +76,14 @@ def plan(network: Network, observed: Observed | None, context: Context) -> Plan:
         return creation(address, difference, *_made(address, network, difference))
     if (refused := foreign(address, difference, observed, context)) is not None:
         return refused
-    define: list[Action] = [redefined(address, difference)] if difference.changes else []
+    planned = _existing(network, observed, difference, context)
+    return replace(planned, notes=tuple(notes(observed)))
+
+
+def _existing(network: Network, observed: Observed, difference: Difference, context: Context) -> Plan:
+    """The plan for a network that is there and may be treated as ours."""
+    address = observed.address
+    define = defined_again(address, difference, observed)
     power = powered(address, network.active, network.autostart, observed)
     if not (observed.active and network.active):
         # Nobody is connected to what does not run.

@@ -24,6 +24,7 @@ def plain(plan: Plan) -> dict[str, Any]:
         "needs": plan.needs,
         "reason": plan.reason,
         "problem": plan.problem,
+        "notes": list(plan.notes),
     }
 
 
@@ -44,7 +45,7 @@ def _sentence(action: Action) -> str:
 
 def says_nothing(plan: Plan) -> bool:
     """Whether the object simply is as declared."""
-    return plan.verdict == "keep" and not plan.pending
+    return plan.verdict == "keep" and not plan.pending and not plan.notes
 
 
 def difference(plan: Plan) -> dict[str, str]:

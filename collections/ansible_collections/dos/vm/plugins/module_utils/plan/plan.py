@@ -78,7 +78,8 @@ class Plan:
     """What will be done to one object.
 
     `actions` will be performed; `withheld` would be, if the permission named in `needs` were given; `pending` waits for the
-    next start of a running guest. `reason` says why nothing is done when nothing is; `problem` why nothing can be. `behind`
+    next start of a running guest. `reason` says why nothing is done when nothing is; `problem` why nothing can be. `notes` are
+    what a person should know of the object as it is, such as a change that was made outside dos.vm, though no action follows. `behind`
     are the objects whose own plans come first: where one of them fails, this is not attempted. `partners` are
     the machines with which it exchanges volumes: all let go of what they give before any takes.
     """
@@ -94,6 +95,7 @@ class Plan:
     after: str = ""
     reason: str = ""
     problem: str = ""
+    notes: tuple[str, ...] = ()
     origin: str = ""
     behind: tuple[Address, ...] = ()
     partners: tuple[Address, ...] = ()

@@ -61,6 +61,8 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     if not changes:
         return change(address, difference, (), **({"reason": ALONE} if alone else {}))
     before, after = _capacity(difference.observed), _capacity(difference.desired)
+    if after < before <= LARGEST:
+        return change(address, difference, (), notes=(_larger(before, after),), before="", after="")
     refused = _refuse_size(address, volume.format, before, after) or _refuse_layers(address, observed, context)
     if refused is not None:
         return refused
@@ -92,11 +94,14 @@ def _capacity(volume: Element | None) -> ByteSize:
     return ByteSize(int("0" if volume is None else volume.findtext("capacity") or "0"))
 
 
+def _larger(before: ByteSize, after: ByteSize) -> str:
+    """A volume that was grown outside dos.vm, or whose declaration became smaller, is left at its size."""
+    return f"it has {before}, is larger than declared ({after}), and never shrinks (LIMIT-10): set capacity: {before}"
+
+
 def _refuse_size(address: Address, format_: str, before: ByteSize, after: ByteSize) -> Plan | None:
     if before > LARGEST:
         problem = f"{address} is damaged: by its header it has {before}, as no disk has; put its file back from a backup, or remove it"
-    elif after < before:
-        problem = f"{address} has {before} and cannot shrink to {after} (LIMIT-10): write capacity: {before} or more"
     elif format_ not in GROWING:
         problem = (
             f"{address} has {before}, and QEMU cannot make a {format_} file larger: "

@@ -126,6 +126,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     if plan.pending:
         yield "  waits for the next start:"
         yield from (f"    {_difference(held)}" for held in plan.pending)
+    yield from (f"  note: {note}" for note in plan.notes)
     if plan.withheld:
         yield f"  needs {plan.needs} to be:"
         yield from (f"    {action.words}{_said(action.disruption)}" for action in plan.withheld)
