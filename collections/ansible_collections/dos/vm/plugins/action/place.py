@@ -18,6 +18,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.compile.admission import contradictions, on_now
 from ansible_collections.dos.vm.plugins.module_utils.compile.advice import unlike_members
 from ansible_collections.dos.vm.plugins.module_utils.compile.gateway import MOVES
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
@@ -34,7 +35,8 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.starts import told 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
-from ansible_collections.dos.vm.plugins.module_utils.site.usage import used
+from ansible_collections.dos.vm.plugins.module_utils.site.usage import Used, rows, used
+from ansible_collections.dos.vm.plugins.module_utils.site.usage import summary as summary_of_use
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.explain import log
 from ansible_collections.dos.vm.plugins.plugin_utils.loads import loads
@@ -62,15 +64,19 @@ class ActionModule(ActionBase):
         write, began = not self._task.check_mode, time.monotonic()
         display.v("placement: begins")
         try:
-            site = SiteReader(self._templar, variables).load(check=False)
+            reader = SiteReader(self._templar, variables)
+            site = reader.load(check=False)
             url = url_of(self._templar, variables, site.name, site.hosts)
             who = actor(self._templar, variables)
             with opened(url, site.name, write=write) as store:
+                before = None if store is None else store.used.read()
                 decided, compiled, known, kept = _decided(
+                    reader,
                     site,
                     variables,
                     store,
                     who,
+                    before,
                     write=write,
                     moves=self._moves(variables),
                     wish=self._task.args,
@@ -88,6 +94,8 @@ class ActionModule(ActionBase):
             }
         except DosVmError as error:
             return {**result, **refused(error)}
+        for line in () if self._task.args.get("told") else summary_of_use(rows(site, before, on_now(decided))):
+            display.display(line)
         for sentence in log(decided, compiled.placements, time.monotonic() - began) if display.verbosity else ():
             display.v(sentence)
         lost, pending = reckoned(decided), decided.pending()
@@ -174,10 +182,12 @@ class _Stale(Exception):
 
 
 def _decided(
+    reader: SiteReader,
     site: Site,
     variables: Mapping[str, Any],
     store: Store | None,
     who: str,
+    before: Used | None,
     *,
     write: bool,
     moves: Mapping[str, str],
@@ -199,6 +209,7 @@ def _decided(
             raise _Stale(generation)
         known = replace(held, memory=kept.renamed(hosts.renamed))
         decided = situate(site, variables, failed=wish.get("failed"), held=known)
+        reader.refuse(contradictions(decided, before))
         compiled = compile_situation(decided, moves=moves)
         refuse_broken_promises(decided)
         if store is None or not write:
@@ -208,7 +219,7 @@ def _decided(
         changes = [*compiled.placements, *_renamed(kept, hosts.renamed, compiled.placements)]
         if not store.placements.claim(kept.placements, changes, at=now, actor=who):
             register(store, hosts, at=now)
-            store.used.keep(used(site), at=now)
+            store.used.keep(used(site, decided.intent), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
             store.pending.keep(decided.pending(), at=now)
             store.loads.sample(loads(states, variables, at=now), every=site.monitoring.history)

@@ -25,6 +25,7 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
+    _VALID_ARGS = frozenset({"usage"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
         found = reader.counts(site)
         display.display(", ".join(f"{count} {kind}" for kind, count in found.items() if count) or "nothing is declared")
         quotas = rows(site, before)
-        for line in summary(quotas):
+        for line in summary(quotas) if self._task.args.get("usage", True) else ():
             display.display(line)
         return {
             **result,

@@ -10,12 +10,15 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.compile.machine import machines
+from ansible_collections.dos.vm.plugins.module_utils.compile.placing import intent_of
+from ansible_collections.dos.vm.plugins.module_utils.compile.states import running_vms
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, remembered, url_of
 from ansible_collections.dos.vm.plugins.plugin_utils.usage import COLUMNS, page, table_rows, usage
 
 display = Display()
@@ -41,10 +44,12 @@ class ActionModule(ActionBase):
                 if store is not None and write and states:
                     store.runs.sample(running(variables, site.hosts), states, at=now)
                 before = None if store is None else store.used.read()
+                orders = remembered(store).orders
                 seconds = {} if store is None else store.runs.vcpu_seconds()
         except DosVmError as error:
             return {**result, **refused(error)}
-        found = usage(site, before, seconds)
+        on = intent_of(machines(site), states, orders, now) | dict.fromkeys(running_vms(states), True)
+        found = usage(site, before, seconds, on)
         if arguments["project"]:
             found = [entry for entry in found if entry["name"] == arguments["project"]]
         for line in table(table_rows(found), COLUMNS):

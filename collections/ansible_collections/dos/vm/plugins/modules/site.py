@@ -13,7 +13,12 @@ description:
   - Fails with every problem at once, each with the file and line it is written at and what to write instead.
 author:
   - dos.vm contributors (@dos-vm)
-options: {}
+options:
+  usage:
+    description:
+      - Whether it is shown what projects use of their quotas by declaration alone, without power overrides.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - dos.vm.attributes
 seealso:

@@ -41,14 +41,17 @@ def situate(
     failed: Mapping[str, Iterable[str]] | None = None,
     held: Remembered = Remembered(),  # noqa: B008 -- it is frozen
     states: Mapping[str, HostState] | None = None,
+    on: frozenset[str] = frozenset(),
 ) -> Situation:
     """As `read_situation`, for a site that was read, or changed, already, and with what is `held` in memory.
 
-    `states` is what the hosts told, where that was read already, or changed.
+    `on` is as for `situation`. `states` is what the hosts told, where that was read already, or changed.
     """
     states = read_states(variables, site.hosts) if states is None else states
     how = declared_policy(site.placement, variables)
-    return situation(site, states, now=time.time(), how=how, failed=failed, memory=held.memory, orders=held.orders)
+    return situation(
+        site, states, now=time.time(), how=how, failed=failed, memory=held.memory, orders=held.orders, on=on
+    )
 
 
 def read_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, HostState]:

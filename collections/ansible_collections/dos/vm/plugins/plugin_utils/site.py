@@ -14,7 +14,8 @@ from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
 from ansible_collections.dos.vm.plugins.module_utils.model.types import Address, Uuid
-from ansible_collections.dos.vm.plugins.module_utils.site.load import load
+from ansible_collections.dos.vm.plugins.module_utils.site.index import Finding
+from ansible_collections.dos.vm.plugins.module_utils.site.load import load, located
 from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard, merge
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.variables import declared_variables, where
@@ -45,6 +46,11 @@ class SiteReader:
             used=used,
             address_of=self._address_of,
         )
+
+    def refuse(self, found: Iterable[Finding]) -> None:
+        """Raises `DeclarationError` for what rules found once the hosts were read, with the file and line of each place."""
+        if listed := list(found):
+            raise located(listed, self.declared(), where)
 
     def declared(self) -> dict[str, Any]:
         """Our variables, their templates done. Raises `DeclarationError` for those that nobody can have meant."""

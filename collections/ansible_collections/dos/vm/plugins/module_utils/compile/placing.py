@@ -43,6 +43,15 @@ class Situation:
         stuck = made.target is not None or (made.host is not None and bool(made.refusals))
         return self.intent[vm] and (request.running or not stuck)
 
+    @property
+    def declared(self) -> dict[str, bool]:
+        """Whether each VM is declared on."""
+        return {str(machine.name): machine.declared_on for machine in self.machines}
+
+    def why(self, vm: str) -> str:
+        """Why a VM is where it is, or nowhere, with what each host answered."""
+        return _why(self.decisions[vm])
+
     def pending(self) -> dict[str, str]:
         """The machines that are to be on and have no host, with the reasons (SCHED-13)."""
         return {vm: _why(made) for vm, made in self.decisions.items() if made.host is None and self.intent[vm]}
@@ -92,17 +101,15 @@ def situation(
     failed: Failed | None = None,
     memory: Memory = NOTHING,
     lost: frozenset[str] = frozenset(),
+    on: frozenset[str] = frozenset(),
 ) -> Situation:
     """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given.
 
-    `lost` are hosts that are supposed to be gone for good, though they told something: nothing runs there any more, and what
+    `on` are VMs that are supposed to be on, whatever else is intended. `lost` are hosts that are supposed to be gone for good, though they told something: nothing runs there any more, and what
     only they have on disk is gone as well.
     """
     found = machines(site)
-    orders = (*orders, *(order for state in states.values() for order in state.orders))
-    intent = intended({machine.name: machine.declared_on for machine in found}, orders, now)
-    # No order brings up what may not run at all (VM-17).
-    intent |= {machine.name: False for machine in found if not machine.active}
+    intent = intent_of(found, states, orders, now) | {machine.name: True for machine in found if machine.name in on}
     requests = Requests(site, states, intent, failed or {})
     recall = Recall(memory, states, site.hosts)
     asked = {str(machine.name): _survivor(requests.of(machine), lost) for machine in found}
@@ -123,6 +130,18 @@ def situation(
         recall=recall,
         states=states,
     )
+
+
+def intent_of(
+    found: Iterable[Machine], states: Mapping[str, HostState], orders: Iterable[Order], now: float
+) -> dict[str, bool]:
+    """Which VMs are to be on now; `orders` are those of the store, besides those that VMs carry."""
+    found = list(found)
+    orders = (*orders, *(order for state in states.values() for order in state.orders))
+    # No order brings up what may not run at all (VM-17).
+    return intended({machine.name: machine.declared_on for machine in found}, orders, now) | {
+        machine.name: False for machine in found if not machine.active
+    }
 
 
 def _why(made: Decision) -> str:

@@ -56,6 +56,11 @@ class HostState:
         return vm in self.domains if self.active is None else vm in self.active
 
 
+def running_vms(states: Mapping[str, HostState]) -> frozenset[str]:
+    """The VMs of the site that run, declared or not."""
+    return frozenset(vm for state in states.values() for vm, owned in state.domains.items() if owned and state.runs(vm))
+
+
 class Places:
     """Where machines and volumes are now, by name: a site has too many of both to ask every host for each."""
 

@@ -21,6 +21,7 @@ from .subnet import Subnet
 MOST_GUESSES = 20  # of what was meant; who got more names wrong than that has another problem
 Place = tuple[str | int, ...]
 Hosts = frozenset[Name] | None  # None: all of them
+Intent = Mapping[str, bool]  # by VM, whether it is to be on: by declaration, power override, timer or scale
 
 
 class Finding(NamedTuple):
@@ -32,7 +33,7 @@ class Finding(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """A VM with its instance; `on` is whether it would run now."""
+    """A VM with its instance; `on` is whether it is intended on, `overridden` whether that differs from its declaration."""
 
     name: Name
     at: Place
@@ -40,12 +41,22 @@ class Machine(NamedTuple):
     instance: Instance
     vm: Vm
     on: bool
+    overridden: bool = False
+
+
+def turned_off(*machines: Machine) -> str:
+    """The remedy for VMs of which only one may be on, as part of a sentence."""
+    overridden = dict.fromkeys(str(machine.name) for machine in machines if machine.overridden and machine.on)
+    if not overridden:
+        return "turn one off"
+    return f"turn one off ({' and '.join(overridden)}: on by power override, until dos.vm.power stops or releases it)"
 
 
 class Index:
     """What rules look things up in. `broken` are the objects that are declared and could not be read.
 
-    `used` is what projects used before of each quota.
+    `used` is what projects used before of each quota. `intent` says which VMs are to be on; the declaration does for those
+    that it lacks. VMs of `first` come before all others, so that what contradicts them is found at the others.
     """
 
     def __init__(
@@ -53,9 +64,13 @@ class Index:
         site: Site,
         broken: frozenset[tuple[str, str]] = frozenset(),
         used: Mapping[tuple[str, str], int] | None = None,
+        *,
+        intent: Intent | None = None,
+        first: frozenset[str] = frozenset(),
     ) -> None:
         self.site = site
         self.used = used or {}
+        self._intent = intent or {}
         self._broken = broken
         self.hosts = frozenset(site.hosts)
         self.machines: list[Machine] = []
@@ -64,6 +79,8 @@ class Index:
         self._near: dict[tuple[str, str], str] = {}
         for name, instance in site.instances.items():
             self._add_machines(name, instance)
+        if first:
+            self.machines.sort(key=lambda machine: machine.name not in first)
 
     def _add_machines(self, name: Name, instance: Instance) -> None:
         at = ("dos_instances", name, "vms")
@@ -76,10 +93,10 @@ class Index:
             )
             self.unnameable.append(Finding(("dos_instances", name, "count"), text))
             return
-        self.machines += [
-            Machine(vm_name, (*at, vm_name), name, instance, vm, runs and vm.power == "on")
-            for vm_name, vm in vms.items()
-        ]
+        for vm_name, vm in vms.items():
+            declared = runs and vm.power == "on"
+            on = self._intent.get(vm_name, declared)
+            self.machines.append(Machine(vm_name, (*at, vm_name), name, instance, vm, on, on != declared))
 
     def subnets_of(self, network: Network | None) -> list[tuple[str, Name, Subnet]]:
         """The subnets of a network that can be read: the field that names each, its name, and what it is."""

@@ -57,6 +57,14 @@ def load(
     return site
 
 
+def located(found: Iterable[Finding], variables: Mapping[str, Any], where: Where = no_origin) -> DeclarationError:
+    """What rules found in a site that was loaded from these variables, with the file and line of each place."""
+    raw, _ = merge(variables, where)
+    raw["instances"], _ = written_out(raw["instances"], where)
+    origins = _Origins(raw, where)
+    return DeclarationError(sorted((origins.problem(finding) for finding in found), key=_by_place))
+
+
 def _decode_all(raw: Raw, problems: list[Problem], where: Where) -> tuple[dict[str, Any], frozenset[tuple[str, str]]]:
     """Every object that can be read, and the kind and name of every one that cannot."""
     read: dict[str, Any] = {kind: {} for kind in KINDS}

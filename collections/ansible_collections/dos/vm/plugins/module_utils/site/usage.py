@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What projects use of their quotas: sums over what is declared, so that they cannot drift from it (AMB-06).
+"""What projects use of their quotas: sums over what is intended, so that they cannot drift from it (AMB-06).
 
-Processors and memory count for machines that are on, disk is the logical capacity of volumes, and snapshots are volumes that
+Processors and memory count for VMs that are on, by declaration or power override, disk is the logical capacity of volumes, and snapshots are volumes that
 are layered over another. Images count for the project that brought them.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..model.types import ByteSize, Name
-from .index import Index, Place
+from .index import Index, Intent, Place
 from .project import Quota
 from .site import Site
 
@@ -78,17 +78,17 @@ def uses(index: Index) -> Iterator[Use]:
                 yield Use(machine.at, project, "disk", disk.capacity)
 
 
-def used(site: Site) -> dict[tuple[str, str], int]:
-    """The sums by project and quota; every project has every one."""
+def used(site: Site, intent: Intent | None = None) -> dict[tuple[str, str], int]:
+    """The sums by project and quota; every project has every one. `intent` is as for an `Index`."""
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for use in uses(Index(site)):
+    for use in uses(Index(site, intent=intent)):
         found[str(use.project), use.quota] += use.amount
     return {(str(project), quota): found[str(project), quota] for project in site.projects for quota in QUOTAS}
 
 
-def rows(site: Site, before: Used | None = None) -> list[Row]:
+def rows(site: Site, before: Used | None = None, intent: Intent | None = None) -> list[Row]:
     """Each quota of each project: used before, used after, limit (QUOTA-03, QUOTA-04)."""
-    return list(_rows(site, used(site), before))
+    return list(_rows(site, used(site, intent), before))
 
 
 def _rows(site: Site, after: Used, before: Used | None) -> Iterator[Row]:

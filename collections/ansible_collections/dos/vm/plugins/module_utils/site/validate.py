@@ -7,7 +7,7 @@ somebody else's problem, and stays near-linear: a site has 20,000 machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..errors import spell
 from . import validate_addresses as addresses
@@ -23,7 +23,7 @@ from . import validate_references as references
 from . import validate_starts as starts
 from . import validate_storage as storage
 from . import validate_tenancy as tenancy
-from .index import Finding, Index
+from .index import Finding, Index, Intent
 from .site import Site
 
 Rule = Callable[[Index], Iterator[Finding]]
@@ -107,6 +107,15 @@ RULES: tuple[Rule, ...] = (
     projects.counted_images_have_a_size,
 )
 
+# Those that ask which VMs are on, which power overrides change without the declaration: what one VM has alone, and sums.
+EXCLUSIVE: tuple[Rule, ...] = (
+    addresses.fixed_macs_run_once,
+    storage.nothing_is_written_twice,
+    machines.console_ports_are_free,
+    machines.host_devices_are_given_once,
+)
+LIMITS: tuple[Rule, ...] = (projects.quotas_hold,)
+
 ADVICE: tuple[Rule, ...] = (
     projects.projects_can_run_machines,
     machines.machines_that_cannot_run,
@@ -132,6 +141,20 @@ def findings(
     index = Index(site, broken, used)
     yield from index.unnameable
     for rule in RULES:
+        yield from rule(index)
+
+
+def findings_of_intent(
+    site: Site,
+    intent: Intent,
+    used: Mapping[tuple[str, str], int] | None = None,
+    *,
+    first: frozenset[str] = frozenset(),
+    rules: Iterable[Rule] = (*EXCLUSIVE, *LIMITS),
+) -> Iterator[Finding]:
+    """What is wrong with the VMs that are intended on, of a site that is otherwise checked. `first` is as for an `Index`."""
+    index = Index(site, used=used, intent=intent, first=first)
+    for rule in rules:
         yield from rule(index)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..model.types import Address, Mac, Name
-from .index import Finding, Index, Machine, Place
+from .index import Finding, Index, Machine, Place, turned_off
 from .network import SERVED, Network
 from .subnet import Subnet
 
@@ -41,7 +41,10 @@ def fixed_macs_run_once(index: Index) -> Iterator[Finding]:
             place = ("dos_instances", machine.instance_name, "interfaces", number, "mac")
             other = first.setdefault(place, machine)
             if other.name != machine.name:
-                yield Finding(place, f"MAC {card.mac} is of {other.name} and {machine.name}, turn one off (NIC-01)")
+                yield Finding(
+                    place,
+                    f"MAC {card.mac} is of {other.name} and {machine.name}, {turned_off(other, machine)} (NIC-01)",
+                )
 
 
 def _written_macs(index: Index) -> Iterator[tuple[Place, Mac]]:

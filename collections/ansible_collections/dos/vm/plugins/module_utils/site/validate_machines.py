@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..model.types import Name
-from .index import Finding, Hosts, Index, Machine, Place
+from .index import Finding, Hosts, Index, Machine, Place, turned_off
 from .instance import Instance
 
 EITHER = "write an instance for each, or unique: false to have one on at a time"
@@ -161,7 +161,7 @@ def _ports(machine: Machine) -> Iterator[tuple[Place, int]]:
 
 def host_devices_are_given_once(index: Index) -> Iterator[Finding]:
     """HOT-07: a device of a host is of that host, and one machine has it at a time."""
-    seen: dict[tuple[str, str], tuple[Name, Place]] = {}
+    seen: dict[tuple[str, str], tuple[Machine, Place]] = {}
     for machine in index.machines:
         held = [str(device.pci or device.usb) for device in machine.instance.host_devices]
         at: Place = ("dos_instances", machine.instance_name, "host_devices")
@@ -169,10 +169,10 @@ def host_devices_are_given_once(index: Index) -> Iterator[Finding]:
         if held and host is None:
             yield Finding(at, f"are of one host: write host for {machine.name}, which then stays there (HOT-07)")
         for device in held if host and machine.on else ():
-            other = seen.setdefault((str(host), device), (machine.name, at))
-            if other[0] != machine.name:
-                text = f"{device} of host {host} is {other[0]}'s, and {machine.name} is on too: one machine has it at a time"
-                yield Finding(at, text, other[1] if other[1] != at else None)
+            owner, other = seen.setdefault((str(host), device), (machine, at))
+            if owner.name != machine.name:
+                text = f"{device} of host {host} is {owner.name}'s, and {machine.name} is on too: {turned_off(owner, machine)}"
+                yield Finding(at, text, other if other != at else None)
 
 
 def machines_that_cannot_run(index: Index) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ..errors import DeclarationError
 from ..model.hardware import keeps_local_time
 from ..model.types import ByteSize, Name
-from .index import Finding, Index, Machine, Place
+from .index import Finding, Index, Machine, Place, turned_off
 from .instance import InstanceDisk
 from .pool import Pool
 from .suited import guest_of, root_image, suited
@@ -213,7 +213,7 @@ def _second(machine: Machine, written: tuple[str, str], place: Place, first: Wri
         return ()  # an instance with several machines that should have one; that is said elsewhere
     who = machine.name if first[0].name == machine.name else f"{first[0].name} and {machine.name}"
     what = "twice by" if first[0].name == machine.name else "by both"
-    text = f"{written[0]} {written[1]} is written {what} {who}: turn one off, or write read_only: true (VM-08)"
+    text = f"{written[0]} {written[1]} is written {what} {who}: {turned_off(first[0], machine)}, or write read_only: true (VM-08)"
     return (Finding(place, text, first[1] if first[1] != place else None),)
 
 

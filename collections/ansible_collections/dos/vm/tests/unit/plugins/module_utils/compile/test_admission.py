@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VM-08, VM-18: rules on which VMs are on judge power overrides and what runs, not the declaration alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dosvm.compile.admission import contradictions, on_now, refused_starts
+from dosvm.compile.placing import Situation, situation
+from dosvm.compile.states import HostState, running_vms
+from dosvm.hypervisor.fake import FakeHypervisor
+from dosvm.intent.power import Order
+from dosvm.model.types import ByteSize
+from dosvm.site.load import load
+from dosvm.site.usage import used
+
+FACTS = replace(FakeHypervisor().facts(), memory=ByteSize("8 GiB"), cpus=16)
+SITE: dict[str, Any] = {
+    "dos_projects": {"p": {"quota": {"vcpus": 4, "memory": "1 GiB"}}},
+    "dos_pools": {"common": {"path": "/srv/common", "shared": True}},
+    "dos_volumes": {"data": {"pool": "common", "capacity": "1 GiB", "format": "raw"}},
+    "dos_instances": {
+        "a": {"project": "p", "memory": "64 MiB", "vcpus": 2, "disks": [{"volume": "data"}], "vms": {"a1": {}}},
+        "b": {
+            "project": "p",
+            "memory": "64 MiB",
+            "vcpus": 2,
+            "disks": [{"volume": "data"}],
+            "vms": {"b1": {"power": "off"}},
+        },
+        "c": {"project": "p", "memory": "64 MiB", "vcpus": 2, "vms": {"c1": {"power": "off"}, "c2": {"power": "off"}}},
+    },
+}
+HOSTS = {"h1": ["a1", "c1"], "h2": ["b1", "c2"]}
+
+
+def states(*running: str, orders: tuple[Order, ...] = ()) -> dict[str, HostState]:
+    return {
+        host: HostState(
+            facts=FACTS,
+            domains=dict.fromkeys(vms, True),
+            active={vm: (2, 64 * 2**20) for vm in vms if vm in running},
+            volumes=frozenset(["common/data"]),
+            orders=tuple(order for order in orders if order.vm in vms),
+        )
+        for host, vms in HOSTS.items()
+    }
+
+
+def started(*names: str, running: tuple[str, ...] = ("a1",), **more: Any) -> list[str]:
+    """What is said against starting these VMs while others run."""
+    site = load({**SITE, **{f"dos_{kind}": held for kind, held in more.items()}}, hosts=tuple(HOSTS), check=False)
+    seen = states(*running)
+    rising = frozenset(names) - running_vms(seen)
+    supposed = situation(site, seen, now=0.0, on=frozenset(names) | running_vms(seen))
+    return [found.text for found in refused_starts(supposed, rising)]
+
+
+def overridden(*names: str) -> Situation:
+    orders = tuple(Order(at=1, vm=name, on=True, against=False) for name in names)
+    return situation(load(SITE, hosts=tuple(HOSTS)), states("a1", orders=orders), now=2.0)
+
+
+def test_a_second_writer_is_not_started_by_a_power_operation() -> None:
+    (text,) = started("b1")
+    assert "volume data is written by both b1 and a1" in text
+    assert "b1: on by power override" in text
+
+
+def test_two_writers_are_not_started_together() -> None:
+    off = {**SITE["dos_instances"], "a": {**SITE["dos_instances"]["a"], "vms": {"a1": {"power": "off"}}}}
+    (text,) = started("a1", "b1", running=(), instances=off)
+    assert "volume data is written by both a1 and b1" in text
+
+
+def test_a_writer_that_was_started_by_hand_counts() -> None:
+    off = {**SITE["dos_instances"], "a": {**SITE["dos_instances"]["a"], "vms": {"a1": {"power": "off"}}}}
+    assert started("b1", running=("a1",), instances=off)
+    assert not started("b1", running=(), instances=off)
+
+
+def test_what_others_do_to_each_other_is_no_reason() -> None:
+    assert started("c1", running=("a1", "b1"), projects={"p": {}}) == []
+
+
+@pytest.mark.parametrize("others", [(), ("c1",), ("c1", "c2")])
+def test_a_quota_is_not_passed_by_a_power_operation(others: tuple[str, ...]) -> None:
+    """What is declared off and runs counts: 2 of a1, and 2 of each that was started by hand."""
+    told = started("b1", running=("a1", *others), volumes={"data": {**SITE["dos_volumes"]["data"], "shareable": True}})
+    used_before = 2 + 2 * len(others)
+    wanted = f"quota vcpus of project p is 4: {used_before} used, 2 requested"
+    assert [text for text in told if wanted in text] if used_before + 2 > 4 else told == []
+
+
+def test_a_vm_that_is_declared_on_is_started_though_a_limit_was_lowered() -> None:
+    """QUOTA-06: it was counted already."""
+    assert started("a1", running=(), projects={"p": {"quota": {"vcpus": 1}}}) == []
+
+
+def test_the_maximum_of_a_host_is_not_passed_by_a_power_operation() -> None:
+    free = {"projects": {"p": {}}, "host_settings": {"h1": {"max_vcpus": 3}, "h2": {"max_memory": "100 MiB"}}}
+    (text,) = started("c1", **free)
+    assert "h1: has 1 vCPUs left of 3, 2 needed" in text
+    assert started("c2", **free) == []
+    (text,) = started("c2", running=("a1", "b1"), **free)
+    assert "h2: has 36 MiB of memory left of 100 MiB, 64 MiB needed" in text
+
+
+def test_a_power_override_that_contradicts_the_declaration_is_refused_by_a_whole_run() -> None:
+    (found,) = contradictions(overridden("b1"), None)
+    assert "volume data is written by both a1 and b1" in found.text
+    assert found.at[1] == "b"
+    assert found.other is not None
+    assert found.other[1] == "a"
+
+
+def test_overrides_count_for_quotas_of_a_whole_run() -> None:
+    assert contradictions(overridden("c1"), None) == []
+    (found,) = contradictions(overridden("c1", "c2"), None)
+    assert "quota vcpus of project p is 4: 4 used, 2 requested" in found.text
+    assert contradictions(overridden("c1", "c2"), {("p", "vcpus"): 6}) == [], "QUOTA-06"
+
+
+def test_what_is_used_is_what_is_intended_and_what_runs() -> None:
+    held = situation(load(SITE, hosts=tuple(HOSTS)), states("a1", "c1", "c2"), now=0.0)
+    assert used(held.site)["p", "vcpus"] == 2
+    assert used(held.site, on_now(held))["p", "vcpus"] == 6
