@@ -59,6 +59,13 @@ options:
         - Requirement LIMIT-22.
         type: list
         elements: str
+      unused:
+        description:
+        - Addresses of former peers that no longer have an end. If given, the removal of any other peer is a restart,
+          which must be allowed. If unset, every removal is live.
+        - Requirement LIMIT-22.
+        type: list
+        elements: str
   port:
     description:
     - Port of Open vSwitch that the bridge stands in front of, for one card that is filtered.

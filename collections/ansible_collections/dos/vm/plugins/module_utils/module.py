@@ -276,6 +276,7 @@ def _look_at_host(module: Module) -> Result:
             for network in _of(found, "network")
         ],
         "gateways": [{**brief(gateway), "reservations": _reservations(gateway)} for gateway in _of(found, "gateway")],
+        "tunnels": [tunnel for bridge in _of(found, "bridge") if bridge.ours for tunnel in _tunnels(bridge)],
         "volumes": [{**brief(volume), **volume.info} for volume in _of(found, "volume")],
         "nwfilters": [brief(nwfilter) for nwfilter in _of(found, "nwfilter")],
         "secrets": [brief(secret) for secret in _of(found, "secret")],
@@ -294,6 +295,23 @@ def _reservations(held: Observed) -> list[Result]:
     """The addresses that a network or gateway has for somebody."""
     hosts = held.xml.iterfind("ip/dhcp/host")
     return [{name: host.get(name) for name in ("mac", "ip", "name")} for host in hosts if host.get("ip")]
+
+
+def _tunnels(bridge: Observed) -> list[Result]:
+    """The tunnel of a bridge with every peer that it has or is defined with."""
+    shapes = [xml.find("vxlan") for xml in (bridge.xml, bridge.live) if xml is not None]
+    tunnels = [tunnel for tunnel in shapes if tunnel is not None]
+    peers = {peer.get("address") for tunnel in tunnels for peer in tunnel.iterfind("peer")}
+    return [
+        {
+            "bridge": bridge.address.name,
+            "id": int(tunnel.get("id", "0")),
+            "port": int(tunnel.get("port", "4789")),
+            "local": tunnel.get("local"),
+            "peers": sorted(peers),
+        }
+        for tunnel in tunnels[:1]
+    ]
 
 
 def _domains(found: Mapping[Address, Observed]) -> list[Result]:

@@ -71,6 +71,11 @@ networks:
   returned: always
   type: list
   elements: dict
+tunnels:
+  description: The tunnels of the site's bridges, each with C(bridge), C(id), C(port), C(local) and C(peers).
+  returned: always
+  type: list
+  elements: dict
 volumes:
   description: The volumes of active pools.
   returned: always

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
-from ansible_collections.dos.vm.plugins.module_utils.compile.states import Kept
+from ansible_collections.dos.vm.plugins.module_utils.compile.states import Kept, Tunnel
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
@@ -108,8 +108,14 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                 epochs={held["name"]: int(held["epoch"]) for held in told["domains"] if held.get("epoch")},
                 uuids={held["name"]: Uuid(held["uuid"]) for held in told["domains"] if held.get("uuid")},
                 addresses=tuple(_addresses(told)),
+                tunnels={(int(held["id"]), int(held["port"])): _tunnel(held) for held in told.get("tunnels", ())},
             )
     return found
+
+
+def _tunnel(held: Mapping[str, Any]) -> Tunnel:
+    local = Address(held["local"]) if held.get("local") else None
+    return Tunnel(local=local, peers=frozenset(map(Address, held["peers"])))
 
 
 def _addresses(told: Mapping[str, Any]) -> Iterator[Kept]:

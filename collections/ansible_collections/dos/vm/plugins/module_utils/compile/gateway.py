@@ -26,10 +26,11 @@ MOVES = "dos_gateway_hosts"
 
 
 class Carrier(NamedTuple):
-    """The host that has the gateway of a network, `None` while nobody may; and why."""
+    """The host that has the gateway of a network, and why; `None` while it waits for the `possible` hosts that may have it."""
 
     host: str | None
     reason: str
+    possible: frozenset[str] = frozenset()
 
 
 def automatic(site: Site, network: Network) -> tuple[list[Subnet], AutomaticGateway] | None:
@@ -88,7 +89,8 @@ def _carrier(
         return Carrier(has, "has it")
     silent = [host for host in may if states and host not in states and host not in dead]
     if silent:
-        return Carrier(None, f"waits: {', '.join(silent)} may be it, and there is no answer from there")
+        reason = f"waits: {', '.join(silent)} may be it, and there is no answer from there"
+        return Carrier(None, reason, frozenset(silent))
     able = [host for host in may if (not states or host in states) and host not in dead]
     using = [host for host in able if name in users.get(host, ())]
     host = next(iter(using or able), None)

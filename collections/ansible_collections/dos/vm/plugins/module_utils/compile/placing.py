@@ -17,7 +17,7 @@ from ..placement.request import Decision, Request
 from ..site.site import Site
 from .machine import Machine, machines
 from .memory import NOTHING, Memory, Placement
-from .recall import Recall, Trace
+from .recall import Recall, Trace, Wait
 from .requests import Failed, Requests
 from .rooms import groups, rooms
 from .states import HostState, Places
@@ -33,7 +33,7 @@ class Situation:
     requests: Mapping[str, Request]
     fleet: Fleet
     decisions: Mapping[str, Decision]
-    waiting: frozenset[str]  # for hosts that do not answer
+    possible: Mapping[str, frozenset[str]]  # by VM that waits, the hosts without an answer that may have it
     recall: Recall
     states: Mapping[str, HostState] = field(default_factory=dict)
 
@@ -81,7 +81,7 @@ class Situation:
         One that runs where it may not for any other reason, and can go nowhere else, is at least running.
         """
         made, request = self.decisions[vm], self.requests[vm]
-        if vm in self.waiting or made.target is not None or (made.host is not None and not made.refusals):
+        if vm in self.possible or made.target is not None or (made.host is not None and not made.refusals):
             return False
         if request.failed:
             return False  # it has had its tries in this run: the others go on (SCHED-11)
@@ -113,11 +113,11 @@ def situation(
     requests = Requests(site, states, intent, failed or {})
     recall = Recall(memory, states, site.hosts)
     asked = {str(machine.name): _survivor(requests.of(machine), lost) for machine in found}
-    waiting = _waiting(site, found, asked, recall, requests.places) if states else {}
+    waits = _waits(site, found, asked, recall, requests.places) if states else {}
     asked = {vm: _remembered(request, recall) for vm, request in asked.items()}
     answering = {host: state for host, state in states.items() if host not in lost}
     fleet = Fleet(rooms(site, answering, frozenset(asked)), how or policy(site.placement), groups(site))
-    placed = place((request for vm, request in asked.items() if vm not in waiting), fleet)
+    placed = place((request for vm, request in asked.items() if vm not in waits), fleet)
     placed = {vm: _unbound(made, asked[vm], recall) for vm, made in placed.items()}
     return Situation(
         site=site,
@@ -125,8 +125,8 @@ def situation(
         intent=intent,
         requests=asked,
         fleet=fleet,
-        decisions={**waiting, **placed},
-        waiting=frozenset(waiting),
+        decisions={**{vm: Decision(vm=vm, host=None, reason=wait.reason) for vm, wait in waits.items()}, **placed},
+        possible={vm: wait.hosts for vm, wait in waits.items()},
         recall=recall,
         states=states,
     )
@@ -180,11 +180,11 @@ def explain_vm(held: Situation, vm: str) -> Explanation:
         )
 
 
-def _waiting(
+def _waits(
     site: Site, found: Iterable[Machine], asked: Mapping[str, Request], recall: Recall, places: Places
-) -> dict[str, Decision]:
+) -> dict[str, Wait]:
     """The machines that a silent host may have: silence is no proof that they do not run (law 8)."""
-    waiting: dict[str, Decision] = {}
+    waits: dict[str, Wait] = {}
     for machine in found if recall.may_wait else ():
         vm, request = str(machine.name), asked[machine.name]
         trace = Trace(
@@ -194,10 +194,10 @@ def _waiting(
             disks=places.with_disks(machine),
             failed=request.failed,
         )
-        reason = recall.reason_to_wait(vm, trace)
-        if reason:
-            waiting[vm] = Decision(vm=vm, host=None, reason=reason)
-    return waiting
+        wait = recall.wait(vm, trace)
+        if wait is not None:
+            waits[vm] = wait
+    return waits
 
 
 def _unbound(made: Decision, request: Request, recall: Recall) -> Decision:

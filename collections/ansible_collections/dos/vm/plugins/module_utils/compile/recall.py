@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .memory import Memory, Placement
 from .states import HostState
@@ -38,6 +39,13 @@ class Trace:
         return hosts if self.reach is None else hosts & self.reach
 
 
+class Wait(NamedTuple):
+    """Why a machine may be started nowhere now, and the hosts without an answer that may have it."""
+
+    reason: str
+    hosts: frozenset[str]
+
+
 class Recall:
     """`memory` beside the `states` of the hosts that answered, of all the `hosts` there are."""
 
@@ -58,9 +66,12 @@ class Recall:
     @property
     def may_wait(self) -> bool:
         """Whether any machine could have to wait for a host."""
-        return bool(self._silent) or any(
-            held.host not in self._hosts for held in self._placements.values() if held.host
-        )
+        return bool(self._silent) or self.has_outside
+
+    @property
+    def has_outside(self) -> bool:
+        """Whether a VM was placed on a host that is not in the inventory, and that may run it still."""
+        return any(held.host not in self._hosts for held in self._placements.values() if held.host)
 
     def is_defined(self, vm: str) -> bool:
         """Whether a host that answered has it."""
@@ -71,21 +82,22 @@ class Recall:
         held = self._placements.get(vm)
         return held.host if held is not None and held.host in self._states else None
 
-    def reason_to_wait(self, vm: str, trace: Trace) -> str:
-        """Why a machine may be started nowhere now, or nothing."""
+    def wait(self, vm: str, trace: Trace) -> Wait | None:
+        """Why a machine may be started nowhere now; nothing when it may."""
         held = self._placements.get(vm)
         if held is not None and held.host is not None and held.host not in self._states:
-            return self._elsewhere(vm, held, held.host)
+            reason = self._elsewhere(vm, held, held.host)
+            return Wait(reason, frozenset([held.host])) if reason else None
         if trace.found or self._on.get(vm):
-            return ""
+            return None
         doubtful = self._doubtful(held, trace)
         if not doubtful:
-            return ""
+            return None
         it = "it"
         if held is not None and held.host is not None:
             was = "was" if held.seen else "was placed"
             it = f"it {was} on {held.host}, is not there{' any more' if held.seen else ''}, and"
-        return f"waits: {it} may be on {', '.join(sorted(doubtful))}, and there is no answer from there"
+        return Wait(f"waits: {it} may be on {', '.join(sorted(doubtful))}, and there is no answer from there", doubtful)
 
     def _doubtful(self, held: Placement | None, trace: Trace) -> frozenset[str]:
         """The silent hosts that may have a machine which no other host has.

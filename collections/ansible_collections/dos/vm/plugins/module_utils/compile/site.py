@@ -43,6 +43,7 @@ from .shared import elsewhere
 from .starts import Wave, waves
 from .states import HostState as HostState
 from .storage import compile_pool, compile_volumes, homes
+from .tunnels import Ends, tunnel_ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,14 @@ def compile_situation(
     on_host: dict[str, list[tuple[Name, Network]]] = {
         host: list(_needed(networks.on(host), {*plugged[host], *_carried(gateways, host)})) for host in site.hosts
     }
-    ends = _ends(on_host)
+    ends = tunnel_ends(
+        site,
+        held.states,
+        _having(on_host, plugged),
+        _possible(held, by_host[""], gateways),
+        dead=dead,
+        outside=held.recall.has_outside,
+    )
     slices: dict[str, Slice] = {
         host: replace(
             _slice(site, by_host[host], members, pools.on(host), volumes.on(host), on_host[host], host, ends),
@@ -196,7 +204,7 @@ def _slice(
     volumes: Iterable[tuple[Name, Volume]],
     networks: Iterable[tuple[Name, Network]],
     host: str,
-    ends: Mapping[Name, list[str]],
+    ends: Ends,
 ) -> Slice:
     """What one host holds: the machines `here`, and of the rest what is bound to it."""
     domains = _domains(site, here, host)
@@ -215,7 +223,7 @@ def _slice(
             *group_filters(site, here, members),
         ),
         bridges=(
-            *(compile_bridge(site, name, network, host, ends[name]) for name, network in networks if network.builds),
+            *(compile_bridge(site, name, network, host, ends) for name, network in networks if network.builds),
             *port_bridges(site, here),
         ),
         networks=tuple(compile_network(site, name, network, plugged[name]) for name, network in networks),
@@ -244,12 +252,27 @@ def _on(network: Name, by_host: Mapping[str, list[Machine]]) -> list[Machine]:
     ]
 
 
-def _ends(on_host: Mapping[str, Iterable[tuple[Name, Network]]]) -> defaultdict[Name, list[str]]:
-    """The hosts of each network."""
-    found: defaultdict[Name, list[str]] = defaultdict(list)
+def _having(
+    on_host: Mapping[str, Iterable[tuple[Name, Network]]], plugged: Mapping[str, Iterable[Name]]
+) -> defaultdict[Name, set[str]]:
+    """The hosts of each network, those included where a VM is on it against its binding."""
+    found: defaultdict[Name, set[str]] = defaultdict(set)
     for host, networks in on_host.items():
-        for name, _ in networks:
-            found[name].append(host)
+        for name in (*(name for name, _ in networks), *plugged[host]):
+            found[name].add(host)
+    return found
+
+
+def _possible(
+    held: Situation, waiting: Iterable[Machine], gateways: Mapping[Name, Carrier]
+) -> defaultdict[Name, set[str]]:
+    """By network, the unreachable hosts that may have a VM or the gateway of it."""
+    found: defaultdict[Name, set[str]] = defaultdict(set)
+    for machine in waiting:
+        for card in machine.instance.interfaces:
+            found[card.network] |= held.possible.get(machine.name, frozenset())
+    for name, carrier in gateways.items():
+        found[name] |= carrier.possible
     return found
 
 

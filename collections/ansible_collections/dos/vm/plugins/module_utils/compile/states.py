@@ -28,6 +28,16 @@ class Kept(NamedTuple):
     firm: bool = True
 
 
+class Tunnel(NamedTuple):
+    """The end of a VXLAN that a host has: its own address, and those of the hosts at the other ends."""
+
+    local: Address | None
+    peers: frozenset[Address]
+
+
+Tunnels = Mapping[tuple[int, int], Tunnel]  # by number and port
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostState:
     """What a host told of itself.
@@ -37,7 +47,7 @@ class HostState:
     maps ours to whether they are up; `pools` have the bytes that fit into each. `orders` are those
     that its machines carry, and `epochs` those that our domains were defined under, `uuids`
     those that domains have. `addresses` are what its networks and
-    gateways have for cards.
+    gateways have for cards, `tunnels` its ends of VXLANs by number and port.
     """
 
     facts: HostFacts
@@ -50,6 +60,7 @@ class HostState:
     epochs: Mapping[str, int] = field(default_factory=dict)
     uuids: Mapping[str, Uuid] = field(default_factory=dict)
     addresses: tuple[Kept, ...] = ()
+    tunnels: Tunnels = field(default_factory=dict)
 
     def runs(self, vm: str) -> bool:
         """Whether a domain runs; one that is defined is taken to, unless the host told what runs."""

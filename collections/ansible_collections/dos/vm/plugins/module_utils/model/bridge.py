@@ -23,6 +23,12 @@ class Vxlan:
     port: int = option("UDP port.", spec="LIMIT-22", default=4789, low=1, high=65535)
     local: Address | None = option("Address of this host that packets come from.", spec="LIMIT-22", default=None)
     peers: tuple[Address, ...] = option("Addresses of the other hosts.", spec="LIMIT-22", default=())
+    unused: tuple[Address, ...] | None = option(
+        "Addresses of former peers that no longer have an end. If given, the removal of any other peer is a restart, which must be "
+        "allowed. If unset, every removal is live.",
+        spec="LIMIT-22",
+        default=None,
+    )
 
     def check(self) -> Iterator[tuple[str, str]]:
         for at, peer in enumerate(self.peers):

@@ -9,21 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..model.address import Address
 from ..model.bridge import Bridge
 from ..model.host import Link
+from ..model.types import Address as IpAddress
 from ..xml.bridge import SHAPE, render
+from ..xml.build import E, compact
+from ..xml.compare import Change
 from .action import Action, Start, Stop
 from .definition import change, classified, creation, definition_of, differ, foreign, redefined, removal
 from .disruption import Disruption
 from .plan import Context, Observed, Plan, PlannedChange
 
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
+PEER = "bridge/vxlan/peer"
 DISRUPTION = {
     "bridge/metadata": Disruption.NONE,
     "bridge/stp": Disruption.LIVE,
     "bridge/mtu": Disruption.LIVE,
-    "bridge/vxlan/peer": Disruption.LIVE,
+    PEER: Disruption.LIVE,
     "bridge/multicast": Disruption.LIVE,
     "bridge/port": Disruption.LIVE,  # its VLANs too: nobody else has them, and a wrong one is mended at once
     "bridge/port/@switch": Disruption.RESTART,
@@ -34,7 +42,48 @@ SWITCH = "ovs-system"  # the master of every port of Open vSwitch
 
 
 def plan(bridge: Bridge, observed: Observed | None, context: Context) -> Plan:
-    """Pure: the plan for one bridge."""
+    """Pure: the plan for one bridge. A peer that may be in use goes only when that interruption is allowed."""
+    used = () if observed is None or context.permission.restart else _used(bridge, observed)
+    found = _plan(_with_peers(bridge, used), observed, context)
+    if not used or found.verdict not in ("keep", "change"):
+        return found
+    cut = tuple(PlannedChange(change=_gone(peer), disruption=Disruption.RESTART) for peer in used)
+    start = Start(address=found.address, disruption=Disruption.RESTART)
+    withheld = found.withheld or (start,)
+    return replace(
+        found,
+        verdict="change",
+        reason="",
+        pending=(*found.pending, *cut),
+        withheld=withheld,
+        needs=found.needs or "restart",
+    )
+
+
+def _used(bridge: Bridge, observed: Observed) -> tuple[IpAddress, ...]:
+    """The peers that the bridge would lose, and that may have an end."""
+    if bridge.vxlan is None or bridge.vxlan.unused is None:
+        return ()
+    having = {IpAddress(peer.get("address") or "") for peer in _peers(observed)}
+    return tuple(sorted(having.difference(bridge.vxlan.peers, bridge.vxlan.unused)))
+
+
+def _peers(observed: Observed) -> Iterator[Element]:
+    for shown in (observed.xml, observed.live):
+        yield from () if shown is None else shown.iterfind("vxlan/peer")
+
+
+def _with_peers(bridge: Bridge, more: tuple[IpAddress, ...]) -> Bridge:
+    if bridge.vxlan is None or not more:
+        return bridge
+    return replace(bridge, vxlan=replace(bridge.vxlan, peers=(*bridge.vxlan.peers, *more)))
+
+
+def _gone(peer: IpAddress) -> Change:
+    return Change("remove", PEER, f"vxlan.peers[{peer}]", compact(E("peer", address=peer)), None)
+
+
+def _plan(bridge: Bridge, observed: Observed | None, context: Context) -> Plan:
     address = Address("bridge", bridge.name)
     difference = differ(render(bridge), definition_of(observed), SHAPE)
     problem = _refusal(bridge, observed, context)
@@ -50,7 +99,11 @@ def plan(bridge: Bridge, observed: Observed | None, context: Context) -> Plan:
         return change(address, difference, [*define, Start(address=address)], changes=changes)
     running = differ(render(replace(bridge, mark=None)), observed.live, SHAPE, ignore=("bridge/metadata",))
     both = {held.xpath + held.path: held for held in (*difference.changes, *running.changes)}
-    changes = classified(both.values(), DISRUPTION, Disruption.RESTART)
+    used = {_gone(peer).path for peer in _used(bridge, observed)}
+    changes = tuple(
+        replace(planned, disruption=Disruption.RESTART) if planned.change.path in used else planned
+        for planned in classified(both.values(), DISRUPTION, Disruption.RESTART)
+    )
     if any(planned.disruption is Disruption.RECREATE for planned in changes):
         stop = Stop(address=address, disruption=Disruption.RECREATE)
         anew = (stop, *define, Start(address=address))
@@ -70,8 +123,8 @@ def plan(bridge: Bridge, observed: Observed | None, context: Context) -> Plan:
 
 def _cuts(planned: PlannedChange, observed: Observed) -> bool:
     """Whether somebody who is plugged in loses the outside: a cable that is not there cuts nobody off when it comes."""
-    plugged = observed.info.get("plugged", "0") != "0"
-    return plugged and planned.disruption is Disruption.RESTART and planned.change.before is not None
+    used = planned.change.xpath == PEER or observed.info.get("plugged", "0") != "0"
+    return used and planned.disruption is Disruption.RESTART and planned.change.before is not None
 
 
 def _refusal(bridge: Bridge, observed: Observed | None, context: Context) -> str:

@@ -48,6 +48,7 @@ NOT_XML = {
     "Network.active",
     "Network.autostart",
     "Network.xml",
+    "Vxlan.unused",
 }
 
 
