@@ -24,6 +24,7 @@ from dosvm.model.decode import decode
 from dosvm.model.slice import Permission, Slice
 from dosvm.model.types import Name
 from dosvm.model.volume import Format
+from dosvm.plan.action import CreateVolume
 
 KEYS = {"disk": b"correct horse"}
 
@@ -183,6 +184,25 @@ def test_a_file_that_came_without_libvirt_is_seen_where_a_machine_has_it(host: H
     subprocess.run(["virsh", "pool-refresh", host.prefix], check=True, capture_output=True)
     qemu_img("create", "-q", "-f", "qcow2", host.file("data"), "16M")
     assert not host.converge({"name": "data"}, disks=(disk,), domain=off).changed
+
+
+def test_a_declared_volume_that_another_host_made_is_taken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VOL-07: one before the plan, and one between the plan and the action."""
+    early, late = {"name": "early"}, {"name": "late"}
+    host.converge()
+    qemu_img("create", "-q", "-f", "qcow2", host.file("early"), "16M")
+    assert not host.converge(early).changed
+
+    def outrun(action: Any, secrets: Any, perform: Any = host.hypervisor.perform) -> None:
+        if isinstance(action, CreateVolume):
+            qemu_img("create", "-q", "-f", "qcow2", host.file("late"), "16M")
+            subprocess.run(["qemu-io", "-c", "write -P 7 0 64k", host.file("late")], check=True, capture_output=True)
+        perform(action, secrets)
+
+    monkeypatch.setattr(host.hypervisor, "perform", outrun)
+    assert host.converge(early, late).performed == (f"volume {host.prefix}/late has been found",)
+    read = subprocess.run(["qemu-io", "-c", "read -P 7 0 64k", host.file("late")], capture_output=True, text=True)
+    assert "verification failed" not in read.stdout
 
 
 @pytest.mark.parametrize("format_", ["raw", "qcow2"])

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .errors import ConflictError, HypervisorError, PermissionNeeded, Unanswered, VerificationError
+from .errors import ConflictError, HypervisorError, PermissionNeeded, Unanswered, VerificationError, VolumeExists
 from .hypervisor.protocol import Hypervisor
 from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
-from .plan.action import Action, DetachDevice, Stop
+from .plan.action import Action, CreateVolume, DetachDevice, Stop
 from .plan.host import plan_host
 from .plan.passwords import referenced
 from .plan.plan import Context, Observed, Plan
@@ -20,6 +20,7 @@ from .xml.mask import concealed
 from .xml.secret import digest
 
 Clock = Callable[[], float]
+Replan = Callable[[Address], Plan]
 
 LETTING_GO = (DetachDevice, Stop)  # after which a machine no longer has a volume open
 
@@ -72,7 +73,12 @@ def converge(
         _refuse_conflicts(plans)
         if dry_run or not any(plan.actions for plan in plans):
             return Outcome(plans=plans, observed=observed)
-        run = _Run(hypervisor, values, None if seconds is None else clock() + seconds, clock)
+
+        def replan(address: Address) -> Plan:
+            again, _ = _plan(held, hypervisor, permission, values)
+            return next(plan for plan in again if plan.address == address)
+
+        run = _Run(hypervisor, values, None if seconds is None else clock() + seconds, clock, replan)
         run.perform(plans)
         after, observed = _plan(held, hypervisor, permission, values)
         if not run.failures and not run.remaining:
@@ -141,7 +147,8 @@ def _refuse_loss(plan: Plan) -> None:
 def _plan(
     held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: Mapping[str, bytes]
 ) -> tuple[tuple[Plan, ...], dict[Address, Observed]]:
-    observed = referenced(hypervisor.observe(held.site), held, secrets)
+    volumes = [f"{volume.pool}/{volume.name}" for volume in held.volumes]
+    observed = referenced(hypervisor.observe(held.site, volumes), held, secrets)
     context = Context(
         site=held.site,
         host=hypervisor.facts(),
@@ -191,8 +198,12 @@ def _verify(plans: tuple[Plan, ...], except_for: Collection[Address] = ()) -> No
         raise VerificationError("everything was done and this is still to do: " + "; ".join(rest))
 
 
+def _nothing_more(address: Address) -> Plan:
+    return Plan(address=address, verdict="keep")
+
+
 class _Run:
-    """One pass over the actions of a plan."""
+    """One pass over the actions of a plan. `replan` plans one object anew, by what the host has of it now."""
 
     def __init__(
         self,
@@ -200,8 +211,9 @@ class _Run:
         secrets: Mapping[str, bytes],
         until: float | None,
         clock: Clock,
+        replan: Replan = _nothing_more,
     ) -> None:
-        self.hypervisor, self.secrets = hypervisor, secrets
+        self.hypervisor, self.secrets, self.replan = hypervisor, secrets, replan
         self.until, self.clock = until, clock
         self.performed: list[str] = []
         self.failures: dict[Address, str] = {}
@@ -268,8 +280,23 @@ class _Run:
         except Unanswered as silent:
             self.unanswered[action.address] = str(silent)
             return not isinstance(action, DetachDevice)  # what it still holds is in the way of what comes
+        except VolumeExists as exists:
+            return self._take(exists, self.replan(action.address))
         except HypervisorError as failed:
             self.failures[action.address] = concealed(str(failed), self.secrets.values())
             return False
         self.performed.append(str(action))
         return True
+
+    def _take(self, exists: VolumeExists, plan: Plan) -> bool:
+        """Whether a volume that was made meanwhile is as declared, or comes to be by what its new plan does."""
+        if plan.problem or plan.withheld or any(isinstance(action, CreateVolume) for action in plan.actions):
+            self.failures[plan.address] = f"{exists} and is not as declared: {plan.problem or _differences(plan)}"
+            return False
+        self.performed.append(f"{plan.address} has been found")
+        return all(map(self._perform, plan.actions))
+
+
+def _differences(plan: Plan) -> str:
+    shown = (f"{change.path}: {change.before} → {change.after}" for change in (held.change for held in plan.changes))
+    return f"{', '.join(shown)}; dos.vm.plan shows what would change it"

@@ -7,7 +7,8 @@
     ├── PermissionNeeded     the operator: the plan interrupts or destroys, and may not     terminal
     ├── MissingLibraryError  the operator: what to install                                  terminal
     ├── HypervisorError      the host: the operation in words, libvirt's code and text      retryable
-    │   └── Unanswered       the guest: it was asked and has not answered in time           retryable
+    │   ├── Unanswered       the guest: it was asked and has not answered in time           retryable
+    │   └── VolumeExists     another host or a person: made the file since the host was read  retryable
     ├── VerificationError    the host or us: applied, and still different                   retryable
     ├── StoreError           the store: the operation in words, what the database said      retryable
     └── InternalError        us: a promise between two layers was broken                    terminal
@@ -122,6 +123,10 @@ class HypervisorError(DosVmError):
 
 class Unanswered(HypervisorError):
     """The guest was asked for something and has not done it in time. Nothing is lost: it may still, and can be asked again."""
+
+
+class VolumeExists(HypervisorError):
+    """A volume that was to be created exists already: another host or a person made its file since the host was read."""
 
 
 class VerificationError(DosVmError):

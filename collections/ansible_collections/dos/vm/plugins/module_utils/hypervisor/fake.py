@@ -16,7 +16,7 @@ from functools import singledispatchmethod
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ..errors import HypervisorError, InternalError, Unanswered
+from ..errors import HypervisorError, InternalError, Unanswered, VolumeExists
 from ..model.address import Address, KindName, own_uuid
 from ..model.host import HostFacts
 from ..model.types import ByteSize
@@ -142,9 +142,10 @@ class FakeHypervisor(Objects):
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def observe(self, site: str) -> dict[Address, Observed]:
+    def observe(self, site: str, volumes: Iterable[str] = ()) -> dict[Address, Observed]:
         """Copies, so that nobody changes the host by changing what was seen."""
         self.reads += 1
+        self._find_files(volumes)
         seen = [self._seen(address, held, site) for address, held in self.objects.items()]
         seen += [volume for pool in seen if pool.address.kind == "pool" for volume in self._seen_volumes(pool)]
         return {held.address: held for held in [*seen, *self.kept.observe(site)]}
@@ -173,7 +174,7 @@ class FakeHypervisor(Objects):
     def _seen_volumes(self, pool: Observed) -> Iterator[Observed]:
         directory = pool.xml.findtext("target/path")
         for path, xml in self.files.items():
-            if pool.active and posixpath.dirname(path) == directory:
+            if pool.active and posixpath.dirname(path) == directory and path in self.known:
                 address = Address("volume", f"{pool.address.name}/{posixpath.basename(path)}")
                 info = {"path": path, **{name: xml.findtext(name) or "" for name in ("capacity", "allocation")}}
                 yield Observed(address=address, xml=deepcopy(xml), active=True, ours=pool.ours, info=info)
@@ -326,9 +327,7 @@ class FakeHypervisor(Objects):
         if kind in definitions.DIRECTORIES and path not in self.directories:
             refuse(action, f"cannot open directory '{path}': No such file or directory", SYSTEM)
         held.xml = definitions.running_pool(held.xml)
-        for file, xml in self.files.items():
-            if posixpath.dirname(file) == path:
-                definitions.reread(xml)
+        self._refresh(path or "")
 
     def _start_network(self, action: Action, held: Held) -> None:
         mine = list(networks.spans(held.xml))
@@ -377,8 +376,10 @@ class FakeHypervisor(Objects):
         directory = self._held(action, pool).xml.findtext("target/path") or ""
         path = posixpath.join(directory, name)
         if path in self.files:
-            refuse(action, f"storage volume '{name}' exists already", VOLUME_EXISTS)
+            self._refresh(directory)
+            raise VolumeExists(f"{action.verb} {action.address}", "it exists already", VOLUME_EXISTS)
         self.files[path] = definitions.volume(xml, directory, self._backing_capacity(action, xml))
+        self.known.add(path)
 
     @_perform.register
     def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ class Objects:
         self.objects: dict[Address, Held] = {}
         self.directories: set[str] = set()
         self.files: dict[str, Element] = {}
+        self.known: set[str] = set()  # the files that libvirt has seen, in pools
         for path, capacity in files.items():
             self._lay(path, capacity)
         self._values: dict[str, bytes] = {}  # of secrets, by UUID: no method hands them out
@@ -97,15 +98,35 @@ class Objects:
         pool, _, name = action.address.name.partition("/")
         self._refuse_inactive(action, Address("pool", pool))
         path = posixpath.join(self._held(action, Address("pool", pool)).xml.findtext("target/path") or "", name)
-        if path not in self.files:
+        if path not in self.files or path not in self.known:
             refuse(action, f"no storage vol with matching name '{name}'", MISSING["volume"])
         return path
+
+    def _find_files(self, declared: Iterable[str]) -> None:
+        """Refresh the pools that have a file that libvirt has not seen, and that a VM is defined with or that is `declared`."""
+        wanted = {name.partition("/")[::2] for name in declared}
+        for _, xml in self._definitions("domain"):
+            wanted |= {(disk.get("pool", ""), disk.get("volume", "")) for disk in xml.iterfind("devices/disk/source")}
+        for pool, name in wanted:
+            held = self.objects.get(Address("pool", pool))
+            directory = held.xml.findtext("target/path") or "" if held is not None and held.active else ""
+            path = posixpath.join(directory, name)
+            if directory and path in self.files and path not in self.known:
+                self._refresh(directory)
+
+    def _refresh(self, directory: str) -> None:
+        """Read a directory of files, as a pool does when it starts."""
+        for path, xml in self.files.items():
+            if posixpath.dirname(path) == directory:
+                self.known.add(path)
+                definitions.reread(xml)
 
     def _lay(self, path: str, capacity: int) -> None:
         xml = definitions.parse(
             f"<volume><name>{posixpath.basename(path)}</name><capacity>{capacity}</capacity></volume>"
         )
         self.files[path] = definitions.volume(xml, posixpath.dirname(path))
+        self.known.add(path)
         self.directories.add(posixpath.dirname(path))
 
     def _live_devices(self, action: Action) -> Element:

@@ -15,7 +15,7 @@ from functools import cached_property, singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
-from ..errors import HypervisorError, InternalError
+from ..errors import HypervisorError, InternalError, VolumeExists
 from ..model.address import Address
 from ..model.host import HostFacts
 from ..model.types import ByteSize
@@ -74,7 +74,7 @@ from .look import Look, secret_name
 from .plug import bridge_of, plug, unplugged
 from .ready import is_here, make_ready
 from .schema import is_known_valid
-from .storage import await_volumes, create_volume, refuse_too_small, wipe
+from .storage import await_made, await_volumes, create_volume, refuse_too_small, wipe
 from .values import value_of, with_secrets
 
 if TYPE_CHECKING:
@@ -101,7 +101,6 @@ class LibvirtHypervisor:
         self._connection = open_connection(uri)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
         self._defined: set[str] = set()  # domains, when last looked at or since
-        self._started: set[str] = set()  # pools, by us: what is in them was not seen when the run was planned
 
     def close(self) -> None:
         """Let go of the host; what fails here has no consequence."""
@@ -172,12 +171,11 @@ class LibvirtHypervisor:
         with saying("list the domains"):
             return sorted({held.name() for held in self._connection.listAllDomains()} & set(names))
 
-    def observe(self, site: str) -> dict[Address, Observed]:
+    def observe(self, site: str, volumes: Iterable[str] = ()) -> dict[Address, Observed]:
         """Everything the host holds; see `protocol.Hypervisor.observe`."""
+        keepers = KEEPERS.values() if self._here else ()
         with saying("look at what the host holds"):
-            found = {
-                seen.address: seen for seen in Look(self._connection, site, KEEPERS.values() if self._here else ())
-            }
+            found = {seen.address: seen for seen in Look(self._connection, site, keepers, volumes)}
         self._secret_uuids |= {at.name: seen.info["uuid"] for at, seen in found.items() if at.kind == "secret"}
         self._defined = {at.name for at in found if at.kind == "domain"}
         return found
@@ -293,8 +291,6 @@ class LibvirtHypervisor:
         if action.address.kind == "domain":
             make_ready(self._connection, parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
         found.create()
-        if action.address.kind == "pool":
-            self._started.add(action.address.name)
         if action.address.kind == "network":
             self._plug_in(action.address.name)
 
@@ -361,14 +357,14 @@ class LibvirtHypervisor:
             if code not in (libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID):
                 raise
             # Files came or went without libvirt: it knows a volume whose file is gone, or a file lies where none should.
-            # libvirt never overwrites, so asking again is safe, and after the refresh the next run sees what is there.
+            # libvirt never overwrites, so asking again is safe.
             pool.refresh()
-            late = pool.name() in self._started or is_block(parse(pool.XMLDesc()).get("type", ""))
-            known = action.address.name.partition("/")[2] in pool.listVolumes()
-            if code == libvirt.VIR_ERR_STORAGE_VOL_EXIST and late and known:
-                # The pool was started a moment ago, over a directory, a group or a table that had it; what it is, is compared next.
+            if action.address.name.partition("/")[2] not in pool.listVolumes():
+                create_volume(pool, action.xml)
                 return
-            create_volume(pool, action.xml)
+            if not is_block(parse(pool.XMLDesc()).get("type", "")):
+                await_made(self._find(action.address), xml, time.monotonic() + self.find_patience, self.step)
+            raise VolumeExists(f"{action.verb} {action.address}", "it exists already", code) from None
 
     @_perform.register
     def _resize_volume(self, action: ResizeVolume, secrets: Mapping[str, bytes]) -> None:

@@ -40,10 +40,11 @@ class Look:
     """One look at everything a host holds, in the order in which one thing stands on another.
 
     What is gone by the time we come to it is left out. `keepers` have what libvirt does not know: bridges and gateways.
+    `volumes` are the declared ones, as `pool/name`.
     """
 
-    def __init__(self, connection: Any, site: str, keepers: Iterable[kept.Keeper]) -> None:
-        self._connection, self._site, self._keepers = connection, site, keepers
+    def __init__(self, connection: Any, site: str, keepers: Iterable[kept.Keeper], volumes: Iterable[str] = ()) -> None:
+        self._connection, self._site, self._keepers, self._volumes = connection, site, keepers, volumes
         self._bridges: dict[str, str] = {}  # of the active networks, which the domains are plugged into
         self._own: set[str] = set()  # bridges that we keep, and domains may be plugged into too
 
@@ -61,8 +62,8 @@ class Look:
         yield from self._again(domains)
 
     def _again(self, domains: Iterable[Observed]) -> Iterator[Observed]:
-        """The volumes that machines have and that came into a pool without libvirt: another host made them, or a person."""
-        for name in unseen(self._connection, domains):
+        """The volumes that VMs have or that are declared, and that came into a pool without libvirt: by another host, or a person."""
+        for name in unseen(self._connection, domains, self._volumes):
             pool = self._connection.storagePoolLookupByName(name)
             pool.refresh()
             seen = Observed(

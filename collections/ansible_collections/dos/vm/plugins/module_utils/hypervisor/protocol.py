@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -25,8 +25,11 @@ class Hypervisor(Protocol):
         """Held while a run changes the host, so that two runs never do at once; waits, and says for whom, at most 60 s."""
         ...
 
-    def observe(self, site: str) -> dict[Address, Observed]:
+    def observe(self, site: str, volumes: Iterable[str] = ()) -> dict[Address, Observed]:
         """Everything the host holds, in as few calls as libvirt allows. `site` decides which objects are ours.
+
+        `volumes` are the declared ones, as `pool/name`: one whose file came without libvirt (another host made it, or a person)
+        is seen as well.
 
         Definitions are as libvirt writes them, not normalised. A pool that is not active has no volumes. An object that
         disappears while we look is left out.
@@ -38,7 +41,10 @@ class Hypervisor(Protocol):
         ...
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
-        """Do one thing. `secrets` has the values that definitions and `SetSecretValue` refer to, by name."""
+        """Do one thing. `secrets` has the values that definitions and `SetSecretValue` refer to, by name.
+
+        A volume is never written over: `VolumeExists` where its file is there, and the host then sees it.
+        """
         ...
 
     def close(self) -> None:

@@ -29,8 +29,8 @@ QCOW2 = b"QFI\xfb"
 ATTEMPTS = 20  # to encrypt a volume
 
 
-def unseen(connection: Any, domains: Iterable[Observed]) -> list[str]:
-    """The active pools, by name, whose directory has a file that a machine is defined with and libvirt does not know.
+def unseen(connection: Any, domains: Iterable[Observed], declared: Iterable[str] = ()) -> list[str]:
+    """The active pools, by name, whose directory has a file that libvirt does not know, and that a VM has or that is `declared`.
 
     libvirt reads a directory when the pool starts and when it is told to; a shared one changes at any time (VOL-07).
     """
@@ -38,6 +38,8 @@ def unseen(connection: Any, domains: Iterable[Observed]) -> list[str]:
     for held in domains:
         for source in held.xml.iterfind("devices/disk/source[@volume]"):
             wanted.setdefault(source.get("pool", ""), set()).add(source.get("volume", ""))
+    for pool, _, name in (volume.partition("/") for volume in declared):
+        wanted.setdefault(pool, set()).add(name)
     return [name for name, volumes in wanted.items() if _has_more(connection, name, volumes)]
 
 
@@ -50,7 +52,32 @@ def _has_more(connection: Any, name: str, volumes: set[str]) -> bool:
         path = Path(parse(pool.XMLDesc()).findtext("target/path") or "/nowhere") if unknown else Path()
     except libvirt.libvirtError:
         return False  # it went while we looked
-    return any((path / volume).is_file() for volume in unknown)
+    return bool(unknown & _files(path))
+
+
+def _files(directory: Path) -> set[str]:
+    """What is in a directory. It is read as a whole: of a single name a network file system may remember that it is not there."""
+    try:
+        return set(os.listdir(directory))
+    except OSError:
+        return set()
+
+
+def await_made(volume: Any, xml: Element, deadline: float, step: float) -> None:
+    """Until a file that another host has just begun is the volume of `xml`, or `deadline` (monotonic seconds): half of one looks
+    like another. What it is then, the plan compares."""
+    while not _is_made(parse(volume.XMLDesc()), xml) and time.monotonic() < deadline:
+        time.sleep(step)
+        volume.storagePoolLookupByVolume().refresh()
+
+
+def _is_made(found: Element, wanted: Element) -> bool:
+    """Whether a volume has the format and at least the sizes that it is made with."""
+    format_ = "target/format/@type"
+    sizes = [(found.findtext(name) or "0", wanted.find(name)) for name in ("capacity", "allocation")]
+    return found.xpath(f"string({format_})") == wanted.xpath(f"string({format_})") and all(
+        size is None or int(held) >= int(ByteSize(f"{size.text} {size.get('unit', 'B')}")) for held, size in sizes
+    )
 
 
 def await_volumes(connection: Any, deadline: float, step: float) -> None:

@@ -22,7 +22,7 @@ from slice_strategies import pairs
 from dosvm.errors import ConflictError, DosVmError, HypervisorError
 from dosvm.hypervisor.fake import FakeHypervisor, Killed
 from dosvm.hypervisor.values import with_secrets
-from dosvm.plan.action import Action, Define, DeleteVolume, Start, Stop, UpdateDevice
+from dosvm.plan.action import Action, CreateVolume, Define, DeleteVolume, Start, Stop, UpdateDevice
 from dosvm.plan.disruption import Disruption
 from dosvm.plan.plain import plain
 from dosvm.plan.plan import Plan
@@ -99,6 +99,30 @@ def _is_in(host: FakeHypervisor, expected: dict[str, str]) -> None:
     found = state(host)
     differing = {name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)}
     assert [(found.get(name), expected.get(name)) for name in sorted(differing)] == []
+
+
+def it_takes_what_another_host_made_meanwhile(case: Case) -> None:
+    """Hosts that share a pool plan side by side, and one of them is first."""
+    expected, _ = _undisturbed(case)
+    host = case.host()
+    assert case.converge(Outrun(host)).failures == ()  # type: ignore[arg-type]  # a hypervisor, though not that one
+    assert state(host).keys() == expected.keys()
+    assert not case.converge(host).changed
+
+
+class Outrun:
+    """A host where another one makes each volume between the plan and the action."""
+
+    def __init__(self, host: FakeHypervisor) -> None:
+        self.facts, self.lock, self.observe, self.close = host.facts, host.lock, host.observe, host.close
+        self.devices, self._host = host.devices, host
+
+    def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
+        if isinstance(action, CreateVolume):
+            before = set(self._host.known)
+            self._host.perform(action, secrets)
+            self._host.known = before
+        self._host.perform(action, secrets)
 
 
 # 4
@@ -256,6 +280,7 @@ LAWS: list[Law] = [
     it_does_what_the_dry_run_said,
     it_survives_a_kill_after_any_action,
     it_survives_the_failure_of_any_action,
+    it_takes_what_another_host_made_meanwhile,
     it_touches_nothing_of_others,
     it_loses_no_data_but_by_name,
     it_keeps_secrets,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -49,7 +49,7 @@ class Held:
     def close(self) -> None:
         pass
 
-    def observe(self, site: str) -> dict[Address, Observed]:
+    def observe(self, site: str, volumes: Iterable[str] = ()) -> dict[Address, Observed]:
         return dict(self.objects)
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
