@@ -41,6 +41,8 @@ class Controller:
         self._lab, self.folder = lab, folder
         self.hosts = render(lab, 3)
         self.vms: dict[str, Any] = {f"vm-{number}": {"power": "off"} for number in range(4)}
+        self.more: dict[str, Any] = {}  # instances
+        self.volumes: dict[str, Any] = {}
 
     @property
     def store(self) -> Path:
@@ -64,7 +66,8 @@ class Controller:
             "dos_site": "st",
             "dos_projects": {"shop": {}},
             "dos_pools": {"common": {"path": "/srv/shared/st", "shared": True}},
-            "dos_instances": {"st": {**MACHINE, "vms": self.vms}},
+            "dos_instances": {"st": {**MACHINE, "vms": self.vms}, **self.more},
+            "dos_volumes": self.volumes,
         }
         (self.folder / "group_vars" / "all").mkdir(parents=True, exist_ok=True)
         (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(site))
@@ -129,6 +132,43 @@ def test_a_plan_writes_nothing(controller: Controller) -> None:
     assert "+ domain vm-planned" in controller.play("plan")
     del controller.vms["vm-planned"]
     assert controller.store.read_bytes() == before
+
+
+def test_the_first_run_with_volumes_of_a_shared_pool_ends_well(controller: Controller, hosts: dict[str, Host]) -> None:
+    """Three hosts plan them at the same time, over a directory that their libvirt has read before."""
+    for name in hosts:
+        controller.volumes[f"data-{name}"] = {"pool": "common", "capacity": "1 MiB"}
+        disks = [{"volume": f"data-{name}"}, {"pool": "common", "capacity": "1 MiB"}]
+        controller.more[f"of-{name}"] = {
+            **MACHINE,
+            "disks": disks,
+            "vms": {f"vm-{name}": {"power": "off", "host": name}},
+        }
+    told = controller.play("site")
+    assert "exists already" not in told
+    assert {domains(hosts)[f"vm-{name}"] for name in hosts} == set(hosts)
+    assert NOTHING in controller.play("site")
+
+
+def test_what_a_released_host_had_on_a_shared_pool_is_found_by_the_next(
+    controller: Controller, hosts: dict[str, Host], lab: Lab
+) -> None:
+    """A failover ends well at the first try, and its plan creates no volume."""
+    dead = str(controller.remembered()["vm-1"])
+    data = lab.shared / "st" / "vm-1-vda"
+    before = data.stat().st_ino
+    hosts[dead].crash()
+    released = controller.begin("release", dos_release=dead, dos_confirm=dead, dos_reason="its power is cut")
+    assert controller.finished(released)[0] in (0, UNREACHABLE)
+    told = controller.play("site", UNREACHABLE)
+    alive = {name: host for name, host in hosts.items() if name != dead}
+    assert "vm-1" in domains(alive)
+    assert "volume common/vm-1-vda" not in told
+    assert " failed=0 " in told
+    assert data.stat().st_ino == before
+    lab.boot(dead)
+    controller.play("site", dos_prune=True)
+    assert NOTHING in controller.play("site")
 
 
 def test_a_new_machine_need_not_wait_for_a_dead_host(controller: Controller, hosts: dict[str, Host], lab: Lab) -> None:

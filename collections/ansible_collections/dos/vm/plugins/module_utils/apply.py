@@ -20,7 +20,13 @@ from .xml.mask import concealed
 from .xml.secret import digest
 
 Clock = Callable[[], float]
+Planned = tuple[tuple[Plan, ...], dict[Address, Observed]]
 Replan = Callable[[Address], Plan]
+
+HALF_MADE, STEP = (
+    5.0,
+    0.1,
+)  # seconds in which a file that another host has begun becomes whole, and between two looks at it
 
 LETTING_GO = (DetachDevice, Stop)  # after which a machine no longer has a volume open
 
@@ -69,18 +75,20 @@ def converge(
     """
     values = secrets or {}
     with hypervisor.lock():
-        plans, observed = _plan(held, hypervisor, permission, values)
+
+        def plan(*fresh: Address) -> Planned:
+            return _settled(lambda: _plan(held, hypervisor, permission, values), hypervisor, fresh)
+
+        def replan(address: Address) -> Plan:
+            return next(again for again in plan(address)[0] if again.address == address)
+
+        plans, observed = plan()
         _refuse_conflicts(plans)
         if dry_run or not any(plan.actions for plan in plans):
             return Outcome(plans=plans, observed=observed)
-
-        def replan(address: Address) -> Plan:
-            again, _ = _plan(held, hypervisor, permission, values)
-            return next(plan for plan in again if plan.address == address)
-
         run = _Run(hypervisor, values, None if seconds is None else clock() + seconds, clock, replan)
         run.perform(plans)
-        after, observed = _plan(held, hypervisor, permission, values)
+        after, observed = plan()
         if not run.failures and not run.remaining:
             _verify(after, run.unanswered)
     return Outcome(
@@ -144,9 +152,23 @@ def _refuse_loss(plan: Plan) -> None:
         raise PermissionNeeded(f"{plan.address} stays: {plan.reason}{hint}")
 
 
-def _plan(
-    held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: Mapping[str, bytes]
-) -> tuple[tuple[Plan, ...], dict[Address, Observed]]:
+def _settled(plan: Callable[[], Planned], hypervisor: Hypervisor, fresh: Collection[Address]) -> Planned:
+    """A plan by files that are whole: another host may still be making one that the host sees for the first time.
+
+    Half of a volume looks like another volume, so one that is as declared is whole, and any other is looked at again for a while.
+    """
+    plans, observed = plan()
+    fresh = {*fresh, *(address for address, seen in observed.items() if seen.info.get("fresh"))}
+    deadline = time.monotonic() + HALF_MADE
+    while any(plan.address in fresh and plan.verdict != "keep" for plan in plans) and time.monotonic() < deadline:
+        time.sleep(STEP)
+        for pool in {address.name.partition("/")[0] for address in fresh}:
+            hypervisor.refresh(Address("pool", pool))
+        plans, observed = plan()
+    return plans, observed
+
+
+def _plan(held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: Mapping[str, bytes]) -> Planned:
     volumes = [f"{volume.pool}/{volume.name}" for volume in held.volumes]
     observed = referenced(hypervisor.observe(held.site, volumes), held, secrets)
     context = Context(

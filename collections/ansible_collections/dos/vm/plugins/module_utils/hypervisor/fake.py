@@ -145,10 +145,13 @@ class FakeHypervisor(Objects):
     def observe(self, site: str, volumes: Iterable[str] = ()) -> dict[Address, Observed]:
         """Copies, so that nobody changes the host by changing what was seen."""
         self.reads += 1
-        self._find_files(volumes)
+        self.fresh = self._find_files(volumes)
         seen = [self._seen(address, held, site) for address, held in self.objects.items()]
         seen += [volume for pool in seen if pool.address.kind == "pool" for volume in self._seen_volumes(pool)]
         return {held.address: held for held in [*seen, *self.kept.observe(site)]}
+
+    def refresh(self, pool: Address) -> None:
+        self._refresh(self.objects[pool].xml.findtext("target/path") or "")
 
     def _seen(self, address: Address, held: Held, site: str) -> Observed:
         info = {}
@@ -177,6 +180,7 @@ class FakeHypervisor(Objects):
             if pool.active and posixpath.dirname(path) == directory and path in self.known:
                 address = Address("volume", f"{pool.address.name}/{posixpath.basename(path)}")
                 info = {"path": path, **{name: xml.findtext(name) or "" for name in ("capacity", "allocation")}}
+                info |= {"fresh": "yes"} if path in self.fresh else {}
                 yield Observed(address=address, xml=deepcopy(xml), active=True, ours=pool.ours, info=info)
 
     def _plugged(self, network: str) -> Iterator[Element]:

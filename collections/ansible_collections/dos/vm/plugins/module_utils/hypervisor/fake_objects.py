@@ -41,6 +41,7 @@ class Objects:
         self.directories: set[str] = set()
         self.files: dict[str, Element] = {}
         self.known: set[str] = set()  # the files that libvirt has seen, in pools
+        self.fresh: set[str] = set()  # those that the last observation was the first to see
         for path, capacity in files.items():
             self._lay(path, capacity)
         self._values: dict[str, bytes] = {}  # of secrets, by UUID: no method hands them out
@@ -102,8 +103,9 @@ class Objects:
             refuse(action, f"no storage vol with matching name '{name}'", MISSING["volume"])
         return path
 
-    def _find_files(self, declared: Iterable[str]) -> None:
+    def _find_files(self, declared: Iterable[str]) -> set[str]:
         """Refresh the pools that have a file that libvirt has not seen, and that a VM is defined with or that is `declared`."""
+        found = set()
         wanted = {name.partition("/")[::2] for name in declared}
         for _, xml in self._definitions("domain"):
             wanted |= {(disk.get("pool", ""), disk.get("volume", "")) for disk in xml.iterfind("devices/disk/source")}
@@ -112,7 +114,10 @@ class Objects:
             directory = held.xml.findtext("target/path") or "" if held is not None and held.active else ""
             path = posixpath.join(directory, name)
             if directory and path in self.files and path not in self.known:
-                self._refresh(directory)
+                found.add(path)
+        for path in found:
+            self._refresh(posixpath.dirname(path))
+        return found
 
     def _refresh(self, directory: str) -> None:
         """Read a directory of files, as a pool does when it starts."""

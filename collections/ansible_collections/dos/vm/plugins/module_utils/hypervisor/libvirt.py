@@ -43,7 +43,6 @@ from ..plan.action import (
     UpdateNetwork,
     WriteSeed,
 )
-from ..plan.block_volume import is_block
 from ..plan.devices import Device
 from ..plan.plan import Observed
 from ..xml.build import parse, to_text
@@ -74,7 +73,7 @@ from .look import Look, secret_name
 from .plug import bridge_of, plug, unplugged
 from .ready import is_here, make_ready
 from .schema import is_known_valid
-from .storage import await_made, await_volumes, create_volume, refuse_too_small, wipe
+from .storage import await_volumes, create_volume, refuse_too_small, wipe
 from .values import value_of, with_secrets
 
 if TYPE_CHECKING:
@@ -362,8 +361,6 @@ class LibvirtHypervisor:
             if action.address.name.partition("/")[2] not in pool.listVolumes():
                 create_volume(pool, action.xml)
                 return
-            if not is_block(parse(pool.XMLDesc()).get("type", "")):
-                await_made(self._find(action.address), xml, time.monotonic() + self.find_patience, self.step)
             raise VolumeExists(f"{action.verb} {action.address}", "it exists already", code) from None
 
     @_perform.register
@@ -444,7 +441,7 @@ class LibvirtHypervisor:
                 time.sleep(self.step * 10)
 
     def refresh(self, pool: Address) -> None:
-        """Let libvirt read a pool again, whose files somebody else changed."""
+        """Let libvirt read a pool again, whose files were changed without it."""
         with saying(f"refresh {pool}"):
             self._find(pool).refresh()
 

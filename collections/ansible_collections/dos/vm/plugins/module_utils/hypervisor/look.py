@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
@@ -17,7 +17,7 @@ from .connection import allowing
 from .nodes import node, nodes
 from .plug import bridge_of, in_the_air
 from .ready import is_here
-from .storage import unseen
+from .storage import is_recent, unseen
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -63,15 +63,16 @@ class Look:
 
     def _again(self, domains: Iterable[Observed]) -> Iterator[Observed]:
         """The volumes that VMs have or that are declared, and that came into a pool without libvirt: by another host, or a person."""
-        for name in unseen(self._connection, domains, self._volumes):
+        for name, fresh in unseen(self._connection, domains, self._volumes).items():
             pool = self._connection.storagePoolLookupByName(name)
-            pool.refresh()
+            with allowing("VIR_ERR_INTERNAL_ERROR"):  # libvirt makes a volume there just now
+                pool.refresh()
             seen = Observed(
                 address=Address("pool", name),
                 xml=_definition(pool, libvirt.VIR_STORAGE_XML_INACTIVE),
                 ours=pool.UUIDString() == own_uuid(self._site, Address("pool", name)),
             )
-            yield from _volumes(pool, seen)
+            yield from _volumes(pool, seen, fresh)
 
     def _secrets(self) -> list[Observed]:
         def look(secret: Any) -> Iterator[Observed]:
@@ -201,8 +202,10 @@ def _known(listed: Callable[[], Iterable[Any]]) -> Iterable[Any]:
     return ()
 
 
-def _volumes(pool: Any, held: Observed) -> Iterator[Observed]:
+def _volumes(pool: Any, held: Observed, fresh: Collection[str] = ()) -> Iterator[Observed]:
     """The volumes of an active pool: sizes are as the files have them now, for libvirt opens each to answer.
+
+    Of those that are `fresh`, came into the pool without libvirt, it is said where another host may still be making them.
 
     The pool is not refreshed: reading must not write. A file whose volume libvirt does not know yet is found at creation.
     """
@@ -214,6 +217,8 @@ def _volumes(pool: Any, held: Observed) -> Iterator[Observed]:
         info["path"] = xml.findtext("target/path") or f"{path}/{volume.name()}"
         if here and (device := node(info["path"])):
             info["node"] = device
+        if volume.name() in fresh and is_recent(info["path"]):
+            info["fresh"] = "yes"
         address = Address("volume", f"{held.address.name}/{volume.name()}")
         yield Observed(address=address, xml=xml, active=True, ours=held.ours, info=info)
 

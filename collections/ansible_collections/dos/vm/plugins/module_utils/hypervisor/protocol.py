@@ -29,11 +29,15 @@ class Hypervisor(Protocol):
         """Everything the host holds, in as few calls as libvirt allows. `site` decides which objects are ours.
 
         `volumes` are the declared ones, as `pool/name`: one whose file came without libvirt (another host made it, or a person)
-        is seen as well.
+        is seen as well. `info["fresh"]` of such a volume says that it may not be whole yet.
 
         Definitions are as libvirt writes them, not normalised. A pool that is not active has no volumes. An object that
         disappears while we look is left out.
         """
+        ...
+
+    def refresh(self, pool: Address) -> None:
+        """Have a pool read again, whose files were changed without libvirt."""
         ...
 
     def devices(self, paths: tuple[str, ...]) -> dict[str, Device]:

@@ -115,7 +115,7 @@ class Outrun:
 
     def __init__(self, host: FakeHypervisor) -> None:
         self.facts, self.lock, self.observe, self.close = host.facts, host.lock, host.observe, host.close
-        self.devices, self._host = host.devices, host
+        self.devices, self.refresh, self._host = host.devices, host.refresh, host
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         if isinstance(action, CreateVolume):
@@ -202,7 +202,7 @@ class Echoing:
 
     def __init__(self, host: FakeHypervisor) -> None:
         self.facts, self.lock, self.observe, self.close = host.facts, host.lock, host.observe, host.close
-        self.devices = host.devices
+        self.devices, self.refresh = host.devices, host.refresh
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         text = with_secrets(action.xml, secrets) if isinstance(action, Define | UpdateDevice) else ""

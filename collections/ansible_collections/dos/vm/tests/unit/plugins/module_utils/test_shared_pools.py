@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -37,6 +38,11 @@ def run(host: FakeHypervisor, held: Slice, **how: Any) -> Outcome:
     return converge(held, host, permission=Permission(), **how)
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dosvm.apply.STEP", 0.0)
+
+
 @pytest.fixture
 def hosts() -> tuple[Host, Host]:
     """Two whose pool runs already, over the same files."""
@@ -65,16 +71,34 @@ def test_what_another_host_made_since_the_plan_is_taken(hosts: tuple[Host, Host]
     assert not run(two, DATA).changed
 
 
-def test_what_is_smaller_than_declared_is_taken_and_grows(hosts: tuple[Host, Host]) -> None:
+def test_half_of_what_another_host_makes_is_waited_for(hosts: tuple[Host, Host]) -> None:
     one, two = hosts
+    run(one, DATA)
+    whole = one.files["/srv/shared/data"]
+    half = deepcopy(whole)
+    half.find("target/format").set("type", "raw")  # type: ignore[union-attr]  # as libvirt calls a file without a header
+    half.find("capacity").text = "196608"  # type: ignore[union-attr]
+    one.files["/srv/shared/data"] = half
+    two.refresh = lambda pool: two.files.update({"/srv/shared/data": whole})  # type: ignore[method-assign]
+    outcome = run(two, DATA)
+    assert (outcome.failures, outcome.performed) == ((), ())
+    assert {plan.verdict for plan in outcome.plans} == {"keep"}
+
+
+def test_what_is_smaller_than_declared_is_taken_and_grows(
+    hosts: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = hosts
+    monkeypatch.setattr("dosvm.apply.HALF_MADE", 0.0)
     two.first = (one, slice_(capacity="32 MiB"))
     outcome = run(two, DATA)
     assert (outcome.failures, len(outcome.performed)) == ((), 2)
     assert two.files["/srv/shared/data"].findtext("capacity") == str(64 * MIB)
 
 
-def test_what_is_not_as_declared_is_left_and_named(hosts: tuple[Host, Host]) -> None:
+def test_what_is_not_as_declared_is_left_and_named(hosts: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = hosts
+    monkeypatch.setattr("dosvm.apply.HALF_MADE", 0.0)
     two.first = (one, slice_(format="raw"))
     ((volume, why),) = run(two, DATA).failures
     assert volume == "volume common/data"
