@@ -8,6 +8,7 @@ A constructor raises `ValueError` whose text says what to write instead; `decode
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 import uuid
 from fractions import Fraction
@@ -98,7 +99,7 @@ class AbsolutePath(str):
             raise ValueError(f"{_shown(text)} is not an absolute path, write it from the root, like /srv/vm")
         if ".." in text.split("/"):
             raise ValueError(f"{_shown(text)} climbs with '..', write the path it ends at")
-        return super().__new__(cls, re.sub(r"/+", "/", text).rstrip("/") or "/")
+        return super().__new__(cls, canonical(text))
 
 
 class CpuSet(str):
@@ -369,6 +370,11 @@ class ByteSize(int):
     def kib(self) -> int:
         """Rounded up to whole KiB, the unit libvirt answers in for memory."""
         return -(-self // 1024)
+
+
+def canonical(path: str) -> str:
+    """An absolute path in its one spelling: a slash once, no `.`, none at the end."""
+    return posixpath.normpath(f"/{path.lstrip('/')}")
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,7 @@ Built once; every rule reads it and none changes it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import meant
@@ -17,6 +18,7 @@ from .network import Network
 from .project import Project
 from .site import KINDS, Site
 from .subnet import Subnet
+from .writes import Writes
 
 MOST_GUESSES = 20  # of what was meant; who got more names wrong than that has another problem
 Place = tuple[str | int, ...]
@@ -81,6 +83,16 @@ class Index:
             self._add_machines(name, instance)
         if first:
             self.machines.sort(key=lambda machine: machine.name not in first)
+
+    @cached_property
+    def writes(self) -> Writes:
+        """What the disks of the site are on."""
+        return Writes(self.site)
+
+    @cached_property
+    def named(self) -> dict[str, Machine]:
+        """The VMs by name."""
+        return {machine.name: machine for machine in self.machines}
 
     def _add_machines(self, name: Name, instance: Instance) -> None:
         at = ("dos_instances", name, "vms")

@@ -23,6 +23,7 @@ from . import validate_references as references
 from . import validate_starts as starts
 from . import validate_storage as storage
 from . import validate_tenancy as tenancy
+from . import validate_writes as writes
 from .index import Finding, Index, Intent
 from .site import Site
 
@@ -68,9 +69,11 @@ RULES: tuple[Rule, ...] = (
     storage.block_volumes_have_no_startup_policy,
     storage.bases_do_not_circle,
     storage.bases_are_beside,
-    storage.bases_are_not_written,
+    writes.bases_are_not_written,
     storage.volumes_have_a_host,
-    storage.nothing_is_written_twice,
+    writes.names_of_one_thing_agree,
+    writes.nothing_is_written_twice,
+    writes.autostart_is_of_own_disks,
     storage.own_volumes_have_their_own_names,
     storage.encryption_is_by_a_volume_secret,
     storage.pools_hold_their_volumes,
@@ -110,7 +113,7 @@ RULES: tuple[Rule, ...] = (
 # Those that ask which VMs are on, which power overrides change without the declaration: what one VM has alone, and sums.
 EXCLUSIVE: tuple[Rule, ...] = (
     addresses.fixed_macs_run_once,
-    storage.nothing_is_written_twice,
+    writes.nothing_is_written_twice,
     machines.console_ports_are_free,
     machines.host_devices_are_given_once,
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..model.types import Name
+from .device_sources import host_devices
 from .index import Finding, Hosts, Index, Machine, Place, turned_off
 from .instance import Instance
 
@@ -160,19 +161,30 @@ def _ports(machine: Machine) -> Iterator[tuple[Place, int]]:
 
 
 def host_devices_are_given_once(index: Index) -> Iterator[Finding]:
-    """HOT-07: a device of a host is of that host, and one machine has it at a time."""
+    """HOT-07: a device of a host is of that host, and one VM has it at a time, as a network card or as itself."""
     seen: dict[tuple[str, str], tuple[Machine, Place]] = {}
     for machine in index.machines:
-        held = [str(device.pci or device.usb) for device in machine.instance.host_devices]
-        at: Place = ("dos_instances", machine.instance_name, "host_devices")
         host = machine.vm.host or machine.instance.host or (min(index.hosts) if len(index.hosts) == 1 else None)
-        if held and host is None:
-            yield Finding(at, f"are of one host: write host for {machine.name}, which then stays there (HOT-07)")
-        for device in held if host and machine.on else ():
+        declared: Place = ("dos_instances", machine.instance_name, "host_devices")
+        if machine.instance.host_devices and host is None:
+            text = f"are of one host: write host for {machine.name}, which then stays there (HOT-07)"
+            yield Finding(declared, text)
+        for at, device in _host_devices(machine) if host and machine.on else ():
             owner, other = seen.setdefault((str(host), device), (machine, at))
             if owner.name != machine.name:
                 text = f"{device} of host {host} is {owner.name}'s, and {machine.name} is on too: {turned_off(owner, machine)}"
                 yield Finding(at, text, other if other != at else None)
+            elif other != at:
+                yield Finding(at, f"{device} is given to {machine.name} twice: leave one out (HOT-07)", other)
+
+
+def _host_devices(machine: Machine) -> Iterator[tuple[Place, str]]:
+    at: Place = ("dos_instances", machine.instance_name)
+    for device in machine.instance.host_devices:
+        yield (*at, "host_devices"), str(device.pci or device.usb)
+    for number, fragment in enumerate(machine.instance.xml):
+        for name in host_devices(fragment):
+            yield (*at, "xml", number), name
 
 
 def machines_that_cannot_run(index: Index) -> Iterator[Finding]:

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from ..errors import DeclarationError
 from ..model.hardware import keeps_local_time
 from ..model.types import ByteSize, Name
-from .index import Finding, Index, Machine, Place, turned_off
-from .instance import InstanceDisk
+from .index import Finding, Index, Place
 from .pool import Pool
 from .suited import guest_of, root_image, suited
 from .validate_filters import cycles
-
-Writer = tuple[Machine, Place]  # who writes something, and the disk it is by
-TARGET = re.compile(r"(?:[vsh]d|xvd)[a-z]{1,2}")
+from .writes import TARGET, Identity, Meeting, device_of, export_of
 
 
 def pools_have_their_own_paths(index: Index) -> Iterator[Finding]:
@@ -37,24 +33,38 @@ def pools_have_their_own_paths(index: Index) -> Iterator[Finding]:
 
 
 def pools_have_their_own_devices(index: Index) -> Iterator[Finding]:
-    """POOL-15, POOL-T2.13: a device of a host, or a target, is one pool's."""
-    owners: dict[tuple[str, ...], Name] = {}
+    """POOL-15, POOL-T2.13: a device of a host is one pool's, and so is a target or an export, whatever its server is called."""
+    owners: Meeting[Name] = Meeting()
     for name, pool in index.site.pools.items():
-        for field, key in _stood_on(pool):
-            other = owners.setdefault(key, name)
-            if other != name:
-                text = f"{key[-1]} is pool {other}'s already, write another (POOL-15)"
+        for field, identity in _stood_on(pool):
+            other = next((other for _, other in owners.met([identity]) if other != name), None)
+            owners.add([identity], name)
+            if other is not None:
+                text = f"{identity.name} is pool {other}'s already, write another{_or_servers(pool, index.site.pools[other])} (POOL-15)"
                 yield Finding(("dos_pools", name, "source", field), text, ("dos_pools", other, "source"))
 
 
-def _stood_on(pool: Pool) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What cannot be two pools' at once: the field that says it, and what makes it one."""
+def _stood_on(pool: Pool) -> Iterator[tuple[str, Identity]]:
+    """What cannot be two pools' at once: the field that names it, and what it is."""
     source = pool.source
     if source is None:
         return
-    yield from (("devices", (str(pool.host), device)) for device in source.devices)
+    hosts = frozenset([str(pool.host)])
+    yield from (("devices", Identity("device", device_of(device), hosts)) for device in source.devices)
     if source.target:
-        yield "target", (str(source.server), source.target)
+        yield "target", Identity("target", source.target.casefold(), servers=())
+    if source.export:
+        yield "export", Identity("export", export_of(source), servers=(str(source.server),))
+    if source.name:
+        yield "name", Identity(pool.type, source.name, hosts, servers=source.servers or None)
+
+
+def _or_servers(pool: Pool, other: Pool) -> str:
+    """What to write where only the names of two servers make them one, as a part of a sentence."""
+    first, second = (held.source.server if held.source and not held.source.target else None for held in (pool, other))
+    if first is None or second is None or first == second:
+        return ""
+    return f"; or, if {first} and {second} are two servers, write both as IPv4 addresses"
 
 
 SECRETS = {"iscsi": "iscsi", "rbd": "ceph", "netfs": "netfs"}
@@ -140,19 +150,6 @@ def _in(field: str, name: str | None) -> str:
     return f"{words[field]} {name}" if name else "not bound to a host"
 
 
-def bases_are_not_written(index: Index) -> Iterator[Finding]:
-    """VSNP-03: what others are layered over is never written again."""
-    layered: dict[str, Name] = {}
-    for name, volume in index.site.volumes.items():
-        if volume.base:
-            layered.setdefault(volume.base, name)
-    for at, _, instance, number in index.each_disk():
-        disk = instance.disks[number]
-        if disk.volume in layered and disk.writable:
-            text = f"{layered[str(disk.volume)]} is layered over {disk.volume}: write read_only: true, or use the layer (VSNP-03)"
-            yield Finding((*at, "volume"), text, ("dos_volumes", layered[str(disk.volume)], "base"))
-
-
 def volumes_have_a_host(index: Index) -> Iterator[Finding]:
     """POOL-02: a volume is on a host of its pool, and it is known which."""
     users: defaultdict[str, int] = defaultdict(int)
@@ -176,45 +173,6 @@ def _homeless(index: Index, host: Name | None, pool_name: Name, pool: Pool, user
         who = "no machine uses" if not users else f"{users} machines use"
         return f"pool {pool_name} has a directory on each of {len(hosts)} hosts and {who} the volume: write its host (POOL-02)"
     return None
-
-
-def nothing_is_written_twice(index: Index) -> Iterator[Finding]:
-    """VM-08, IMG-05, LIMIT-28: of the machines that are on, one writes to a volume or to an image that is not read-only."""
-    writers: dict[tuple[str, str], Writer] = {}
-    told: set[Place] = set()
-    for machine in index.machines:
-        if not machine.on:
-            continue
-        for number, disk in enumerate(machine.instance.disks):
-            written = _written(index, disk)
-            if written is None:
-                continue
-            place = ("dos_instances", machine.instance_name, "disks", number, written[0])
-            first = writers.setdefault(written, (machine, place))
-            if first != (machine, place) and place not in told:
-                found = _second(machine, written, place, first)
-                told.update(finding.at for finding in found)
-                yield from found
-
-
-def _written(index: Index, disk: InstanceDisk) -> tuple[str, str] | None:
-    """What a disk writes to that others could write to as well."""
-    if not disk.writable or disk.pool:
-        return None
-    volume = index.site.volumes.get(disk.volume) if disk.volume else None
-    if volume is not None and not volume.shareable:
-        return "volume", str(disk.volume)
-    image = index.site.images.get(disk.image) if disk.image else None
-    return ("image", str(disk.image)) if image is not None and not image.read_only else None
-
-
-def _second(machine: Machine, written: tuple[str, str], place: Place, first: Writer) -> tuple[Finding, ...]:
-    if first[0].instance is machine.instance and first[0].name != machine.name and machine.instance.unique is not False:
-        return ()  # an instance with several machines that should have one; that is said elsewhere
-    who = machine.name if first[0].name == machine.name else f"{first[0].name} and {machine.name}"
-    what = "twice by" if first[0].name == machine.name else "by both"
-    text = f"{written[0]} {written[1]} is written {what} {who}: {turned_off(first[0], machine)}, or write read_only: true (VM-08)"
-    return (Finding(place, text, first[1] if first[1] != place else None),)
 
 
 def own_volumes_have_their_own_names(index: Index) -> Iterator[Finding]:
