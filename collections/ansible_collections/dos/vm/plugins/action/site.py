@@ -9,6 +9,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.compile.fragments import fragments_that_override
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, MissingLibraryError
 from ansible_collections.dos.vm.plugins.module_utils.site.site import DEFAULT_NAME
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import Used, rows, summary
@@ -48,7 +49,7 @@ class ActionModule(ActionBase):
             "generation": generation,
             "images": {str(name): str(image.file) for name, image in site.images.items()},
             "quotas": [asdict(row) for row in quotas],
-            "warnings": [*warnings(site), *more],
+            "warnings": [*warnings(site), *reader.located(fragments_that_override(site)), *more],
         }
 
     def _remembered(self, variables: dict[str, Any], hosts: tuple[str, ...]) -> tuple[Used | None, int, list[str]]:

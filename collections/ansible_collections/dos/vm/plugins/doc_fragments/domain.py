@@ -1094,7 +1094,8 @@ options:
     default: 120
   xml:
     description:
-    - Fragments with the root C(domain) (CUST-T1.3) or C(devices) (CUST-T1.4), laid over the rest.
+    - Fragments with the root C(domain) (CUST-T1.3) or C(devices) (CUST-T1.4), laid over the rest. They set no identity
+      and nothing that is counted.
     - Requirement CUST-T1.3.
     type: list
     elements: str

@@ -58,6 +58,11 @@ class SiteReader:
         guard(raw, where)
         return {name: self._templar.template(value) for name, value in raw.items()}
 
+    def located(self, found: Iterable[Finding]) -> list[str]:
+        """Findings as sentences, with file and line of both places."""
+        held = list(found)
+        return list(map(str, located(held, self.declared(), where).problems)) if held else []
+
     def hosts(self) -> tuple[str, ...]:
         """The hosts that may run machines: the group `dos_hosts`, or those of the play where there is no such group."""
         groups = self._variables.get("groups", {})

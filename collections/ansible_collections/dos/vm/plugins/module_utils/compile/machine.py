@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..model.device import Bus
+from ..model.fragment_rules import macs
 from ..model.types import Address, Mac, Name, Uuid
 from ..site.after import After
 from ..site.instance import Instance, InstanceDisk, Vm
 from ..site.site import Site
 from ..site.suited import suited
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-PREFIXES = {"virtio": "vd", "ide": "hd"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +63,9 @@ class Machine:
         return (str(place) for place in range(len(self.instance.interfaces)) if self.mac(place) is None)
 
     def macs(self) -> Iterator[Mac]:
-        """The addresses that somebody wrote."""
-        return (mac for place in range(len(self.instance.interfaces)) if (mac := self.mac(place)))
+        """The addresses that the declaration sets, those in fragments of XML as well."""
+        yield from (mac for place in range(len(self.instance.interfaces)) if (mac := self.mac(place)))
+        yield from (mac for _, mac in macs(self.instance.xml))
 
     def settled(
         self,
@@ -85,23 +84,11 @@ class Machine:
 
     def targets(self) -> list[tuple[str, InstanceDisk]]:
         """Its disks with their device names: the declared one, or the next of its bus."""
-        taken = {disk.target for disk in self.instance.disks if disk.target}
-        found: list[tuple[str, InstanceDisk]] = []
-        for disk in self.instance.disks:
-            target = disk.target or _next(PREFIXES.get(self.bus(disk), "sd"), taken)
-            taken.add(target)
-            found.append((target, disk))
-        return found
+        return self.instance.targets()
 
     def bus(self, disk: InstanceDisk) -> Bus:
         """The bus of a disk: the declared one, or what suits the device and the board (DOMX-06)."""
-        if disk.bus:
-            return disk.bus
-        board = self.instance.machine
-        built_in: Bus = "ide" if board.startswith(("pc-i440fx", "pc")) and "q35" not in board else "sata"
-        # What is dropped at power off, or never written, cannot be on ide or sata.
-        plain = self.instance.guest == "windows" and not disk.read_only and (disk.pool or not disk.image)
-        return built_in if disk.device == "cdrom" or plain else "virtio"
+        return self.instance.bus(disk)
 
     def own_volume(self, target: str) -> str:
         """The name of the volume that this machine alone has for a disk."""
@@ -164,7 +151,3 @@ def machines(site: Site) -> list[Machine]:
             for index, (vm_name, vm) in enumerate(instance.machines(name).items())
         ]
     return found
-
-
-def _next(prefix: str, taken: set[str]) -> str:
-    return next(f"{prefix}{letter}" for letter in LETTERS if f"{prefix}{letter}" not in taken)

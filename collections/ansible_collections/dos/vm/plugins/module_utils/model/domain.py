@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from .address import Mark
 from .declaration import declaration, option
 from .device import Card, Drive
+from .fragment_rules import Fixed, refusal, refusals
 from .hardware import Hardware
 from .injection import Injection
 from .seed import Seed
@@ -152,6 +153,7 @@ class Domain(Hardware):
                 if disk.bus == "ide":
                     yield f"disks[{index}].bus", f"{self.machine} has no ide, write sata"
         yield from self._check_injection()
+        yield from self._check_fragments() if self.xml else ()
         yield from self.check_order(self.disks, self.interfaces)
         targets = [disk.target for disk in self.disks if disk.target]
         for target in sorted({target for target in targets if targets.count(target) > 1}):
@@ -159,6 +161,19 @@ class Domain(Hardware):
         macs = [card.mac for card in self.interfaces if card.mac]
         for mac in sorted({mac for mac in macs if macs.count(mac) > 1}):
             yield "interfaces", f"mac {mac} is there twice"
+
+    def _check_fragments(self) -> Sentences:
+        """CUST-02: XML, and nothing in it that a field decides."""
+        beside = Fixed(
+            targets=frozenset(disk.target for disk in self.disks if disk.target),
+            macs=frozenset(card.mac for card in self.interfaces if card.mac),
+        )
+        for at, fragment in enumerate(self.xml):
+            wrong = refusal(fragment, roots=("domain", "devices"))
+            if wrong:
+                yield f"xml[{at}]", wrong
+            for refused in () if wrong else refusals("domain", fragment, beside):
+                yield f"xml[{at}]", refused.remedy()
 
     def _check_injection(self) -> Sentences:
         if self.injection is None:

@@ -151,7 +151,7 @@ class Hardware:
         "Seconds a guest gets to power off before it is forced.", spec="AMB-32", default=120, low=0, high=3600
     )
     xml: tuple[str, ...] = option(
-        "Fragments with the root `domain` (CUST-T1.3) or `devices` (CUST-T1.4), laid over the rest.",
+        "Fragments with the root `domain` (CUST-T1.3) or `devices` (CUST-T1.4), laid over the rest. They set no identity and nothing that is counted.",
         spec="CUST-T1.3",
         default=(),
     )

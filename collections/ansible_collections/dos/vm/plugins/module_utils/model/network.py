@@ -8,6 +8,7 @@ from typing import Literal
 
 from .address import Mark
 from .declaration import declaration, option
+from .fragment_rules import check_whole
 from .types import AbsolutePath, Address, Cidr, DeviceName, DnsName, Line, Mac, Name, Prefix, Uuid, Word
 
 
@@ -271,6 +272,7 @@ class Network:
     xml: str | None = option("Elements of `<network>` that have no field here.", spec="IAC-06", default=None)
 
     def check(self) -> Iterator[tuple[str, str]]:
+        yield from check_whole("network", self.xml)
         if self.nat and self.forward != "nat":
             yield "nat", f"ranges are for forward: nat, and this is {self.forward} (NET-T2.6)"
         if self.device and self.forward not in ("nat", "route", "open"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from .declaration import declaration, option
+from .fragment_rules import check_whole
 from .types import Name
 
 # In the words of libvirt. The first line is looked at frame by frame (ebtables), the others packet by packet (iptables).
@@ -72,6 +73,7 @@ class Nwfilter:
     xml: str | None = option("Elements of `<filter>` that have no field here.", spec="NWF-02", default=None)
 
     def check(self) -> Iterator[tuple[str, str]]:
+        yield from check_whole("filter", self.xml)
         for index, rule in enumerate(self.rules):
             if rule.match and rule.protocol is None:
                 yield f"rules[{index}].match", "needs the protocol whose attributes these are, write protocol: tcp"

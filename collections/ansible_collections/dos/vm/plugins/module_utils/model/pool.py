@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from .declaration import declaration, option
+from .fragment_rules import check_whole
 from .types import AbsolutePath, Line, Name, Word
 
 PoolType = Literal["dir", "netfs", "iscsi", "disk", "logical", "rbd", "zfs"]
@@ -168,6 +169,7 @@ class Pool:
     xml: str | None = option("Elements of `<pool>` that have no field here.", spec="IAC-06", default=None)
 
     def check(self) -> Iterator[tuple[str, str]]:
+        yield from check_whole("pool", self.xml)
         yield from check_kind(self.type, self.path, self.source)
 
     @property

@@ -41,9 +41,25 @@ class Source(NamedTuple):
 
 @lru_cache(maxsize=1024)  # all VMs of an instance have its fragments
 def disk_sources(fragment: str) -> tuple[Source, ...]:
-    """The sources of the disks of a fragment. Text that is no XML has none: another rule refuses it."""
+    """The sources of the disks of a fragment, and its firmware's files that a guest writes.
+
+    Text that is no XML has none: another rule refuses it.
+    """
     disks = _devices(fragment, "disk")
-    return tuple(_source(disk, source) for disk in disks if (source := disk.find("source")) is not None)
+    found = (_source(disk, source) for disk in disks if (source := disk.find("source")) is not None)
+    return (*found, *_firmware(fragment))
+
+
+def _firmware(fragment: str) -> Iterator[Source]:
+    """A file of UEFI variables, and firmware that is not read-only."""
+    root = _root(fragment) if "<os" in fragment else None
+    if root is None or root.tag != "domain":
+        return
+    for element in (*root.iterfind("os/nvram"), *root.iterfind("os/loader[@readonly='no']")):
+        source = element.find("source")
+        name = (element.text or "").strip() or ("" if source is None else source.get("file") or source.get("dev") or "")
+        if name:
+            yield Source(name=name, format="raw")
 
 
 def _source(disk: Element, source: Element) -> Source:
@@ -89,7 +105,11 @@ def _usb(source: Element) -> str:
 def _devices(fragment: str, tag: str) -> list[Element]:
     if f"<{tag}" not in fragment:
         return []
+    root = _root(fragment)
+    return [] if root is None else root.findall(f"devices/{tag}" if root.tag == "domain" else tag)
+
+
+def _root(fragment: str) -> Element | None:
     with suppress(ElementTree.ParseError):
-        root = ElementTree.fromstring(fragment)
-        return root.findall(f"devices/{tag}" if root.tag == "domain" else tag)
-    return []
+        return ElementTree.fromstring(fragment)
+    return None

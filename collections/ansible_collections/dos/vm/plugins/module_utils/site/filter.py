@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from ..model.declaration import declaration, option
 from ..model.fragment import named
+from ..model.fragment_rules import check_fragment
 from ..model.nwfilter import FilterReference, FilterRule
 from ..model.types import IDENT, Name
-from .fragment import check_fragment
 
 
 def called(xml: str) -> Iterator[str]:

@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.device import Card, Drive
+from ..model.device import Bus, Card, Drive
+from ..model.fragment_rules import refusal
 from ..model.hardware import Hardware
 from ..model.types import Address, ByteSize, Mac, Name
 from ..model.volume import ENCRYPTED, LAYERED, RETIRED, Format
 from .after import After
 from .bound import Hosts, check_bound
-from .fragment import refusal
 from .placement import InstancePlacement
 from .seed import InstanceSeed
 
 Sentences = Iterator[tuple[str, str]]
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+PREFIXES = {"virtio": "vd", "ide": "hd"}
 MOST_DISKS = 4  # PERF-T1.1; optical drives count, the config drive does not (AMB-22)
 
 
@@ -214,6 +216,25 @@ class Instance(Hardware):
             return self.vms or {}
         return {Name(f"{name}-{number}"): DEFAULT_VM for number in range(1, self.count + 1)}
 
+    def targets(self) -> list[tuple[str, InstanceDisk]]:
+        """Its disks with their device names: the declared one, or the next of its bus."""
+        taken = {disk.target for disk in self.disks if disk.target}
+        found: list[tuple[str, InstanceDisk]] = []
+        for disk in self.disks:
+            target = disk.target or _next(PREFIXES.get(self.bus(disk), "sd"), taken)
+            taken.add(target)
+            found.append((target, disk))
+        return found
+
+    def bus(self, disk: InstanceDisk) -> Bus:
+        """The bus of a disk: the declared one, or what suits the device and the board (DOMX-06)."""
+        if disk.bus:
+            return disk.bus
+        built_in: Bus = "ide" if self.machine.startswith(("pc-i440fx", "pc")) and "q35" not in self.machine else "sata"
+        # What is dropped at power off, or never written, cannot be on ide or sata.
+        plain = self.guest == "windows" and not disk.read_only and (disk.pool or not disk.image)
+        return built_in if disk.device == "cdrom" or plain else "virtio"
+
     def check(self) -> Sentences:
         yield from Hardware.check(self)
         yield from check_bound(self)
@@ -245,6 +266,10 @@ class Instance(Hardware):
                 yield f"xml[{at}]", refused
         yield from _twice((f"disks[{at}].target", disk.target) for at, disk in enumerate(self.disks))
         yield from _twice((f"interfaces[{at}].mac", card.mac) for at, card in enumerate(self.interfaces))
+
+
+def _next(prefix: str, taken: Collection[str]) -> str:
+    return next(prefix + letter for letter in LETTERS if prefix + letter not in taken)
 
 
 def _twice(values: Iterator[tuple[str, str | None]]) -> Sentences:

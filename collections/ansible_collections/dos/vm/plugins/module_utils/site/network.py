@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
+from ..model.fragment_rules import check_fragment
 from ..model.gateway import PortForward
 from ..model.network import Bandwidth, Nat, PortGroup, Route, Vlan
 from ..model.types import DeviceName, Mac, Name
 from .bound import Hosts, check_bound
-from .fragment import check_fragment
 
 # What a section needs the type to be (NET-T2, NET-T3). A section that is not here goes with every type.
 SERVED = ("isolated", "nat", "route")  # the host has an address on them

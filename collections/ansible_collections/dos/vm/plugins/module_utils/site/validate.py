@@ -13,6 +13,7 @@ from ..errors import spell
 from . import validate_addresses as addresses
 from . import validate_bridges as bridges
 from . import validate_filters as filters
+from . import validate_fragments as fragments
 from . import validate_hosts as hosts
 from . import validate_machines as machines
 from . import validate_names as names
@@ -85,6 +86,7 @@ RULES: tuple[Rule, ...] = (
     machines.bindings_agree,
     machines.console_ports_are_free,
     machines.host_devices_are_given_once,
+    fragments.fragments_keep_to_what_no_field_says,
     starts.starts_lead_somewhere,
     starts.starts_do_not_circle,
     placement.settings_are_of_hosts,

@@ -10,6 +10,7 @@ from ..model.types import Address, Mac, Name
 from .index import Finding, Index, Machine, Place, turned_off
 from .network import SERVED, Network
 from .subnet import Subnet
+from .validate_fragments import macs_in_fragments
 
 
 class Card(NamedTuple):
@@ -33,18 +34,19 @@ def fixed_macs_run_once(index: Index) -> Iterator[Finding]:
     """NIC-01: where an instance with a fixed MAC may have several machines, one of them is on."""
     first: dict[Place, Machine] = {}
     for machine in index.machines:
-        for number, card in enumerate(machine.instance.interfaces):
-            if not (machine.on and card.mac and machine.instance.unique is False) or card.network in (
-                machine.vm.mac or {}
-            ):
-                continue
-            place = ("dos_instances", machine.instance_name, "interfaces", number, "mac")
-            other = first.setdefault(place, machine)
+        for place, mac in _fixed_macs(machine) if machine.on and machine.instance.unique is False else ():
+            other = first.setdefault((*place, mac), machine)
             if other.name != machine.name:
-                yield Finding(
-                    place,
-                    f"MAC {card.mac} is of {other.name} and {machine.name}, {turned_off(other, machine)} (NIC-01)",
-                )
+                text = f"MAC {mac} is of {other.name} and {machine.name}, {turned_off(other, machine)} (NIC-01)"
+                yield Finding(place, text)
+
+
+def _fixed_macs(machine: Machine) -> Iterator[tuple[Place, Mac]]:
+    """The MACs that a machine shares with the others of its instance."""
+    for number, card in enumerate(machine.instance.interfaces):
+        if card.mac and card.network not in (machine.vm.mac or {}):
+            yield ("dos_instances", machine.instance_name, "interfaces", number, "mac"), card.mac
+    yield from macs_in_fragments(machine.instance_name, machine.instance)
 
 
 def _written_macs(index: Index) -> Iterator[tuple[Place, Mac]]:
@@ -55,6 +57,8 @@ def _written_macs(index: Index) -> Iterator[tuple[Place, Mac]]:
         mac = instance.interfaces[number].mac
         if mac:
             yield (*at, "mac"), mac
+    for own, instance in index.site.instances.items():
+        yield from macs_in_fragments(own, instance)
     for machine in index.machines:
         for name, held in (machine.vm.mac or {}).items():
             yield (*machine.at, "mac", name), held

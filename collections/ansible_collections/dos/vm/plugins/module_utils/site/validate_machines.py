@@ -10,6 +10,7 @@ from ..model.types import Name
 from .device_sources import host_devices
 from .index import Finding, Hosts, Index, Machine, Place, turned_off
 from .instance import Instance
+from .validate_fragments import macs_in_fragments
 
 EITHER = "write an instance for each, or unique: false to have one on at a time"
 
@@ -58,6 +59,8 @@ def _uniqueness(index: Index, name: Name, instance: Instance) -> tuple[Place, st
     for number, card in enumerate(instance.interfaces):
         if card.mac:
             return (*at, "interfaces", number, "mac"), f"MAC {card.mac} is one machine's", EITHER
+    for place, mac in macs_in_fragments(name, instance):
+        return place, f"MAC {mac} is one VM's", EITHER
     for number, disk in enumerate(instance.disks):
         volume = index.site.volumes.get(disk.volume) if disk.volume else None
         if volume is not None and disk.writable and not volume.shareable:

@@ -7,18 +7,22 @@ open and libvirt decides is `computed` in the tables. Devices are in `xml/device
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeclarationError, InternalError, Problem
+from ..errors import DeclarationError, InternalError
 from ..model.domain import Domain
 from ..model.types import ByteSize
 from . import device_habits, devices, hardware
 from .build import E, maybe
 from .build import parse as parse_xml
 from .common import METADATA, absent, flag, mark_element, mark_of, number, pruned
+from .compare import Change
 from .explicit import explicit
-from .merge import overlay
+from .merge import overlay, same_identity
+from .overrides import overridden
 from .shape import Attr, Shape, shape
 
 if TYPE_CHECKING:
@@ -29,9 +33,13 @@ REBOOT, CRASH = "restart", "destroy"  # what libvirt does when nothing is said
 
 def render(domain: Domain) -> Element:
     """The XML of a declared domain, its own fragments laid over. Raises `DeclarationError` for a fragment that is none."""
-    rendered = _render(explicit(domain))
+    full = explicit(domain)
+    if domain.xml:
+        replace(full, xml=domain.xml)  # judged beside the disks as they are named now
+    rendered = _render(full)
     for index, text in enumerate(domain.xml):
-        _lay_over(rendered, text, f"xml[{index}]")
+        with same_identity(rendered, f"xml[{index}]"):
+            _lay_over(rendered, text, f"xml[{index}]")
     return rendered
 
 
@@ -107,32 +115,21 @@ def _cpu(domain: Domain) -> Element | None:
 # --- the operator's own XML (CUST) -------------------------------------------------------------------------------------
 
 
-def fragment_problems(domain: Domain) -> list[Problem]:
-    """What is wrong with the fragments: no XML, or another root (CUST-02)."""
-    problems: list[Problem] = []
-    for index, text in enumerate(domain.xml):
-        try:
-            _fragment(text, f"xml[{index}]")
-        except DeclarationError as refused:
-            problems += refused.problems
-    return problems
-
-
-def fragment_overrides(domain: Domain) -> list[str]:
-    """Where the fragments change a value that the fields of the domain gave, each worth a warning (CUST-02)."""
+def fragment_overrides(domain: Domain) -> Iterator[tuple[int, Change]]:
+    """What the fragments change of what the fields of the domain say, with the number of each: worth a warning (CUST-02)."""
     rendered = _render(explicit(domain))
-    return [
-        f"xml[{index}]: {path}"
-        for index, text in enumerate(domain.xml)
-        for path in _lay_over(rendered, text, f"xml[{index}]")
-    ]
+    for index, text in enumerate(domain.xml):
+        before = deepcopy(rendered)
+        _lay_over(rendered, text, f"xml[{index}]")
+        yield from ((index, change) for change in overridden(before, rendered, SHAPE))
 
 
-def _lay_over(rendered: Element, text: str, path: str) -> list[str]:
+def _lay_over(rendered: Element, text: str, path: str) -> None:
     fragment = _fragment(text, path)
     if fragment.tag == "domain":
-        return overlay(rendered, fragment, SHAPE)
-    return [f"devices/{place}" for place in overlay(_devices(rendered), fragment, devices.SHAPE)]
+        overlay(rendered, fragment, SHAPE)
+    else:
+        overlay(_devices(rendered), fragment, devices.SHAPE)
 
 
 def _fragment(text: str, path: str) -> Element:
@@ -368,4 +365,4 @@ def _read_cpu(cpu: Element | None) -> dict[str, Any] | None:
     )
 
 
-__all__ = ["SHAPE", "explicit", "fragment_overrides", "fragment_problems", "parse", "render", "size"]
+__all__ = ["SHAPE", "explicit", "fragment_overrides", "parse", "render", "size"]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from ..errors import DeclarationError
 from ..model.address import NAMESPACE
 from .build import compact, parse
 from .shape import SILENT, Chosen, Shape
@@ -223,5 +225,32 @@ def laid_over(rendered: Element, text: str | None, shape: Shape) -> Element:
     patch = parse(f"<{shape.tag}>{text}</{shape.tag}>")
     if len(patch) == 1 and patch[0].tag == shape.tag:
         patch = patch[0]
-    overlay(rendered, patch, shape)
+    with same_identity(rendered, "xml"):
+        overlay(rendered, patch, shape)
     return rendered
+
+
+@contextmanager
+def same_identity(rendered: Element, path: str) -> Iterator[None]:
+    """Whatever is laid over `rendered` inside, it stays the object that it was: by name, UUID and ownership mark.
+
+    Declarations refuse such a fragment before (`model/fragment_rules`); this holds for what they do not foresee. Raises
+    `DeclarationError`.
+    """
+    before = _identity(rendered)
+    yield
+    for what, value in _identity(rendered).items():
+        if value != before[what]:
+            raise DeclarationError.at(
+                path, f"changes the {what} from {before[what]} to {value}: leave it out (CUST-02)"
+            )
+
+
+def _identity(element: Element) -> dict[str, str | None]:
+    mark = element.find(f"metadata/{{{NAMESPACE}}}object")
+    return {
+        "name": element.get("name") or element.findtext("name"),
+        "UUID": element.findtext("uuid"),
+        "path": element.findtext("target/path"),
+        "ownership mark": None if mark is None else compact(mark),
+    }

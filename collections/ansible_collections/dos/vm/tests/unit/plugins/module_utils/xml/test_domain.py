@@ -18,8 +18,8 @@ from dosvm.model.types import ByteSize
 from dosvm.xml.build import compact
 from dosvm.xml.build import parse as parse_xml
 from dosvm.xml.compare import compare
-from dosvm.xml.domain import SHAPE, explicit, fragment_overrides, fragment_problems, parse, render
-from dosvm.xml.merge import merge
+from dosvm.xml.domain import SHAPE, explicit, fragment_overrides, parse, render
+from dosvm.xml.merge import merge, overlay, same_identity
 from dosvm.xml.normalize import normalize
 
 many = settings(
@@ -33,7 +33,9 @@ def domain(**fields: Any) -> Domain:
 
 def changes(declared: Domain, observed: Domain, add: str = "<domain/>") -> list[str]:
     """What is to be changed where `observed`, with `add` laid over, is what the host has."""
-    found = normalize(render(replace(observed, xml=(add,))), SHAPE)
+    on_host = render(observed)
+    overlay(on_host, parse_xml(add), SHAPE)
+    found = normalize(on_host, SHAPE)
     desired = merge(normalize(render(declared), SHAPE), found, SHAPE)
     return [change.path for change in compare(found, desired, SHAPE)]
 
@@ -186,18 +188,20 @@ def test_memory_is_shown_in_the_operators_units() -> None:
 
 @pytest.mark.parametrize("text", ["<network/>", "not xml", "<domain>", "<!DOCTYPE d><domain/>"])
 def test_a_fragment_that_is_none_is_refused_with_its_place(text: str) -> None:
-    declared = domain(xml=["<domain/>", text])
-    assert [problem.path for problem in fragment_problems(declared)] == ["xml[1]"]
     with pytest.raises(DeclarationError, match=r"^xml\[1\]: "):
-        render(declared)
+        domain(xml=["<domain/>", text])
 
 
 def test_a_fragment_that_overrides_a_field_is_named() -> None:
     declared = domain(
-        xml=["<domain><vcpu>3</vcpu></domain>", "<devices><rng model='virtio'><rate bytes='9'/></rng></devices>"]
+        disks=[{"file": "/a", "format": "raw", "cache": "none"}],
+        xml=[
+            "<domain><clock offset='localtime'/><iothreads>2</iothreads></domain>",
+            "<devices><disk><target dev='vda'/><driver cache='unsafe'/></disk><rng model='virtio'><rate bytes='9'/></rng></devices>",
+        ],
     )
-    assert fragment_problems(declared) == []
-    assert fragment_overrides(declared) == ["xml[0]: vcpu/text()"]
+    found = [(index, change.path, change.before, change.after) for index, change in fragment_overrides(declared)]
+    assert found == [(0, "clock", None, "localtime"), (1, "disks[vda].cache", "none", "unsafe")]
     assert render(declared).find("devices/rng/rate") is not None
 
 
@@ -210,7 +214,46 @@ def test_a_fragment_of_devices_is_laid_over_by_identity() -> None:
 
 def test_entities_are_not_expanded() -> None:
     assert parse_xml("<domain/>").tag == "domain"
-    (problem,) = fragment_problems(
+    with pytest.raises(DeclarationError, match="DOCTYPE"):
         domain(xml=["<!DOCTYPE d [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><domain>&e;</domain>"])
-    )
-    assert "DOCTYPE" in problem.text or "is not XML" in problem.text
+
+
+IDENTITY = (
+    "<name>foreign</name>",
+    "<uuid>b0600000-0000-4000-8000-00000000f0f0</uuid>",
+    "<genid>b0600000-0000-4000-8000-00000000f0f0</genid>",
+    "<metadata><dos:object site='other'/></metadata>",
+    "<metadata dos:op='remove'/>",
+    "<vcpu>9</vcpu>",
+    "<memory unit='GiB'>9</memory>",
+    "<memory unit='GiB'/>",
+    "<devices><disk><target dev='vda'/><source file='/other'/></disk></devices>",
+    "<devices><disk dos:op='remove'><target dev='vda'/></disk></devices>",
+    "<devices><interface><mac address='52:54:00:00:00:01'/><filterref dos:op='remove'/></interface></devices>",
+)
+
+
+@pytest.mark.parametrize("said", IDENTITY)
+def test_a_host_refuses_a_fragment_that_a_controller_did_not(said: str) -> None:
+    """The disk's name is one that we choose, so it is known when the domain is rendered."""
+    fragment = f"<domain xmlns:dos='urn:dos:vm:1'>{said}</domain>"
+    with pytest.raises(DeclarationError, match=r"^xml\[0\]: "):
+        render(
+            domain(
+                mark={"site": "mine"},
+                disks=[{"file": "/a", "format": "raw"}],
+                interfaces=[{"network": "a", "mac": "52:54:00:00:00:01", "filter": "clean-traffic"}],
+                xml=[fragment],
+            )
+        )
+
+
+def test_what_is_laid_over_stays_the_object_that_it_was() -> None:
+    rendered = render(domain(mark={"site": "mine"}))
+    for said in (
+        "<name>b</name>",
+        "<uuid>u</uuid>",
+        "<metadata xmlns:dos='urn:dos:vm:1'><dos:object site='b'/></metadata>",
+    ):
+        with pytest.raises(DeclarationError, match="leave it out"), same_identity(rendered, "xml[0]"):
+            overlay(rendered, parse_xml(f"<domain>{said}</domain>"), SHAPE)
