@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.dos.vm.plugins.module_utils.errors import ConflictError, DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.argument_spec import argument_spec
 from ansible_collections.dos.vm.plugins.module_utils.model.certificate import Authorities, CertificateRun, Holding
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode, encode
 from ansible_collections.dos.vm.plugins.module_utils.pki import authority, certificate, x509
+from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 from ansible_collections.dos.vm.plugins.plugin_utils.pki import arguments_for, hosts_of, passphrase
 
 
@@ -37,7 +36,7 @@ class Finding:
         return "".join(self.authority.bundle)
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Makes a host's certificates what they should be, and says why each was issued."""
 
     _supports_check_mode = True
@@ -109,9 +108,7 @@ class ActionModule(ActionBase):
 
     def _files(self, variables: dict[str, Any], holdings: Iterable[Holding], **more: Any) -> dict[str, Any]:
         arguments = {"holdings": [encode(holding) for holding in holdings], **more}
-        told: dict[str, Any] = self._execute_module(
-            module_name="dos.vm.certificate_files", module_args=arguments, task_vars=variables
-        )
+        told = self.ask("dos.vm.certificate_files", arguments, variables)
         if told.get("failed") or told.get("unreachable"):
             raise ConflictError(str(told.get("msg")))
         return told

@@ -7,20 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.visit import commands, reached
 from ansible_collections.dos.vm.plugins.module_utils.model.front import URI
+from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 from ansible_collections.dos.vm.plugins.plugin_utils.console import free_port, new_password
 
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """The password goes to the host as an argument that is never logged, and to the operator as a file."""
-
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
@@ -31,7 +29,7 @@ class ActionModule(ActionBase):
         opening = asked.get("order", "open") == "open"
         if opening:
             asked.setdefault("password", new_password())
-        result.update(self._execute_module(module_name="dos.vm.console", module_args=asked, task_vars=variables))
+        result.update(self.ask("dos.vm.console", asked, variables))
         console = result.get("console")
         if result.get("failed") or console is None:
             return result

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(HostAction):
     """Runs the module and tells."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
         result = super().run(tmp, variables)
-        result.update(self._execute_module(module_name="dos.vm.vm", module_args=self._task.args, task_vars=variables))
+        result.update(self.ask("dos.vm.vm", self._task.args, variables))
         for told in result.get("machines", ()):
             colour = "red" if told["refused"] else "yellow" if told["changed"] else None
             display.display(f"  {variables.get('inventory_hostname')}: {_line(told)}", color=colour)

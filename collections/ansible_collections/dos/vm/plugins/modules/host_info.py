@@ -76,6 +76,11 @@ tunnels:
   returned: always
   type: list
   elements: dict
+gateways:
+  description: The gateways with their C(reservations), each with C(mac), C(ip) and C(name).
+  returned: always
+  type: list
+  elements: dict
 volumes:
   description: The volumes of active pools.
   returned: always

@@ -62,6 +62,43 @@ resumed_at:
   description: The byte at which an upload went on.
   returned: after an upload
   type: int
+backing:
+  description: What it is layered over.
+  returned: when the work is done
+  type: str
+outside:
+  description: What its header names besides the backing, such as a data file.
+  returned: when the work is done
+  type: list
+  elements: str
+encrypted:
+  description: Whether its content is encrypted.
+  returned: when the work is done
+  type: bool
+packed:
+  description: Whether its content is compressed.
+  returned: when the work is done
+  type: bool
+size:
+  description: Bytes of the file.
+  returned: when the work is done
+  type: int
+present:
+  description: Whether the file is there, with the content that was asked for.
+  returned: always
+  type: bool
+copied:
+  description: Whether the host copied it itself.
+  returned: where the host is the machine that Ansible runs on
+  type: bool
+offset:
+  description: The byte from which on an upload is missing.
+  returned: before an upload
+  type: int
+part:
+  description: The file on the host that an upload is collected in.
+  returned: before an upload
+  type: str
 """
 
 from ansible_collections.dos.vm.plugins.module_utils.module_image import run_image

@@ -75,6 +75,27 @@ image:
   description: What to declare in C(dos_images) to register the result, C(file), C(format), C(size) and C(checksum).
   returned: when the work is done, for an O(destination) that is a path
   type: dict
+backing:
+  description: What it is layered over.
+  returned: when the work is done
+  type: str
+outside:
+  description: What its header names besides the backing, such as a data file.
+  returned: when the work is done
+  type: list
+  elements: str
+encrypted:
+  description: Whether its content is encrypted.
+  returned: when the work is done
+  type: bool
+packed:
+  description: Whether its content is compressed.
+  returned: when the work is done
+  type: bool
+size:
+  description: Bytes of the file.
+  returned: when the work is done
+  type: int
 """
 
 from ansible_collections.dos.vm.plugins.module_utils.module_image import run_convert

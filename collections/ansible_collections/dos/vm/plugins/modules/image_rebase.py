@@ -46,6 +46,23 @@ backing:
   description: What it is layered over.
   returned: success
   type: str
+outside:
+  description: What its header names besides the backing, such as a data file.
+  returned: when the work is done
+  type: list
+  elements: str
+encrypted:
+  description: Whether its content is encrypted.
+  returned: when the work is done
+  type: bool
+packed:
+  description: Whether its content is compressed.
+  returned: when the work is done
+  type: bool
+size:
+  description: Bytes of the file.
+  returned: when the work is done
+  type: int
 """
 
 from ansible_collections.dos.vm.plugins.module_utils.module_image import run_rebase

@@ -6,17 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 
 SECONDS = 8.0  # between two lines of progress
 display = Display()
 
 
-class PatientAction(ActionBase):
+class PatientAction(HostAction):
     """Calls its module, `dos.vm.NAME` of the task, as often as it takes."""
-
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
@@ -39,8 +38,7 @@ class PatientAction(ActionBase):
 
     def call(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """One call, a few seconds of it."""
-        told: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=variables)
-        return told
+        return self.ask(module, arguments, variables)
 
     def progress(self, arguments: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         """What one line says of it."""

@@ -18,7 +18,7 @@ from ansible_collections.dos.vm.plugins.module_utils.site.index import Finding
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load, located
 from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard, merge
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
-from ansible_collections.dos.vm.plugins.plugin_utils.variables import declared_variables, where
+from ansible_collections.dos.vm.plugins.plugin_utils.variables import declared_variables, refuse_facts, where
 
 GROUP = "dos_hosts"
 SECRETS = "dos_secrets"
@@ -54,6 +54,7 @@ class SiteReader:
 
     def declared(self) -> dict[str, Any]:
         """Our variables, their templates done. Raises `DeclarationError` for those that nobody can have meant."""
+        refuse_facts(str(self._variables.get("inventory_hostname", "")), self._variables)
         raw = declared_variables(self._variables)
         guard(raw, where)
         return {name: self._templar.template(value) for name, value in raw.items()}
@@ -76,6 +77,7 @@ class SiteReader:
     def _address_of(self, host: str) -> object:
         """Where tunnels to a host end: what the inventory says, or where Ansible reaches it."""
         held = self._variables["hostvars"].get(host, {})
+        refuse_facts(host, held)
         return held.get("dos_address") or held.get("ansible_host")
 
     def secret_values(self, names: Iterable[str]) -> dict[str, str]:
