@@ -70,3 +70,10 @@ def test_facts_that_were_gathered_elsewhere_stop_the_run(lying_site: LyingSite) 
     assert done.returncode != 0
     assert "h1 answered facts named dos_networks__x, dos_subnets__x" in done.stdout + done.stderr
     assert "set inject_facts_as_vars = false" in done.stdout + done.stderr
+
+
+def test_an_answer_that_never_ends_is_given_up(lying_site: LyingSite) -> None:
+    unfinished = {**facts("h1"), "plans": [], "kept": 0, "performed": [], "remaining": 1, "upcoming": ""}
+    lying_site.answer("h1", unfinished)
+    done = lying_site.play("dos.vm.plan")
+    assert "the host answered the same 100 times and does not go on" in done.stdout + done.stderr

@@ -11,6 +11,7 @@ from ansible.utils.display import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 
 SECONDS = 8.0  # between two lines of progress
+MOST_EQUAL = 100  # answers that are the same as the one before: an honest module does something in each call
 display = Display()
 
 
@@ -30,9 +31,13 @@ class PatientAction(HostAction):
     def until_done(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """What the module answered, all calls together."""
         whole = told = self.call(module, arguments, variables)
+        equal = 0
         while not told.get("failed") and (told.get("remaining") or told.get("running")):
             show(variables, self.progress(arguments, told))
-            told = self.call(module, {**arguments, **self.again(told)}, variables)
+            before, told = told, self.call(module, {**arguments, **self.again(told)}, variables)
+            equal = equal + 1 if told == before else 0
+            if equal == MOST_EQUAL:
+                return {**whole, "failed": True, "msg": f"the host answered the same {equal} times and does not go on"}
             whole = self.joined(whole, told)
         return whole
 
