@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -35,7 +36,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.starts import told 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
-from ansible_collections.dos.vm.plugins.module_utils.site.usage import Used, rows, used
+from ansible_collections.dos.vm.plugins.module_utils.site.usage import Row, Used, rows, used
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import summary as summary_of_use
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.explain import log
@@ -56,7 +57,7 @@ class ActionModule(ActionBase):
 
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"failed", "told", "generation"})
+    _VALID_ARGS = frozenset({"failed", "told", "generation", "prune"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -94,7 +95,7 @@ class ActionModule(ActionBase):
             }
         except DosVmError as error:
             return {**result, **refused(error)}
-        for line in () if self._task.args.get("told") else summary_of_use(rows(site, before, on_now(decided))):
+        for line in () if self._task.args.get("told") else summary_of_use(_usage(decided, before)):
             display.display(line)
         for sentence in log(decided, compiled.placements, time.monotonic() - began) if display.verbosity else ():
             display.v(sentence)
@@ -106,6 +107,8 @@ class ActionModule(ActionBase):
                 display.display(f"{made.vm} {made.reason}", color="red")
             for host, why in made.refusals.items() if made.vm in (self._task.args.get("failed") or {}) else ():
                 display.display(f"  {host}: {why}", color="red")
+        for vm, why in decided.handovers.blocked.items():
+            display.display(f"{vm} is not started: {why}", color="red")
         for sentence in () if write else starts_told(compiled.waves):
             display.display(sentence)
         for vm, on in compiled.ordered.items():
@@ -152,12 +155,17 @@ class ActionModule(ActionBase):
         return {str(name): str(host) for name, host in held.items()}
 
 
+def _usage(decided: Situation, before: Used | None) -> list[Row]:
+    """What projects use, with what runs though it is not intended or declared."""
+    return rows(decided.site, before, on_now(decided), decided.counted)
+
+
 def _overdue(pending: Mapping[str, str], since: Mapping[str, float], patience: int, now: float) -> Iterator[str]:
     """The machines that have been without a host for long, with the reason (SCHED-13)."""
     for vm, why in pending.items():
         waited = int(now - since.get(vm, now))
         if vm in since and waited >= patience:
-            yield f"{vm} has had no host for {datetime.timedelta(seconds=waited)}: {why}"
+            yield f"{vm} has been waiting for {datetime.timedelta(seconds=waited)}: {why}"
 
 
 def _plain(name: str | None) -> str | None:
@@ -208,7 +216,9 @@ def _decided(
         if store is not None and write and wish.get("generation") not in (None, generation):
             raise _Stale(generation)
         known = replace(held, memory=kept.renamed(hosts.renamed))
-        decided = situate(site, variables, failed=wish.get("failed"), held=known)
+        decided = situate(
+            site, variables, failed=wish.get("failed"), held=known, prune=boolean(wish.get("prune", False))
+        )
         reader.refuse(contradictions(decided, before))
         compiled = compile_situation(decided, moves=moves)
         refuse_broken_promises(decided)
@@ -219,7 +229,7 @@ def _decided(
         changes = [*compiled.placements, *_renamed(kept, hosts.renamed, compiled.placements)]
         if not store.placements.claim(kept.placements, changes, at=now, actor=who):
             register(store, hosts, at=now)
-            store.used.keep(used(site, decided.intent), at=now)
+            store.used.keep(used(site, decided.intent, decided.counted), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
             store.pending.keep(decided.pending(), at=now)
             store.loads.sample(loads(states, variables, at=now), every=site.monitoring.history)

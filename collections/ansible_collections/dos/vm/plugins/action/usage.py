@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import machines
+from ansible_collections.dos.vm.plugins.module_utils.compile.orphans import orphaned
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import intent_of
 from ansible_collections.dos.vm.plugins.module_utils.compile.states import running_vms
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
@@ -44,12 +45,14 @@ class ActionModule(ActionBase):
                 if store is not None and write and states:
                     store.runs.sample(running(variables, site.hosts), states, at=now)
                 before = None if store is None else store.used.read()
-                orders = remembered(store).orders
+                kept = remembered(store)
                 seconds = {} if store is None else store.runs.vcpu_seconds()
         except DosVmError as error:
             return {**result, **refused(error)}
-        on = intent_of(machines(site), states, orders, now) | dict.fromkeys(running_vms(states), True)
-        found = usage(site, before, seconds, on)
+        vms = machines(site)
+        on = intent_of(vms, states, kept.orders, now) | dict.fromkeys(running_vms(states), True)
+        orphans = orphaned(site, states, kept.memory, (vm.name for vm in vms), prune=False)
+        found = usage(site, before, seconds, on, tuple(orphan.counted() for orphan in orphans))
         if arguments["project"]:
             found = [entry for entry in found if entry["name"] == arguments["project"]]
         for line in table(table_rows(found), COLUMNS):

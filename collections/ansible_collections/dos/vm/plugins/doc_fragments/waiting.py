@@ -19,6 +19,11 @@ options:
         - The machine.
         type: str
         required: true
+      'off':
+        description:
+        - Whether it must be off, or gone, instead.
+        type: bool
+        default: false
       gate:
         description:
         - Given back with the answer.

@@ -35,6 +35,7 @@ from .plan.host import libvirts_own
 from .plan.kinds import KINDS, Kind
 from .plan.plain import difference, plain, says_nothing
 from .plan.plan import Observed, Plan
+from .xml.attachments import interfaces, written
 from .xml.common import mark_of
 from .xml.orders import read as read_orders
 
@@ -315,6 +316,8 @@ def _tunnels(bridge: Observed) -> list[Result]:
 
 
 def _domains(found: Mapping[Address, Observed]) -> list[Result]:
+    ports = ((bridge.address.name, bridge.xml.find("port")) for bridge in _of(found, "bridge"))
+    switches = {name: port.get("switch", "") for name, port in ports if port is not None}
     return [
         {
             **brief(domain),
@@ -331,9 +334,16 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
             },
             "macs": [mac.get("address", "").lower() for mac in domain.xml.iterfind("devices/interface/mac")],
             "console": _console(domain),
+            **(_attached(domain, switches) if domain.ours else {}),
         }
         for domain in _of(found, "domain")
     ]
+
+
+def _attached(domain: Observed, switches: Mapping[str, str]) -> Result:
+    """What a VM of the site has open: as it runs, or as it is defined."""
+    now = domain.xml if domain.live is None else domain.live
+    return {"interfaces": list(interfaces(now, switches)), "writes": list(written(now))}
 
 
 def _orders(domain: Observed) -> Result | None:

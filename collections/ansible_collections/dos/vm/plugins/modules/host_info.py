@@ -49,7 +49,7 @@ unmanaged:
 domains:
   description: >-
     The virtual machines with C(name), C(uuid), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in
-    bytes, C(project), C(origin), C(epoch), C(id), C(macs) and C(console).
+    bytes, C(project), C(origin), C(epoch), C(id), C(macs) and C(console); of the site also C(interfaces) and what it C(writes).
   returned: always
   type: list
   elements: dict

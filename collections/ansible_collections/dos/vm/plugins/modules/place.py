@@ -31,6 +31,12 @@ options:
       - How far placements had come before the hosts were read, as M(dos.vm.site) or this module returned it. When they have
         changed since, nothing is decided, and RV(stale) says so; read the hosts again.
     type: int
+  prune:
+    description:
+      - Whether the run removes VMs that are no longer declared, as O(dos.vm.host#module:prune) says. If false, they keep their
+        addresses, their share of hosts and quotas, and no VM starts that would have one of their addresses or disks.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - dos.vm.attributes
 seealso:

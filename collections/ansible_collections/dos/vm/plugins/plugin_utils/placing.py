@@ -42,15 +42,24 @@ def situate(
     held: Remembered = Remembered(),  # noqa: B008 -- it is frozen
     states: Mapping[str, HostState] | None = None,
     on: frozenset[str] = frozenset(),
+    prune: bool = False,
 ) -> Situation:
     """As `read_situation`, for a site that was read, or changed, already, and with what is `held` in memory.
 
-    `on` is as for `situation`. `states` is what the hosts told, where that was read already, or changed.
+    `on` and `prune` are as for `situation`. `states` is what the hosts told, where that was read already, or changed.
     """
     states = read_states(variables, site.hosts) if states is None else states
     how = declared_policy(site.placement, variables)
     return situation(
-        site, states, now=time.time(), how=how, failed=failed, memory=held.memory, orders=held.orders, on=on
+        site,
+        states,
+        now=time.time(),
+        how=how,
+        failed=failed,
+        memory=held.memory,
+        orders=held.orders,
+        on=on,
+        prune=prune,
     )
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
-from ansible_collections.dos.vm.plugins.module_utils.compile.states import Kept, Tunnel
+from ansible_collections.dos.vm.plugins.module_utils.compile.states import HostVm, Kept, Plug, Tunnel
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
 from ansible_collections.dos.vm.plugins.module_utils.model.types import Address, Uuid
+from ansible_collections.dos.vm.plugins.module_utils.site.device_sources import Source
 from ansible_collections.dos.vm.plugins.module_utils.site.index import Finding
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load, located
 from ansible_collections.dos.vm.plugins.module_utils.site.merge import guard, merge
@@ -115,6 +116,8 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                 epochs={held["name"]: int(held["epoch"]) for held in told["domains"] if held.get("epoch")},
                 uuids={held["name"]: Uuid(held["uuid"]) for held in told["domains"] if held.get("uuid")},
                 addresses=tuple(_addresses(told)),
+                vms={held["name"]: _vm(held) for held in told["domains"] if held["ours"]},
+                capacities={held["name"]: int(held["capacity"]) for held in told["volumes"] if held.get("capacity")},
                 tunnels={(int(held["id"]), int(held["port"])): _tunnel(held) for held in told.get("tunnels", ())},
             )
     return found
@@ -123,6 +126,37 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
 def _tunnel(held: Mapping[str, Any]) -> Tunnel:
     local = Address(held["local"]) if held.get("local") else None
     return Tunnel(local=local, peers=frozenset(map(Address, held["peers"])))
+
+
+def _vm(held: Mapping[str, Any]) -> HostVm:
+    """A VM of the site, of what its host told of it."""
+    origin = str(held.get("origin") or "")
+    return HostVm(
+        project=held.get("project") or "",
+        instance=origin.removeprefix("dos_instances.").removesuffix(f".vms.{held['name']}"),
+        vcpus=int(held.get("vcpus") or 0),
+        memory=int(held.get("memory") or 0),
+        plugs=tuple(
+            Plug(
+                mac=plug["mac"],
+                network=plug.get("network") or "",
+                bridge=plug.get("bridge") or "",
+                filter=plug.get("filter") or "",
+                ips=tuple(plug.get("ips") or ()),
+            )
+            for plug in held.get("interfaces") or ()
+        ),
+        writes=tuple(
+            Source(
+                name=disk["name"],
+                pool=disk.get("pool") or "",
+                protocol=disk.get("protocol") or "",
+                servers=tuple(disk.get("servers") or ()),
+                shareable=bool(disk.get("shareable")),
+            )
+            for disk in held.get("writes") or ()
+        ),
+    )
 
 
 def _addresses(told: Mapping[str, Any]) -> Iterator[Kept]:

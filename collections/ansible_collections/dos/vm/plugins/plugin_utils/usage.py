@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from ansible_collections.dos.vm.plugins.module_utils.site.index import Intent
+from ansible_collections.dos.vm.plugins.module_utils.site.index import Intent, Orphan
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import QUOTAS, Row, Used, rows, shown
 
@@ -32,12 +32,18 @@ COLUMNS = {
 NEAR = 0.9  # of a limit
 
 
-def usage(site: Site, before: Used | None, vcpu_seconds: Mapping[str, float], on: Intent) -> list[dict[str, Any]]:
+def usage(
+    site: Site,
+    before: Used | None,
+    vcpu_seconds: Mapping[str, float],
+    on: Intent,
+    orphans: tuple[Orphan, ...] = (),
+) -> list[dict[str, Any]]:
     """One entry for each project (QUOTA-03, QUOTA-04); projects that are gone are there with what they used up.
 
-    `on` says which VMs are intended on or run.
+    `on` says which VMs are intended on or run, and `orphans` are no longer declared.
     """
-    held = rows(site, before, on)
+    held = rows(site, before, on, orphans)
     found = [
         {
             "name": str(name),

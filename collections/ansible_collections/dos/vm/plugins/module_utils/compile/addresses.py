@@ -21,6 +21,7 @@ from ..site.network import Network
 from ..site.site import Site
 from ..site.subnet import Subnet
 from .machine import Machine
+from .orphans import OrphanedVm
 from .states import HostState, Kept
 
 Given = Mapping[tuple[Name, int], tuple[Address, ...]]  # by machine and place of the card
@@ -67,12 +68,17 @@ def give(
     machines: Iterable[Machine],
     macs: Mapping[tuple[str, str], Mac],
     states: Mapping[str, HostState],
+    orphans: Iterable[OrphanedVm] = (),
 ) -> Given:
     """An address for every card without one whose subnet gives addresses away (NIC-02, SUBN-T1.8).
+
+    Those of `orphans`, which run and are no longer declared, are not given to others.
 
     Raises `DeclarationError` for two who have one address, and for a pool that is too small, each with its places.
     """
     asking, taken = _asking(site, machines, macs)
+    for orphan in orphans:
+        _keep(orphan, site, asking, taken)
     kept = _kept(states)
     found: defaultdict[tuple[Name, int], list[Address]] = defaultdict(list)
     problems: list[Problem] = []
@@ -85,6 +91,18 @@ def give(
     if problems:
         raise DeclarationError(problems)
     return {card: tuple(addresses) for card, addresses in found.items()}
+
+
+def _keep(
+    orphan: OrphanedVm, site: Site, asking: Mapping[Name, list[Card]], taken: Mapping[Name, dict[Address, str]]
+) -> None:
+    """Take an orphan's addresses out of what is given, but for a card with its MAC, which keeps what the MAC has."""
+    macs, addresses = orphan.macs, sorted(orphan.addresses, key=str)
+    for name, cards in asking.items():
+        if not any(card.mac in macs for card in cards):
+            for address in addresses:
+                if address.version == site.subnets[name].address.version:
+                    taken[name].setdefault(address, f"VM {orphan.name}, {orphan.where} and is no longer declared,")
 
 
 def _asking(

@@ -18,11 +18,11 @@ from .placing import Situation
 def contradictions(held: Situation, before: Used | None) -> list[Finding]:
     """What is wrong with the VMs that are intended on. `before` is what projects used of their quotas, where that is known.
 
-    Nothing where all are intended as declared: the check of the declaration has judged that.
+    Nothing where all are intended as declared and no others count: the check of the declaration has judged that.
     """
-    if all(held.intent[machine.name] == machine.declared_on for machine in held.machines):
+    if not held.counted and all(held.intent[machine.name] == machine.declared_on for machine in held.machines):
         return []
-    return list(findings_of_intent(held.site, held.intent, before))
+    return list(findings_of_intent(held.site, held.intent, before, orphans=held.counted))
 
 
 def on_now(held: Situation) -> dict[str, bool]:
@@ -46,8 +46,10 @@ def _excluded(held: Situation, now: Intent, rising: frozenset[str]) -> Iterator[
 def _over_limits(held: Situation, now: Intent, rising: frozenset[str]) -> Iterator[Finding]:
     """The quotas that they would pass: all others are counted before them."""
     others = frozenset(held.intent) - rising
-    before = used(held.site, {**now, **{vm: held.declared[vm] for vm in rising}})
-    yield from findings_of_intent(held.site, _risen(now, rising), before, first=others, rules=LIMITS)
+    before = used(held.site, {**now, **{vm: held.declared[vm] for vm in rising}}, held.counted)
+    yield from findings_of_intent(
+        held.site, _risen(now, rising), before, orphans=held.counted, first=others, rules=LIMITS
+    )
 
 
 def _risen(now: Intent, rising: frozenset[str]) -> Mapping[str, bool]:

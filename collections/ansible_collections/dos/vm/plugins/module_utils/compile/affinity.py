@@ -27,9 +27,13 @@ class Rules:
 
     def tags(self, machine: Machine) -> tuple[str, ...]:
         """The names under which rules mean a machine."""
+        return self.tags_of(str(machine.instance_name), str(machine.name))
+
+    def tags_of(self, instance: str, vm: str) -> tuple[str, ...]:
+        """The same, by its instance and its own name."""
         if not self._mentioned:
             return ()
-        names = (str(machine.instance_name), str(machine.name))
+        names = (instance, vm)
         return tuple(name for name in dict.fromkeys(names) if name in self._mentioned)
 
     def of(

@@ -20,6 +20,7 @@ from ..site.site import Site
 from ..site.subnet import AutomaticGateway, Subnet
 from .machine import Machine
 from .network import compile_dns, compile_subnets, named
+from .orphans import OrphanedVm
 from .states import HostState
 
 MOVES = "dos_gateway_hosts"
@@ -143,8 +144,10 @@ def _cards(machine: Machine, network: Name) -> list[int]:
     return [place for place, card in enumerate(machine.instance.interfaces) if card.network == network]
 
 
-def compile_gateway(site: Site, name: Name, network: Network, machines: Iterable[Machine]) -> Gateway:
-    """The gateway of a network; `machines` are all that are on it, wherever they run."""
+def compile_gateway(
+    site: Site, name: Name, network: Network, machines: Iterable[Machine], orphans: Iterable[OrphanedVm] = ()
+) -> Gateway:
+    """The gateway of a network; `machines` are all that are on it, wherever they run, `orphans` those no longer declared."""
     found = automatic(site, network)
     assert found is not None  # only who has one is asked
     assert network.bridge is not None  # NET-T3.1, checked with the declaration
@@ -154,7 +157,7 @@ def compile_gateway(site: Site, name: Name, network: Network, machines: Iterable
     return Gateway(
         name=name,
         bridge=network.bridge,
-        subnets=compile_subnets(name, subnets, machines, by_mac=True),
+        subnets=compile_subnets(name, subnets, machines, orphans, by_mac=True),
         forward=held.forward,
         device=held.interface,
         nat=held.nat,

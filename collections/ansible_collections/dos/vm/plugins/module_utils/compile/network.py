@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +16,17 @@ from ..site.network import Network as SiteNetwork
 from ..site.site import Site
 from ..site.subnet import Subnet, SubnetDns
 from .machine import Machine
+from .orphans import OrphanedVm, reservations
 
 FORWARD = {"isolated": "none", "nat": "nat", "route": "route", "bridge": "bridge", "ovs": "bridge"}
 # What a network says in the words of both levels.
 SAME = ("bridge", "mac", "ipv6", "bandwidth", "routes", "vlan", "nat", "autostart", "xml")
 
 
-def compile_network(site: Site, name: Name, network: SiteNetwork, here: Iterable[Machine]) -> Network:
-    """The network of one host; `here` are the machines that run there."""
+def compile_network(
+    site: Site, name: Name, network: SiteNetwork, here: Iterable[Machine], orphans: Iterable[OrphanedVm] = ()
+) -> Network:
+    """The network of one host; `here` are the machines that run there, `orphans` those that are no longer declared."""
     served = network.type in SERVED
     dns = named(site.subnets_of(network))
     return Network(
@@ -34,7 +37,7 @@ def compile_network(site: Site, name: Name, network: SiteNetwork, here: Iterable
         port_groups=port_groups(network),
         **(_own_bridge(network) if served else {}),
         domain=dns.domain if dns and served else None,
-        subnets=compile_subnets(name, site.subnets_of(network), here, by_mac=False) if served else (),
+        subnets=compile_subnets(name, site.subnets_of(network), here, orphans, by_mac=False) if served else (),
         dns=compile_dns(name, site.subnets_of(network), here) if served else None,
         mark=Mark(site=site.name, project=network.project, origin=f"dos_networks.{name}"),
         **{field: getattr(network, field) for field in SAME},
@@ -60,22 +63,29 @@ def port_groups(network: SiteNetwork) -> tuple[PortGroup, ...]:
 
 
 def compile_subnets(
-    name: Name, subnets: Iterable[Subnet], here: Iterable[Machine], *, by_mac: bool
+    name: Name, subnets: Iterable[Subnet], here: Iterable[Machine], orphans: Iterable[OrphanedVm] = (), *, by_mac: bool
 ) -> tuple[HostSubnet, ...]:
     """What the host that is the gateway has of the subnets; nothing where addresses are the machines' own affair.
 
     `by_mac` is whether its DHCPv6 may know machines by MAC, which ours does and libvirt's does not.
     """
-    here = list(here)
+    here, orphans = list(here), list(orphans)
     return tuple(
-        _subnet(name, subnet, here, Cidr(f"{subnet.gateway}/{subnet.address.prefix}"), by_mac)
+        _subnet(name, subnet, here, orphans, Cidr(f"{subnet.gateway}/{subnet.address.prefix}"), by_mac)
         for subnet in subnets
         if subnet.gateway is not None
     )
 
 
-def _subnet(network: Name, subnet: Subnet, here: Iterable[Machine], address: Cidr, by_mac: bool) -> HostSubnet:
-    dhcp = subnet.dhcp
+def _subnet(
+    network: Name,
+    subnet: Subnet,
+    here: Iterable[Machine],
+    orphans: Iterable[OrphanedVm],
+    address: Cidr,
+    by_mac: bool,
+) -> HostSubnet:
+    dhcp, kept = subnet.dhcp, reservations(orphans, network, subnet)
     if dhcp is None or not dhcp.enabled:
         return HostSubnet(address=address, tftp=subnet.tftp)
     return HostSubnet(
@@ -85,12 +95,19 @@ def _subnet(network: Name, subnet: Subnet, here: Iterable[Machine], address: Cid
             ranges=tuple(DhcpRange(start=span.start, end=span.end) for span in subnet.pool),
             hosts=tuple(
                 replace(host, mac=None) if host.ip.version == 6 and not by_mac else host
-                for host in (*dhcp.reservations, *_reservations(network, subnet, here))
+                for host in (*dhcp.reservations, *_beside(kept, _reservations(network, subnet, here)))
             ),
             boot_file=dhcp.boot_file,
             boot_server=dhcp.boot_server,
         ),
     )
+
+
+def _beside(kept: list[DhcpHost], declared: Iterable[DhcpHost]) -> Iterator[DhcpHost]:
+    """What is kept for VMs that run and are no longer declared, and of what is declared the rest."""
+    yield from kept
+    taken = {host.ip for host in kept} | {host.mac for host in kept if host.mac}
+    yield from (host for host in declared if not taken.intersection((host.ip, host.mac)))
 
 
 def _reservations(network: Name, subnet: Subnet, here: Iterable[Machine]) -> Iterable[DhcpHost]:

@@ -14,9 +14,12 @@ from ..placement.fleet import Fleet
 from ..placement.place import place
 from ..placement.policy import Policy, policy
 from ..placement.request import Decision, Request
+from ..site.index import Orphan
 from ..site.site import Site
+from .handovers import NONE, Handovers, handovers
 from .machine import Machine, machines
 from .memory import NOTHING, Memory, Placement
+from .orphans import OrphanedVm, orphaned
 from .recall import Recall, Trace, Wait
 from .requests import Failed, Requests
 from .rooms import groups, rooms
@@ -36,25 +39,33 @@ class Situation:
     possible: Mapping[str, frozenset[str]]  # by VM that waits, the hosts without an answer that may have it
     recall: Recall
     states: Mapping[str, HostState] = field(default_factory=dict)
+    orphans: tuple[OrphanedVm, ...] = ()
+    handovers: Handovers = NONE
 
     def starts(self, vm: str) -> bool:
         """Whether it is to be on where it is decided to be: not when it has to go elsewhere first, and does not run yet."""
         made, request = self.decisions[vm], self.requests[vm]
         stuck = made.target is not None or (made.host is not None and bool(made.refusals))
-        return self.intent[vm] and (request.running or not stuck)
+        return self.intent[vm] and (request.running or not (stuck or vm in self.handovers.blocked))
 
     @property
     def declared(self) -> dict[str, bool]:
         """Whether each VM is declared on."""
         return {str(machine.name): machine.declared_on for machine in self.machines}
 
+    @property
+    def counted(self) -> tuple[Orphan, ...]:
+        """The VMs that are no longer declared and stay, as they count for quotas."""
+        return tuple(orphan.counted() for orphan in self.orphans if not orphan.leaving)
+
     def why(self, vm: str) -> str:
-        """Why a VM is where it is, or nowhere, with what each host answered."""
-        return _why(self.decisions[vm])
+        """Why a VM is not started, or is where it is, with what each host answered."""
+        return self.handovers.blocked.get(vm) or _why(self.decisions[vm])
 
     def pending(self) -> dict[str, str]:
-        """The machines that are to be on and have no host, with the reasons (SCHED-13)."""
-        return {vm: _why(made) for vm, made in self.decisions.items() if made.host is None and self.intent[vm]}
+        """The VMs that are to be on and have no host, or are not started there, with the reasons (SCHED-13)."""
+        homeless = {vm: _why(made) for vm, made in self.decisions.items() if made.host is None and self.intent[vm]}
+        return {**homeless, **self.handovers.blocked}
 
     def changes(self) -> dict[str, Placement]:
         """The placements that are to be remembered from now on, by machine."""
@@ -102,10 +113,12 @@ def situation(
     memory: Memory = NOTHING,
     lost: frozenset[str] = frozenset(),
     on: frozenset[str] = frozenset(),
+    prune: bool = False,
 ) -> Situation:
     """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given.
 
-    `on` are VMs that are supposed to be on, whatever else is intended. `lost` are hosts that are supposed to be gone for good, though they told something: nothing runs there any more, and what
+    `on` are VMs that are supposed to be on, whatever else is intended. `prune` is whether this run removes what is no longer
+    declared. `lost` are hosts that are supposed to be gone for good, though they told something: nothing runs there any more, and what
     only they have on disk is gone as well.
     """
     found = machines(site)
@@ -116,19 +129,32 @@ def situation(
     waits = _waits(site, found, asked, recall, requests.places) if states else {}
     asked = {vm: _remembered(request, recall) for vm, request in asked.items()}
     answering = {host: state for host, state in states.items() if host not in lost}
-    fleet = Fleet(rooms(site, answering, frozenset(asked)), how or policy(site.placement), groups(site))
+    orphans = orphaned(site, answering, memory, asked, prune=prune)
+    going = frozenset(orphan.name for orphan in orphans if orphan.leaving)
+    fleet = Fleet(rooms(site, answering, frozenset(asked) | going), how or policy(site.placement), groups(site))
+    for orphan in orphans:
+        if orphan.stays:
+            fleet.count_beside(requests.tags(orphan.vm.instance, orphan.name), orphan.host)
     placed = place((request for vm, request in asked.items() if vm not in waits), fleet)
     placed = {vm: _unbound(made, asked[vm], recall) for vm, made in placed.items()}
+    decisions = {**{vm: Decision(vm=vm, host=None, reason=wait.reason) for vm, wait in waits.items()}, **placed}
+    starting = (
+        (machine, request, decisions[machine.name])
+        for machine in found
+        if intent[machine.name] and not (request := asked[machine.name]).running
+    )
     return Situation(
         site=site,
         machines=found,
         intent=intent,
         requests=asked,
         fleet=fleet,
-        decisions={**{vm: Decision(vm=vm, host=None, reason=wait.reason) for vm, wait in waits.items()}, **placed},
+        decisions=decisions,
         possible={vm: wait.hosts for vm, wait in waits.items()},
         recall=recall,
         states=states,
+        orphans=orphans,
+        handovers=handovers(site, starting, intent, answering, orphans),
     )
 
 

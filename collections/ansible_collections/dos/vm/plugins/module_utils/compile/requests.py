@@ -48,6 +48,10 @@ class Requests:
             setbacks=failed if isinstance(failed, Mapping) else {},
         )
 
+    def tags(self, instance: str, vm: str) -> tuple[str, ...]:
+        """The names under which rules about others mean a VM that need not be declared."""
+        return self._rules.tags_of(instance, vm)
+
     def _bound(self, machine: Machine) -> frozenset[str] | None:
         name = machine.instance_name
         if name not in self._bounds:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from ..model.nwfilter import FilterReference, FilterRule, Nwfilter, Protocol
-from ..model.types import Name, Ports
+from ..model.types import Address, Name, Ports
 from ..site.security_group import PREFIX, GroupRule, SecurityGroup
 from ..site.site import Site
 from .machine import Machine
@@ -75,8 +75,8 @@ class Members:
         return made
 
     @classmethod
-    def of(cls, site: Site, machines: Iterable[Machine]) -> Members:
-        """Of the groups that a rule names; a machine that is off keeps its address."""
+    def of(cls, site: Site, machines: Iterable[Machine], kept: Iterable[tuple[Name, Address]] = ()) -> Members:
+        """Of the groups that a rule names; a machine that is off keeps its address, and `kept` are no declared machine's."""
         named = {
             other for group in site.security_groups.values() for rule in group.rules or () for other in rule.groups
         }
@@ -85,6 +85,8 @@ class Members:
             for place, card in enumerate(machine.instance.interfaces):
                 for address in machine.ips(place) if card.security_group in named else ():
                     found[Name(str(card.security_group))].append(ipaddress.ip_network(address))
+        for name, address in kept if named else ():
+            found[name].append(ipaddress.ip_network(address))
         return cls(found)
 
     def peers(self, rule: GroupRule, family: Family) -> list[Network] | None:

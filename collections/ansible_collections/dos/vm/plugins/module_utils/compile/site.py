@@ -34,6 +34,8 @@ from .machine import Machine
 from .memory import NOTHING, Memory, Placement
 from .network import compile_network
 from .nwfilter import closure, compile_nwfilter
+from .orphans import OrphanedVm, plugged_by_host
+from .orphans import members as kept_members
 from .placing import Situation, situation
 from .port_bridge import places, port_bridges
 from .reach import refuse_untrue
@@ -99,7 +101,8 @@ def compile_situation(
         ((machine.name, card) for machine in found for card in machine.cards_without_mac()),
         (mac for machine in found for mac in machine.macs()),
     )
-    given = give(site, found, macs, held.states)
+    staying = tuple(orphan for orphan in held.orphans if orphan.stays)
+    given = give(site, found, macs, held.states, staying)
     changes = held.changes()
     by_host: defaultdict[str, list[Machine]] = defaultdict(list)
     for machine in found:
@@ -110,26 +113,30 @@ def compile_situation(
         )
     pools, networks = ByHost(site.pools, site.hosts_of), ByHost(site.networks, site.hosts_of)
     volumes = ByHost(site.volumes, partial(homes, site))
-    members = Members.of(site, (machine for machines in by_host.values() for machine in machines))
+    members = Members.of(
+        site, (machine for machines in by_host.values() for machine in machines), kept=kept_members(site, staying)
+    )
     plugged: dict[str, Mapping[Name, list[Machine]]] = {host: _plugged(by_host[host]) for host in site.hosts}
+    beside = plugged_by_host(site, staying)
     gateways = carriers(site, held.states, plugged, moves=moves or {}, dead=dead)
     on_host: dict[str, list[tuple[Name, Network]]] = {
-        host: list(_needed(networks.on(host), {*plugged[host], *_carried(gateways, host)})) for host in site.hosts
+        host: list(_needed(networks.on(host), {*plugged[host], *beside.get(host, ()), *_carried(gateways, host)}))
+        for host in site.hosts
     }
     ends = tunnel_ends(
         site,
         held.states,
-        _having(on_host, plugged),
+        _having(on_host, {host: (*plugged[host], *beside.get(host, ())) for host in site.hosts}),
         _possible(held, by_host[""], gateways),
         dead=dead,
         outside=held.recall.has_outside,
     )
     slices: dict[str, Slice] = {
         host: replace(
-            _slice(site, by_host[host], members, pools.on(host), volumes.on(host), on_host[host], host, ends),
+            _slice(site, by_host[host], members, pools.on(host), volumes.on(host), on_host[host], host, ends, staying),
             gateways=(
                 *(
-                    compile_gateway(site, name, site.networks[name], _on(name, by_host))
+                    compile_gateway(site, name, site.networks[name], _on(name, by_host), staying)
                     for name in _carried(gateways, host)
                 ),
                 *compile_forwards(site, on_host[host], plugged[host], host),
@@ -205,9 +212,11 @@ def _slice(
     networks: Iterable[tuple[Name, Network]],
     host: str,
     ends: Ends,
+    orphans: Iterable[OrphanedVm],
 ) -> Slice:
     """What one host holds: the machines `here`, and of the rest what is bound to it."""
     domains = _domains(site, here, host)
+    beside = [orphan for orphan in orphans if orphan.host == host]
     filters = closure(site, _filters(domains))
     plugged = _plugged(here)
     held = compile_volumes(site, here, volumes)
@@ -226,7 +235,7 @@ def _slice(
             *(compile_bridge(site, name, network, host, ends) for name, network in networks if network.builds),
             *port_bridges(site, here),
         ),
-        networks=tuple(compile_network(site, name, network, plugged[name]) for name, network in networks),
+        networks=tuple(compile_network(site, name, network, plugged[name], beside) for name, network in networks),
         domains=domains,
     )
 

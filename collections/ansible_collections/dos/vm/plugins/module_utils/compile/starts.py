@@ -16,10 +16,13 @@ from typing import Any
 from ..model.declaration import options
 from ..model.decode import encode
 from ..model.readiness import Check, Readiness
+from ..model.types import Name
 from ..site.after import After
+from .handovers import Holder
 from .machine import Machine
 from .placing import Situation
 
+SETTLED = 10  # seconds that a VM which the first start removed or stopped has to be off
 WHOLE = "all of "  # an instance among machines; a name has no space
 
 
@@ -48,15 +51,16 @@ class Wave:
 
 def waves(held: Situation, by_host: Mapping[str, Sequence[Machine]]) -> tuple[Wave, ...]:
     """The waves that follow the first start of everything that waits for nobody; none where nothing waits."""
-    if not any(_declares(machine) for machine in held.machines):
+    behind = held.handovers.after
+    if not behind and not any(_declares(machine) for machine in held.machines):
         return ()
     where = {str(machine.name): (host, machine) for host, found in by_host.items() for machine in found}
     running = frozenset(vm for vm in where if held.requests[vm].running)
     coming = frozenset(vm for vm, (host, machine) in where.items() if host and machine.on and vm not in running)
-    waiting = {vm: where[vm][1].after for vm in coming if where[vm][1].after}
+    waiting = {vm: where[vm][1].after for vm in coming if where[vm][1].after or vm in behind}
     if not waiting:
         return ()
-    order = _Order(held.machines, where, coming, running, lambda vm: _why_never(held, where, vm))
+    order = _Order(held.machines, where, coming, running, lambda vm: _why_never(held, where, vm), behind)
     return tuple(wave for level, wave in order.waves(waiting) if level)
 
 
@@ -97,7 +101,8 @@ def _why_never(held: Situation, where: Mapping[str, tuple[str, Machine]], vm: st
 class _Order:
     """The levels of the machines that are to come, and the gates between them.
 
-    `where` has the machines that may be asked, by name and with their hosts; `why_never` why one cannot be ready.
+    `where` has the machines that may be asked, by name and with their hosts; `why_never` why one cannot be ready; `behind` the
+    VMs that must be off before one starts.
     """
 
     def __init__(
@@ -107,7 +112,9 @@ class _Order:
         coming: frozenset[str],
         running: frozenset[str],
         why_never: Callable[[str], str],
+        behind: Mapping[str, tuple[Holder, ...]] | None = None,
     ) -> None:
+        self._behind = behind or {}
         self._where, self._coming, self._running, self._why_never = where, coming, running, why_never
         self._instances: defaultdict[str, list[str]] = defaultdict(list)
         for machine in found:
@@ -137,7 +144,7 @@ class _Order:
                 levels[node] = before
             elif node in waiting:
                 asked = not all(self._is_open(after) for after in waiting[node])
-                levels[node] = max(0, before + 1, int(asked))
+                levels[node] = max(0, before + 1, int(asked or node in self._behind))
             else:
                 levels[node] = 0 if node in self._coming else -1
         return levels
@@ -168,11 +175,15 @@ class _Order:
                 elif vm in self._where:
                     host, machine = self._where[vm]
                     checks[host].append(_check(machine, after, gate))
+        gates = [f"{self._node(after)}, which must {after.wish} within {after.within} s" for after in numbers]
+        for holder in dict.fromkeys(holder for vm in starts for holder in self._behind.get(vm, ())):
+            checks[holder.host].append(Check(name=Name(holder.vm), gate=len(gates), off=True, within=SETTLED))
+            for vm, (host, passed) in placed.items():
+                if holder in self._behind.get(vm, ()):
+                    placed[vm] = (host, (*passed, len(gates)))
+            gates.append(holder.gate)
         return Wave(
-            starts=placed,
-            gates=tuple(f"{self._node(after)}, which must {after.wish} within {after.within} s" for after in numbers),
-            checks={host: tuple(held) for host, held in checks.items()},
-            never=never,
+            starts=placed, gates=tuple(gates), checks={host: tuple(held) for host, held in checks.items()}, never=never
         )
 
 

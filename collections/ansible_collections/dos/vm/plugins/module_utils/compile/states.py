@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..intent.power import Order
 from ..model.host import HostFacts
 from ..model.types import Address, Uuid
+from ..site.device_sources import Source
 from ..site.site import Site
 from .machine import Machine
 
@@ -38,6 +39,32 @@ class Tunnel(NamedTuple):
 Tunnels = Mapping[tuple[int, int], Tunnel]  # by number and port
 
 
+class Plug(NamedTuple):
+    """An interface of a VM as its host has it: `network` or `bridge` is what it is on, `ips` what its filter allows it."""
+
+    mac: str
+    network: str = ""
+    bridge: str = ""
+    filter: str = ""
+    ips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostVm:
+    """A VM of the site as its host has it: as it runs, or as it is defined. `writes` are the disks that it may write to."""
+
+    project: str = ""
+    instance: str = ""  # that it was made of
+    vcpus: int = 0
+    memory: int = 0
+    plugs: tuple[Plug, ...] = ()
+    writes: tuple[Source, ...] = ()
+
+    @property
+    def macs(self) -> frozenset[str]:
+        return frozenset(plug.mac for plug in self.plugs if plug.mac)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostState:
     """What a host told of itself.
@@ -47,7 +74,7 @@ class HostState:
     maps ours to whether they are up; `pools` have the bytes that fit into each. `orders` are those
     that its machines carry, and `epochs` those that our domains were defined under, `uuids`
     those that domains have. `addresses` are what its networks and
-    gateways have for cards, `tunnels` its ends of VXLANs by number and port.
+    gateways have for cards, `tunnels` its ends of VXLANs by number and port. `vms` are those of the site.
     """
 
     facts: HostFacts
@@ -61,6 +88,8 @@ class HostState:
     uuids: Mapping[str, Uuid] = field(default_factory=dict)
     addresses: tuple[Kept, ...] = ()
     tunnels: Tunnels = field(default_factory=dict)
+    vms: Mapping[str, HostVm] = field(default_factory=dict)
+    capacities: Mapping[str, int] = field(default_factory=dict)  # of volumes, by `pool/name`
 
     def runs(self, vm: str) -> bool:
         """Whether a domain runs; one that is defined is taken to, unless the host told what runs."""

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from .._thirdparty import libvirt
 from ..errors import HypervisorError
 from ..model.readiness import Check, Http, Waiting
 from .agent import addresses, silence
@@ -95,7 +96,13 @@ def _look(hypervisor: LibvirtHypervisor, check: Check) -> None:
             domain = hypervisor._connection.lookupByName(check.name)
             state = state_of(domain)
     except HypervisorError as failed:
+        if check.off and failed.code == libvirt.VIR_ERR_NO_DOMAIN:
+            return
         raise NotReady(str(failed), final=True) from None
+    if check.off:
+        if state in ON:
+            raise NotReady(f"it is {state}")
+        return
     if state not in ON:
         raise NotReady(f"it is {state}", final=True)
     if check.ready == "agent":

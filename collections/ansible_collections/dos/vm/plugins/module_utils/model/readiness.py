@@ -66,6 +66,7 @@ class Check(Readiness):
     """One machine that others wait for. `gate` is the number of what they declared."""
 
     name: Name = option("The machine.")
+    off: bool = option("Whether it must be off, or gone, instead.", default=False)
     gate: int = option("Given back with the answer.", default=0)
     addresses: tuple[Address, ...] = option(
         "Its addresses; those that its networks, its agent or the host's neighbours tell of when not given.", default=()

@@ -107,6 +107,13 @@ class Fleet:
             if key in room.zones:
                 self.changes += room.zones[key].rooms
 
+    def count_beside(self, tags: Iterable[str], host: str) -> None:
+        """Rules about these names see a VM on a host that is placed by nobody, and whose share the room has taken."""
+        room = self.by_host.get(host)
+        for tag in tags if room is not None else ():
+            for zone in self.by_host[host].zones.values():
+                zone.tags[tag] += 1
+
     # Asking
 
     def accepts(self, request: Request, room: Room) -> bool:

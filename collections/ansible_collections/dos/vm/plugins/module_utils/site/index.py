@@ -54,11 +54,22 @@ def turned_off(*machines: Machine) -> str:
     return f"turn one off ({' and '.join(overridden)}: on by power override, until dos.vm.power stops or releases it)"
 
 
+class Orphan(NamedTuple):
+    """A VM of the site that is no longer declared, as far as it still counts for its project. Sizes are bytes."""
+
+    name: str
+    host: str
+    project: str
+    vcpus: int = 0
+    memory: int = 0
+    disk: int = 0
+
+
 class Index:
     """What rules look things up in. `broken` are the objects that are declared and could not be read.
 
     `used` is what projects used before of each quota. `intent` says which VMs are to be on; the declaration does for those
-    that it lacks. VMs of `first` come before all others, so that what contradicts them is found at the others.
+    that it lacks. `orphans` count for quotas as well. VMs of `first` come before all others, so that what contradicts them is found at the others.
     """
 
     def __init__(
@@ -68,10 +79,12 @@ class Index:
         used: Mapping[tuple[str, str], int] | None = None,
         *,
         intent: Intent | None = None,
+        orphans: tuple[Orphan, ...] = (),
         first: frozenset[str] = frozenset(),
     ) -> None:
         self.site = site
         self.used = used or {}
+        self.orphans = orphans
         self._intent = intent or {}
         self._broken = broken
         self.hosts = frozenset(site.hosts)

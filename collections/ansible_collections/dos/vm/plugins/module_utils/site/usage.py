@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..model.types import ByteSize, Name
-from .index import Index, Intent, Place
+from .index import Index, Intent, Orphan, Place
 from .project import Quota
 from .site import Site
 
@@ -25,12 +25,13 @@ Used = Mapping[tuple[str, str], int]  # by project and quota
 
 
 class Use(NamedTuple):
-    """Something that counts: where it is, for whom, against which quota, how much."""
+    """Something that counts: where it is, for whom, against which quota, how much. An `orphan` is declared nowhere."""
 
     at: Place
     project: Name
     quota: str
     amount: int
+    orphan: Orphan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,11 @@ class Row:
 
 
 def uses(index: Index) -> Iterator[Use]:
-    """Everything that counts, in the order of the declaration."""
+    """Everything that counts, in the order of the declaration, after what is no longer in it."""
+    for orphan in index.orphans:
+        for quota in ("vcpus", "memory", "disk") if orphan.project in index.site.projects else ():
+            at: Place = ("dos_projects", orphan.project, "quota", quota)
+            yield Use(at, Name(orphan.project), quota, getattr(orphan, quota), orphan)
     for name, instance in index.site.instances.items():
         yield Use(("dos_instances", name), instance.project, "instances", 1)
     for name, image in index.site.images.items():
@@ -78,17 +83,19 @@ def uses(index: Index) -> Iterator[Use]:
                 yield Use(machine.at, project, "disk", disk.capacity)
 
 
-def used(site: Site, intent: Intent | None = None) -> dict[tuple[str, str], int]:
-    """The sums by project and quota; every project has every one. `intent` is as for an `Index`."""
+def used(site: Site, intent: Intent | None = None, orphans: tuple[Orphan, ...] = ()) -> dict[tuple[str, str], int]:
+    """The sums by project and quota; every project has every one. `intent` and `orphans` are as for an `Index`."""
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for use in uses(Index(site, intent=intent)):
+    for use in uses(Index(site, intent=intent, orphans=orphans)):
         found[str(use.project), use.quota] += use.amount
     return {(str(project), quota): found[str(project), quota] for project in site.projects for quota in QUOTAS}
 
 
-def rows(site: Site, before: Used | None = None, intent: Intent | None = None) -> list[Row]:
+def rows(
+    site: Site, before: Used | None = None, intent: Intent | None = None, orphans: tuple[Orphan, ...] = ()
+) -> list[Row]:
     """Each quota of each project: used before, used after, limit (QUOTA-03, QUOTA-04)."""
-    return list(_rows(site, used(site, intent), before))
+    return list(_rows(site, used(site, intent, orphans), before))
 
 
 def _rows(site: Site, after: Used, before: Used | None) -> Iterator[Row]:

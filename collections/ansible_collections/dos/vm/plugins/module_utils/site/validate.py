@@ -25,7 +25,7 @@ from . import validate_starts as starts
 from . import validate_storage as storage
 from . import validate_tenancy as tenancy
 from . import validate_writes as writes
-from .index import Finding, Index, Intent
+from .index import Finding, Index, Intent, Orphan
 from .site import Site
 
 Rule = Callable[[Index], Iterator[Finding]]
@@ -154,11 +154,15 @@ def findings_of_intent(
     intent: Intent,
     used: Mapping[tuple[str, str], int] | None = None,
     *,
+    orphans: tuple[Orphan, ...] = (),
     first: frozenset[str] = frozenset(),
     rules: Iterable[Rule] = (*EXCLUSIVE, *LIMITS),
 ) -> Iterator[Finding]:
-    """What is wrong with the VMs that are intended on, of a site that is otherwise checked. `first` is as for an `Index`."""
-    index = Index(site, used=used, intent=intent, first=first)
+    """What is wrong with the VMs that are intended on, of a site that is otherwise checked.
+
+    `orphans` and `first` are as for an `Index`.
+    """
+    index = Index(site, used=used, intent=intent, orphans=orphans, first=first)
     for rule in rules:
         yield from rule(index)
 

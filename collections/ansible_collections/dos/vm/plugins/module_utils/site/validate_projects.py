@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..model.types import Name
 from .index import Finding, Index, Place
 from .project import Project
-from .usage import shown, uses
+from .usage import Use, shown, uses
 
 
 def granted(index: Index, kind: str, name: str, project_name: Name) -> bool:
@@ -83,8 +83,13 @@ def quotas_hold(index: Index) -> Iterator[Finding]:
     """
     total: defaultdict[tuple[str, str], int] = defaultdict(int)
     told: set[tuple[str, str]] = set()
+    orphaned: defaultdict[tuple[str, str], list[Use]] = defaultdict(list)
     for use in uses(index):
         key = (str(use.project), use.quota)
+        if use.orphan is not None:
+            total[key] += use.amount
+            orphaned[key].append(use)
+            continue
         project: Project | None = index.site.projects.get(use.project)
         limit = getattr(project.quota, use.quota) if project and project.quota else None
         before = index.used.get(key, 0)
@@ -92,9 +97,22 @@ def quotas_hold(index: Index) -> Iterator[Finding]:
             told.add(key)
             asked = [shown(use.quota, amount) for amount in (limit, total[key], use.amount)]
             was = f", and it was {shown(use.quota, before)} before the limit" if before > limit else ""
-            text = f"quota {use.quota} of project {use.project} is {asked[0]}: {asked[1]} used, {asked[2]} requested{was} (QUOTA-02)"
+            text = f"quota {use.quota} of project {use.project} is {asked[0]}: {asked[1]} used, {asked[2]} requested{was}{_of_orphans(orphaned[key])} (QUOTA-02)"
             yield Finding(use.at, text, ("dos_projects", use.project, "quota", use.quota))
         total[key] += use.amount
+
+
+def _of_orphans(found: Iterable[Use]) -> str:
+    """What VMs use that are no longer declared, as part of a sentence, with the remedy."""
+    named = [
+        f"{shown(use.quota, use.amount)} by {use.orphan.name} on {use.orphan.host}"
+        for use in found
+        if use.orphan and use.amount
+    ]
+    if not named:
+        return ""
+    listed = f"{', '.join(named[:3])}{' …' if len(named) > 3 else ''}"
+    return f"; of that {listed}, no longer declared: remove it (dos_prune: true)"
 
 
 def counted_images_have_a_size(index: Index) -> Iterator[Finding]:

@@ -118,7 +118,7 @@ class Writes:
                     yield Use(
                         field=("xml", number),
                         words=str(source),
-                        identities=tuple(self._of_source(source, hosts)),
+                        identities=tuple(self.of_source(source, hosts)),
                         format=source.format,
                         shareable=source.shareable,
                         target=source.target,
@@ -135,7 +135,7 @@ class Writes:
             field, target = ("disks", number, "image"), disk.target or ""
             yield self.of_image(disk.image, hosts)._replace(field=field, target=target)
 
-    def _of_source(self, source: Source, hosts: Hosts) -> Iterator[Identity]:
+    def of_source(self, source: Source, hosts: Hosts) -> Iterator[Identity]:
         if source.pool:
             yield from self._in_pool(source.pool, source.name, source.lun, hosts)
         elif source.protocol:
