@@ -23,6 +23,15 @@ def join(host: Host, networks: tuple[str, ...] = tuple(net.NETWORKS)) -> None:
     net.plug(host.control, host.name, networks, connected=True)
 
 
+def deafen(host: Host) -> None:
+    """No sshd and no session of it: nothing manages the host any more, and its guests and its networks go on."""
+    host.run("sh", "-c", "systemctl kill --signal KILL ssh.service; systemctl stop ssh.service", check=False)
+
+
+def listen(host: Host) -> None:
+    host.run("systemctl", "start", "ssh.service")
+
+
 def freeze(host: Host) -> None:
     """Every process stands still, guests included, and the network's links stay up: the host looks alive and answers nothing."""
     cgroups.freeze(host.group, True)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host whose sshd is dead and whose guests go on: no run, and no reconciler, takes anything of the others' from them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from namespaces import faults
+from namespaces.host import Host
+from namespaces.lab import TREE, Lab
+from test_bridges import Declared, plug, reaches, unplug
+from test_site import UNREACHABLE
+
+VMS = ("h1", "h2", "h3")
+QUIET: dict[str, Any] = {
+    "dos_site": "quiet",
+    "dos_projects": {"p": {}},
+    "dos_subnets": {"lan": {"address": "10.61.0.0/24", "gateway": "10.61.0.254", "automatic_gateway": {}}},
+    "dos_networks": {
+        "front": {"type": "bridge", "bridge": "br-front", "vxlan": {"id": 161}, "stp": False},
+        "lan": {"type": "bridge", "bridge": "br-lan", "vxlan": {"id": 162}, "stp": False, "subnet": "lan"},
+    },
+    "dos_instances": {
+        "web": {
+            "project": "p",
+            "memory": "64 MiB",
+            "interfaces": [{"network": "front"}, {"network": "lan"}],
+            "vms": {f"web-{host}": {"host": host, "power": "off"} for host in VMS},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Declared]:
+    """Applied once; its gateway is on h1."""
+    made = Declared(lab, tmp_path_factory.mktemp("quiet"))
+    made.declare(QUIET)
+    made.done("dos.vm.site")
+    yield made
+    made.done("dos.vm.destroy", {"dos_confirm": "quiet"})
+
+
+@pytest.fixture
+def deaf(hosts: dict[str, Host]) -> Iterator[Host]:
+    """h2, which nothing reaches by ssh."""
+    faults.deafen(hosts["h2"])
+    yield hosts["h2"]
+    faults.listen(hosts["h2"])
+
+
+def peers(host: Host) -> dict[str, set[str]]:
+    """By tunnel, the hosts that broadcasts go to."""
+    listed = json.loads(host.run("bridge", "-json", "fdb", "show").stdout)
+    found: dict[str, set[str]] = {"vx161": set(), "vx162": set()}
+    for entry in listed:
+        if entry["mac"] == "00:00:00:00:00:00" and entry.get("ifname") in found:
+            found[entry["ifname"]].add(entry["dst"])
+    return found
+
+
+def test_a_host_without_sshd_stays_an_end_of_every_tunnel(site: Declared, hosts: dict[str, Host], deaf: Host) -> None:
+    """Without a store as well, where the peers of the others are the only evidence."""
+    before = {name: peers(hosts[name]) for name in ("h1", "h3")}
+    for name, address in (("h2", "10.62.0.2"), ("h3", "10.62.0.3")):
+        plug(hosts[name], "end", f"{address}/24", "ip link set enda master br-front")
+    try:
+        ended = site.play("dos.vm.site", {"dos_store": "none"})
+        assert ended.returncode == UNREACHABLE, ended.stdout + ended.stderr
+        assert "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions\n" in ended.stdout
+        assert {name: peers(hosts[name]) for name in before} == before
+        assert reaches(hosts["h3"], "end", "10.62.0.2")
+    finally:
+        for name in ("h2", "h3"):
+            unplug(hosts[name], "end")
+
+
+def test_the_reconciler_applies_nothing_because_a_host_lost_its_ssh(
+    site: Declared, hosts: dict[str, Host], deaf: Host, lab: Lab
+) -> None:
+    before = {name: peers(hosts[name]) for name in ("h1", "h3")}
+    command = [sys.executable, "-m", "dosvm_reconciler", "--inventory", str(site.folder), "--once", "--apply"]
+    ended = lab.ctl(*command, cwd=TREE)
+    assert "h2" in ended.stderr
+    assert "apply:" not in ended.stderr
+    assert {name: peers(hosts[name]) for name in before} == before
