@@ -18,10 +18,12 @@ from namespaces.lab import TREE, Lab
 
 PLAYBOOK = TREE / ".venv" / "bin" / "ansible-playbook"
 PORT = 5977
+CARD = {"network": "rt-net", "boot_rom": False}
 SITE: dict[str, Any] = {
     "dos_site": "rt",
     "dos_projects": {"shop": {}},
     "dos_pools": {"rt-own": {"path": "/var/lib/dos-vm/rt"}, "rt-common": {"path": "/srv/shared/rt", "shared": True}},
+    "dos_networks": {"rt-net": {"type": "bridge", "bridge": "br-rt", "vxlan": {"id": 177}, "stp": False}},
     "dos_instances": {
         "rt": {
             "project": "shop",
@@ -29,9 +31,16 @@ SITE: dict[str, Any] = {
             "stop_timeout": 0,  # nothing runs in it that would hear the question
             "graphics": [{"type": "vnc", "port": PORT}],
             "disks": [{"pool": "rt-own", "capacity": "1 MiB"}, {"pool": "rt-common", "capacity": "1 MiB"}],
+            "interfaces": [CARD],
             "vms": {"rt-1": {}},
         },
-        "other": {"project": "shop", "memory": "16 MiB", "disks": [], "vms": {"rt-other": {"power": "off"}}},
+        "other": {
+            "project": "shop",
+            "memory": "16 MiB",
+            "disks": [],
+            "interfaces": [CARD],
+            "vms": {"rt-other": {"power": "off"}, "rt-third": {"power": "off"}, "rt-more": {"power": "off"}},
+        },
     },
 }
 LISTEN = f"import os,socket,time; s=socket.create_server(('', {PORT})); print(os.getpid(), flush=True); time.sleep(600)"

@@ -28,9 +28,11 @@ class Site:
     def __init__(self, lab: Lab, inventory: Path) -> None:
         self._lab, self._inventory = lab, inventory
 
-    def play(self, name: str, variables: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+    def play(
+        self, name: str, variables: Mapping[str, Any] | None = None, *options: str
+    ) -> subprocess.CompletedProcess[str]:
         extra = ["-e", json.dumps(variables)] if variables else []
-        command = [str(PLAYBOOK), "-i", str(self._inventory), name, *extra]
+        command = [str(PLAYBOOK), "-i", str(self._inventory), name, *extra, *options]
         return self._lab.ctl(*command, cwd=TREE)
 
     def done(self, name: str, variables: Mapping[str, Any] | None = None) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host whose sshd is dead and whose guests go on: no run, and no reconciler, takes anything of the others' from them."""
+"""What hosts have for each other while one of them is deaf, or is emptied: no run, and no reconciler, cuts it off the tunnels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from namespaces.lab import TREE, Lab
 from test_bridges import Declared, plug, reaches, unplug
 from test_site import UNREACHABLE
 
-VMS = ("h1", "h2", "h3")
+CARD = {"network": "walk", "boot_rom": False}
+# It runs, and nothing runs in it.
+SMALL = {"project": "p", "memory": "16 MiB", "stop_timeout": 0, "interfaces": [CARD]}
 QUIET: dict[str, Any] = {
     "dos_site": "quiet",
     "dos_projects": {"p": {}},
@@ -23,14 +25,18 @@ QUIET: dict[str, Any] = {
     "dos_networks": {
         "front": {"type": "bridge", "bridge": "br-front", "vxlan": {"id": 161}, "stp": False},
         "lan": {"type": "bridge", "bridge": "br-lan", "vxlan": {"id": 162}, "stp": False, "subnet": "lan"},
+        "walk": {"type": "bridge", "bridge": "br-walk", "vxlan": {"id": 163}, "stp": False},
     },
+    "dos_pools": {"quiet": {"path": "/var/lib/dos-vm/quiet"}},
     "dos_instances": {
         "web": {
             "project": "p",
             "memory": "64 MiB",
             "interfaces": [{"network": "front"}, {"network": "lan"}],
-            "vms": {f"web-{host}": {"host": host, "power": "off"} for host in VMS},
+            "vms": {f"web-{host}": {"host": host, "power": "off"} for host in ("h1", "h2", "h3")},
         },
+        "walker": {**SMALL, "vms": {"walker": {"host": "h2"}, "watcher": {"host": "h1", "power": "off"}}},
+        "rooted": {**SMALL, "disks": [{"pool": "quiet", "capacity": "1 MiB"}], "vms": {"rooted": {"host": "h2"}}},
     },
 }
 
@@ -42,7 +48,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Declare
     made.declare(QUIET)
     made.done("dos.vm.site")
     yield made
-    made.done("dos.vm.destroy", {"dos_confirm": "quiet"})
+    made.done("dos.vm.destroy", {"dos_confirm": "quiet", "dos_allow": [{"data_loss": ["volume quiet/rooted-vda"]}]})
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def deaf(hosts: dict[str, Host]) -> Iterator[Host]:
 def peers(host: Host) -> dict[str, set[str]]:
     """By tunnel, the hosts that broadcasts go to."""
     listed = json.loads(host.run("bridge", "-json", "fdb", "show").stdout)
-    found: dict[str, set[str]] = {"vx161": set(), "vx162": set()}
+    found: dict[str, set[str]] = {"vx161": set(), "vx162": set(), "vx163": set()}
     for entry in listed:
         if entry["mac"] == "00:00:00:00:00:00" and entry.get("ifname") in found:
             found[entry["ifname"]].add(entry["dst"])
@@ -88,3 +94,33 @@ def test_the_reconciler_applies_nothing_because_a_host_lost_its_ssh(
     assert "h2" in ended.stderr
     assert "apply:" not in ended.stderr
     assert {name: peers(hosts[name]) for name in before} == before
+
+
+def test_an_emptied_host_is_reached_by_all_while_something_is_left_there(
+    site: Declared, hosts: dict[str, Host]
+) -> None:
+    """`rooted` cannot leave, since nothing copies its disk; `--check` says so, and `walker` goes all the same and returns."""
+    free = {
+        name: {**instance, "vms": {vm: {} if vm == name else held for vm, held in instance["vms"].items()}}
+        for name, instance in QUIET["dos_instances"].items()
+    }
+    site.declare({**QUIET, "dos_instances": {**free, "walker": {**free["walker"], "hosts": ["h1", "h2", "h3"]}}})
+    address = {name: host.address for name, host in hosts.items()}
+    ended = site.play("dos.vm.drain", {"dos_host": "h2"}, "--check")
+    assert ended.returncode != 0
+    assert "set storage: copied in dos_migration" in ended.stdout
+    assert "h2 will not be empty; the other VMs move all the same" in ended.stdout
+    try:
+        assert site.play("dos.vm.drain", {"dos_host": "h2"}).returncode != 0
+        (home,) = (
+            name for name, host in hosts.items() if "walker" in host.run("virsh", "list", "--name").stdout.split()
+        )
+        assert home != "h2"
+        for name in {"h1", home}:
+            assert {address["h2"], address[home]} - {address[name]} <= peers(hosts[name])["vx163"]
+        assert {address["h1"], address[home]} <= peers(hosts["h2"])["vx163"]
+    finally:
+        site.done("dos.vm.undrain", {"dos_host": "h2"})
+    assert "walker" in hosts["h2"].run("virsh", "list", "--name").stdout.split()
+    assert address["h2"] in peers(hosts["h1"])["vx163"]
+    assert address["h1"] in peers(hosts["h2"])["vx163"]

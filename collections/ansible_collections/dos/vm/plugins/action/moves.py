@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -12,13 +12,14 @@ from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
 from ansible_collections.dos.vm.plugins.module_utils.compile.moves import departures, prepared
+from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
-from ansible_collections.dos.vm.plugins.module_utils.placement.moves import Move
+from ansible_collections.dos.vm.plugins.module_utils.placement.moves import Move, Relocation
 from ansible_collections.dos.vm.plugins.module_utils.plan.kinds import declared_objects
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
-from ansible_collections.dos.vm.plugins.plugin_utils.moves import in_service, plain, relocation
+from ansible_collections.dos.vm.plugins.plugin_utils.moves import in_service, plain, relocation, ways_of
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
@@ -28,7 +29,10 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Returns the `moves` that are allowed, those that are not as `withheld`, and by host what is `prepared` for them."""
+    """Returns the `moves` that are allowed, those that are not as `withheld`, and by host what is `prepared` for them.
+
+    `stuck` are the VMs that can go nowhere, with every host's reason; `blocked` the same as a list, with their hosts.
+    """
 
     _requires_connection = False
     _supports_check_mode = True
@@ -46,7 +50,7 @@ class ActionModule(ActionBase):
             with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=write) as store:
                 kept = remembered(store)
                 held = situate(site, variables, held=kept, states=states)
-                found = relocation(held, states, wish)
+                found = relocation(held, states, wish, ways_of(self._templar, variables))
                 going = prepared(held, found.moves) if may_move else {}
                 leaving = held.recall.leave(departures(found.moves, held))
                 if store is not None and write:
@@ -60,6 +64,10 @@ class ActionModule(ActionBase):
             display.display(f"{vm} cannot go:", color="red")
             for host, why in reasons.items():
                 display.display(f"  {host} {why}", color="red")
+        if found.stuck and moves and wish.get("drain"):
+            display.display(
+                f"{', '.join(wish['drain'])} will not be empty; the other VMs move all the same", color="red"
+            )
         return {
             **result,
             "changed": False,
@@ -68,6 +76,7 @@ class ActionModule(ActionBase):
             "stuck": {
                 str(vm): {str(host): why for host, why in reasons.items()} for vm, reasons in found.stuck.items()
             },
+            "blocked": list(_blocked(found, held)),
             "leaving": _by_source(found.moves, leaving),
             "prepared": {str(host): encode(slice_) for host, slice_ in going.items()},
             "coming": {
@@ -75,6 +84,12 @@ class ActionModule(ActionBase):
                 for host, slice_ in going.items()
             },
         }
+
+
+def _blocked(found: Relocation, held: Situation) -> Iterator[dict[str, Any]]:
+    for vm, reasons in found.stuck.items():
+        why = "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
+        yield {"domain": str(vm), "source": str(held.requests[vm].current), "targets": [*map(str, reasons)], "why": why}
 
 
 def _claim(store: Store, memory: Memory, leaving: Iterable[Placement], who: str) -> None:

@@ -14,7 +14,7 @@ description:
     aborted, or takes longer than O(limit) leaves the machine running where it was.
   - Libvirt's daemons do the work between them. With O(seconds) a call only begins it and watches for a while; calling again
     watches on, and finishes what an earlier call could not.
-  - In check mode it says what stands in the way and what would be copied.
+  - In check mode it fails with what stands in the way, as it would otherwise, and says what would be copied.
 author:
   - dos.vm contributors (@dos-vm)
 extends_documentation_fragment:
@@ -63,7 +63,7 @@ performed:
   elements: str
   sample: [domain web-1 has been moved from h1 to h2, volume local/web-1-vda has been removed from h1]
 reasons:
-  description: What stands in the way, in check mode; otherwise the task fails with it, and the machine was not touched.
+  description: What stands in the way; the task fails with it, in check mode as well, and the machine was not touched.
   returned: always
   type: list
   elements: str
@@ -121,10 +121,12 @@ def work(module: Module) -> dict[str, Any]:
     asked = wanted(module.params)
     with closing(LibvirtHypervisor(asked.uri)) as source:
         moved = migrate(asked, source, dry_run=module.check_mode)
-    if moved.reasons and not module.check_mode:
+    told = {**asdict(moved), "progress": {**asdict(moved.progress), "percent": moved.progress.percent}}
+    if moved.reasons:
         head = f"{asked.domain} cannot go from {asked.source} to {asked.target}:"
-        raise ConflictError("\n  ".join([head, *moved.reasons]))
-    return {**asdict(moved), "progress": {**asdict(moved.progress), "percent": moved.progress.percent}}
+        text = "\n  ".join([head, *moved.reasons])
+        module.fail_json(text, error=ConflictError.__name__, retryable=ConflictError.retryable, **told)
+    return told
 
 
 def main() -> None:

@@ -7,23 +7,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.dos.vm.plugins.module_utils.compile.moves import asked_for, forced, left_behind
+from ansible_collections.dos.vm.plugins.module_utils.compile.moves import asked_for, forced, left_behind, limits
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation
 from ansible_collections.dos.vm.plugins.module_utils.compile.states import HostState
+from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
+from ansible_collections.dos.vm.plugins.module_utils.model.migration import Ways
 from ansible_collections.dos.vm.plugins.module_utils.placement.moves import Move, Relocation, back, drain
 
+WAYS = "dos_migration"
 ADDRESSES = ("dos_migration_address", "ansible_host")
 
 
-def relocation(held: Situation, states: Mapping[str, HostState], wish: Mapping[str, Any]) -> Relocation:
+def relocation(held: Situation, states: Mapping[str, HostState], wish: Mapping[str, Any], ways: Ways) -> Relocation:
     """What is to move. Raises `DeclarationError` for a wish that names what there is not."""
     if wish.get("drain"):
-        return drain(held.fleet, held.requests, wish["drain"])
+        return drain(held.fleet, held.requests, wish["drain"], limits(held, ways))
     if wish.get("back") is not None:
-        return back(held.fleet, held.requests, [_move(told) for told in wish["back"]])
+        return back(held.fleet, held.requests, [_move(told) for told in wish["back"]], limits(held, ways))
     if wish.get("vms"):
-        return asked_for(held, wish["vms"], wish.get("to"))
-    return Relocation(moves=(*left_behind(states), *forced(held)))
+        return asked_for(held, wish["vms"], wish.get("to"), ways)
+    found = forced(held, ways)
+    return replace(found, moves=(*left_behind(states), *found.moves))
+
+
+def ways_of(templar: Any, variables: Mapping[str, Any]) -> Ways:
+    """How VMs are moved on this site. Raises `DeclarationError` for what is no way."""
+    return decode(Ways, templar.template(variables.get(WAYS) or {}), path=WAYS)
 
 
 def in_service(states: Mapping[str, HostState], hosts: Iterable[str]) -> dict[str, HostState]:

@@ -45,7 +45,7 @@ from .shared import elsewhere
 from .starts import Wave, waves
 from .states import HostState as HostState
 from .storage import compile_pool, compile_volumes, homes
-from .tunnels import Ends, tunnel_ends
+from .tunnels import NO_ENDS, Ends, tunnel_ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,7 @@ class Compiled:
     taken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
     gateways: Mapping[Name, Carrier] = field(default_factory=dict)
+    ends: Ends = NO_ENDS
     waves: tuple[Wave, ...] = ()  # of machines that are started after others
     machines: Mapping[str, list[Machine]] = field(default_factory=dict)  # by host; those of no host by the empty name
 
@@ -164,6 +165,7 @@ def compile_situation(
         taken=held.recall.taken(changes.values()),
         findings=tuple(held.recall.findings()),
         gateways=gateways,
+        ends=ends,
         waves=later,
         machines=by_host,
     )

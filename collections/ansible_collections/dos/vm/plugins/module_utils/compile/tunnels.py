@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model.types import Address, Name
 from ..site.network import Network
@@ -33,6 +33,11 @@ class Ends:
     known: frozenset[Address] = NONE
     foreign_stay: bool = False
 
+    def joined(self, others: Ends) -> Ends:
+        """The ends of two layouts together: while VMs move, each host reaches both."""
+        hosts = {name: found | others.hosts.get(name, frozenset()) for name, found in self.hosts.items()}
+        return replace(self, hosts=hosts)
+
     def peers(self, name: Name, network: Network, host: str) -> tuple[Address, ...]:
         """The peers that a host is to have."""
         ends = (self.addresses.get(Name(end)) for end in self.hosts[name] if end != host)
@@ -46,6 +51,9 @@ class Ends:
     def _observed(self, network: Network, host: str) -> frozenset[Address]:
         key, tunnels = _key(network), self.tunnels.get(host, {})
         return tunnels[key].peers if key in tunnels else NONE
+
+
+NO_ENDS = Ends(addresses={}, hosts={}, tunnels={})
 
 
 def tunnel_ends(

@@ -37,6 +37,10 @@ class Slice:
         "Machines that are defined now and started by a later call, when those that they come after are ready.",
         default=(),
     )
+    part: bool = option(
+        "Whether this is only a part of what the host should hold. If true, what it does not declare is left as it is.",
+        default=False,
+    )
 
 
 @declaration

@@ -36,7 +36,7 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
         waits=frozenset(held.waits),
     )
     needs = _needs(declared)
-    gone = list(_undeclared(declared, context))
+    gone = [] if held.part else list(_undeclared(declared, context))
     planned = {address: _plan(kind, object_, address, context) for address, (kind, object_) in declared.items()}
     handed = _handovers(planned, needs, context)
     partners = {taker: found for taker in handed if (found := _partners(taker, handed))}

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from dosvm.compile.moves import asked_for, forced, left_behind, prepared
+from dosvm.apply import converge
+from dosvm.compile.moves import asked_for, forced, left_behind, limits, prepared
 from dosvm.compile.placing import Situation, situation
 from dosvm.compile.site import compile_situation
 from dosvm.compile.states import HostState
 from dosvm.errors import DeclarationError
 from dosvm.hypervisor.fake import FakeHypervisor
-from dosvm.model.slice import Slice
+from dosvm.model.migration import Ways
+from dosvm.model.slice import Permission, Slice
+from dosvm.placement.moves import drain
 from dosvm.site.load import load
 
 HOSTS = ("h1", "h2", "h3")
@@ -40,6 +43,7 @@ SITE: dict[str, Any] = {
         },
     },
 }
+COPIED = Ways(storage="copied", data="tls")
 
 
 def host(*, runs: tuple[str, ...] = (), off: tuple[str, ...] = (), volumes: tuple[str, ...] = ()) -> HostState:
@@ -57,23 +61,63 @@ def held(states: dict[str, HostState], **more: Any) -> Situation:
 
 def test_a_running_machine_moves_only_when_a_rule_forces_it() -> None:
     states = {"h1": host(runs=("web",)), "h2": host(runs=("own",), volumes=("local/own-vda",)), "h3": host()}
-    assert list(forced(held(states))) == []
-    (move,) = forced(held(states, dos_host_settings={"h1": {"maintenance": True}}))
+    assert forced(held(states)).moves == ()
+    (move,) = forced(held(states, dos_host_settings={"h1": {"maintenance": True}})).moves
     assert (move.vm, move.source, move.copies) == ("web", "h1", False)
     assert move.target != "h1"
 
 
 def test_a_declared_host_that_changed_is_a_move_with_its_disk() -> None:
     states = {"h1": host(runs=("own",), volumes=("local/own-vda",)), "h2": host(), "h3": host(runs=("web",))}
-    (move,) = forced(held(states))
+    (move,) = forced(held(states), COPIED).moves
     assert (move.vm, move.source, move.target, move.copies) == ("own", "h1", "h2", True)
+
+
+def test_a_move_that_the_ways_cannot_make_is_not_offered() -> None:
+    states = {"h1": host(runs=("own",), volumes=("local/own-vda",)), "h2": host(), "h3": host(runs=("web",))}
+    found = forced(held(states))
+    assert found.moves == ()
+    assert found.stuck == {
+        "own": {"h2": "its own disks are not there, and none is copied: set storage: copied in dos_migration"}
+    }
+    tunnel = forced(held(states), Ways(storage="copied"))
+    assert "a tunnel carries no disks: set data: tls" in tunnel.stuck["own"]["h2"]
+
+
+def test_an_emptied_host_keeps_what_the_ways_cannot_move_and_the_others_go() -> None:
+    states = {"h1": host(), "h2": host(runs=("own", "web"), volumes=("local/own-vda",)), "h3": host()}
+    site = held(
+        states, dos_instances={**SITE["dos_instances"], "own": {**SITE["dos_instances"]["own"], "vms": {"own": {}}}}
+    )
+    found = drain(site.fleet, site.requests, ["h2"], limits(site, Ways()))
+    assert [move.vm for move in found.moves] == ["web"]
+    assert set(found.stuck) == {"own"}
+    assert "storage: copied" in found.stuck["own"]["h1"]
+    assert "maintenance" in found.stuck["own"]["h2"]
+    again = held(
+        states, dos_instances={**SITE["dos_instances"], "own": {**SITE["dos_instances"]["own"], "vms": {"own": {}}}}
+    )
+    both = drain(again.fleet, again.requests, ["h2"], limits(again, COPIED))
+    assert {move.vm: move.copies for move in both.moves} == {"web": False, "own": True}
+
+
+def test_disks_that_the_target_has_as_well_are_not_copied() -> None:
+    """A directory that hosts share though nothing declares it: the ways need not copy."""
+    states = {
+        "h1": host(),
+        "h2": host(runs=("own",), volumes=("local/own-vda",)),
+        "h3": host(volumes=("local/own-vda",)),
+    }
+    site = held(states, dos_instances={"own": {**SITE["dos_instances"]["own"], "vms": {"own": {}}}})
+    (move,) = drain(site.fleet, site.requests, ["h2"], limits(site, Ways())).moves
+    assert (move.target, move.copies) == ("h3", False)
 
 
 def test_one_that_is_off_stays_with_its_disk() -> None:
     instances = {**SITE["dos_instances"]}
     instances["own"] = {**instances["own"], "vms": {"own": {"host": "h2", "power": "off"}}}
     states = {"h1": host(off=("own",), volumes=("local/own-vda",)), "h2": host(), "h3": host(runs=("web",))}
-    assert list(forced(held(states, dos_instances=instances))) == []
+    assert forced(held(states, dos_instances=instances), COPIED).moves == ()
 
 
 def test_what_a_migration_left_behind_is_cleaned_up() -> None:
@@ -134,3 +178,59 @@ def test_the_host_that_a_machine_goes_to_logs_in_before_and_the_one_it_left_logs
 
 def logged_in(slices: Mapping[str, Slice]) -> dict[str, bool | None]:
     return {name: pool.active for name, slice_ in slices.items() for pool in slice_.pools}
+
+
+TUNNEL: dict[str, Any] = {
+    "dos_projects": {"p": {}},
+    "dos_networks": {"lan": {"type": "bridge", "bridge": "br-lan", "stp": False, "vxlan": {"id": 7}}},
+    "dos_instances": {
+        "web": {
+            "project": "p",
+            "memory": "64 MiB",
+            "interfaces": [{"network": "lan"}],
+            "vms": {"web": {}, "other": {"host": "h1"}},
+        }
+    },
+}
+
+
+def tunnels(states: dict[str, HostState]) -> Situation:
+    site = load(TUNNEL, hosts=HOSTS, address_of=lambda name: f"10.0.0.{name[1]}")
+    return situation(site, states, now=0.0)
+
+
+def peers(slice_: Slice) -> list[str]:
+    (bridge,) = slice_.bridges
+    assert bridge.vxlan
+    return [str(peer) for peer in bridge.vxlan.peers]
+
+
+def test_before_a_move_every_host_of_the_tunnel_has_the_peers_of_both_layouts() -> None:
+    """The move may fail, and what it changed on third hosts nobody else brings them."""
+    before = tunnels({"h1": host(off=("other",)), "h2": host(runs=("web",)), "h3": host()})
+    found = prepared(before, asked_for(before, ["web"], "h3").moves)
+    assert {name: peers(slice_) for name, slice_ in found.items()} == {
+        "h1": ["10.0.0.2", "10.0.0.3"],
+        "h2": ["10.0.0.1", "10.0.0.3"],
+        "h3": ["10.0.0.1", "10.0.0.2"],
+    }
+    assert all(slice_.part for slice_ in found.values())
+    assert found["h1"].networks == ()
+    assert found["h3"].networks != ()
+
+
+def test_a_move_within_the_ends_of_a_tunnel_prepares_nothing_elsewhere() -> None:
+    before = tunnels({"h1": host(off=("other",)), "h2": host(runs=("web",)), "h3": host()})
+    back = asked_for(before, ["web"], "h1").moves
+    assert set(prepared(before, back)) == {"h1", "h2"}, "h2 may still be the end when the move fails"
+    unbridged = held({"h1": host(runs=("web",)), "h2": host(), "h3": host()})
+    assert set(prepared(unbridged, asked_for(unbridged, ["web"], "h3").moves)) == {"h3"}
+
+
+def test_a_part_of_a_slice_leaves_alone_what_it_does_not_declare() -> None:
+    before = tunnels({"h1": host(off=("other",)), "h2": host(runs=("web",)), "h3": host()})
+    hypervisor = FakeHypervisor()
+    converge(compile_situation(before).slices["h2"], hypervisor, permission=Permission(), secrets={})
+    slice_ = prepared(before, asked_for(before, ["web"], "h3").moves)["h2"]
+    outcome = converge(slice_, hypervisor, permission=Permission(prune=True), secrets={})
+    assert [str(plan.address) for plan in outcome.plans] == ["bridge br-lan"]
