@@ -19,6 +19,7 @@ from dosvm.apply import Outcome, converge
 from dosvm.errors import ConflictError
 from dosvm.hypervisor import storage
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
+from dosvm.hypervisor.storage import BESIDE
 from dosvm.model.address import Address, Mark
 from dosvm.model.decode import decode
 from dosvm.model.slice import Permission, Slice
@@ -55,9 +56,10 @@ class Host:
                 "domains": [domain | more.pop("domain", {})] if disks else [],
             },
         )
+        dry = more.pop("dry_run", False)
         permission = Permission(prune=True, **more)
         keys = {f"{self.prefix}-{name}": value for name, value in KEYS.items()}
-        return converge(slice_, self.hypervisor, permission=permission, secrets=keys)
+        return converge(slice_, self.hypervisor, permission=permission, secrets=keys, dry_run=dry)
 
     def names(self, *volumes: str) -> tuple[str, ...]:
         return tuple(f"volume {self.prefix}/{name}" for name in volumes)
@@ -173,6 +175,53 @@ def test_a_file_that_is_gone_is_not_replaced_by_an_empty_one(host: Host) -> None
     host.file("data").unlink()
     allowed = host.converge({"name": "data"}, disks=(disk,), domain=off, data_loss=host.names("data"))
     assert allowed.performed == (f"volume {host.prefix}/data has been created",)
+
+
+def test_a_pool_that_is_not_active_hides_neither_a_file_nor_that_it_is_missing(host: Host) -> None:
+    """VOL-08, VOL-T1.12: a mount that did not come back; and what it costs a domain is a wait, not a failure."""
+    disk = {"pool": host.prefix, "volume": "data", "format": "qcow2"}
+    spare = {"name": "spare"}
+    host.converge({"name": "data"}, spare, disks=(disk,), domain={"active": False})
+    subprocess.run(["virsh", "pool-destroy", host.prefix], check=True, capture_output=True)
+    found = host.converge({"name": "data"}, spare, disks=(disk,), domain={"active": False})
+    assert [sentence for sentence in found.performed if "volume" in sentence] == []
+    subprocess.run(["virsh", "pool-destroy", host.prefix], check=True, capture_output=True)
+    for name in ("data", "spare"):
+        host.file(name).unlink()
+    for dry in (True, False):
+        outcome = host.converge({"name": "data"}, spare, disks=(disk,), dry_run=dry)
+        reasons = {str(plan.address): plan.reason for plan in outcome.plans}
+        assert all("its file is missing" in reasons[name] for name in host.names("data", "spare"))
+        assert reasons[f"domain {host.prefix}"] == f"waits for {host.names('data')[0]}"
+    assert not host.file("data").exists()
+    assert not host.file("spare").exists()
+
+
+def test_a_volume_is_made_anew_beside_the_old_one_which_stays_when_that_fails(host: Host) -> None:
+    old, new = (host.path.parent / f"{host.path.name}-{name}.qcow2" for name in ("old", "new"))
+    for image in (old, new):
+        qemu_img("create", "-q", "-f", "qcow2", image, "16M")
+    try:
+        layers = [
+            {"name": "layer", "backing": {"path": str(path), "format": "qcow2"}} for path in (old, new, f"{new}x")
+        ]
+        host.converge(layers[0])
+        allowed = {"data_loss": host.names("layer"), "wipe": True}
+        before = host.file("layer").stat()
+        ((_, told),) = host.tried(layers[2], **allowed).failures
+        assert f"{new}x, which it is to be layered over, is not there" in told
+        assert host.file("layer").stat() == before
+        qemu_img(
+            "create", "-q", "-f", "qcow2", host.file(f"layer{BESIDE}"), "16M"
+        )  # of a run that was killed in between
+        subprocess.run(["virsh", "pool-refresh", host.prefix], check=True, capture_output=True)
+        assert f"{host.names('layer')[0]} has been wiped and made anew" in host.converge(layers[1], **allowed).performed
+        assert str(new) in qemu_img("info", host.file("layer"))
+        assert [path.name for path in host.path.iterdir()] == ["layer"]
+        assert not host.converge(layers[1]).changed
+    finally:
+        old.unlink()
+        new.unlink()
 
 
 def test_a_file_that_came_without_libvirt_is_seen_where_a_machine_has_it(host: Host) -> None:
@@ -355,6 +404,21 @@ def small(host: Host) -> Iterator[Host]:
     yield host
     subprocess.run(["virsh", "pool-destroy", host.prefix], check=False, capture_output=True)
     subprocess.run(["umount", host.path], check=True)
+
+
+def test_nothing_is_made_below_a_mount_point(small: Host) -> None:
+    small.converge({"name": "data"})
+    subprocess.run(["virsh", "pool-destroy", small.prefix], check=True, capture_output=True)
+    subprocess.run(["umount", small.path], check=True)
+    try:
+        outcome = small.converge({"name": "data"}, {"name": "more"})
+        assert outcome.performed == ()
+        assert f"is not mounted at {small.path}: mount it" in next(
+            plan.reason for plan in outcome.plans if plan.address.kind == "pool" and plan.address.name == small.prefix
+        )
+        assert list(small.path.iterdir()) == []
+    finally:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "dosvm-test", small.path], check=True)
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_volume_loses_nothing(small: Host) -> None:

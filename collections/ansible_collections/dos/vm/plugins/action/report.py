@@ -44,6 +44,7 @@ class ActionModule(ActionBase):
             or found["change"]
             or found["remove"]
             or found["withheld"]
+            or found["blocked"]
             or found["conflicts"]
         )
         failed = bool(arguments.get("exit_code")) and pending

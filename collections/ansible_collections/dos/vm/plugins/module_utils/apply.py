@@ -11,8 +11,9 @@ from .errors import ConflictError, HypervisorError, PermissionNeeded, Unanswered
 from .hypervisor.protocol import Hypervisor
 from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
-from .plan.action import Action, CreateVolume, DetachDevice, Stop
+from .plan.action import Action, CreateVolume, DeleteVolume, DetachDevice, Start, Stop
 from .plan.host import plan_host
+from .plan.missing import noted
 from .plan.passwords import referenced
 from .plan.plan import Context, Observed, Plan
 from .plan.remove import plan_removal
@@ -20,8 +21,8 @@ from .xml.mask import concealed
 from .xml.secret import digest
 
 Clock = Callable[[], float]
-Planned = tuple[tuple[Plan, ...], dict[Address, Observed]]
-Replan = Callable[[Address], Plan]
+Planned = tuple[tuple[Plan, ...], Context]
+Replan = Callable[..., tuple[Plan, ...]]
 
 HALF_MADE, STEP = (
     5.0,
@@ -79,16 +80,18 @@ def converge(
         def plan(*fresh: Address) -> Planned:
             return _settled(lambda: _plan(held, hypervisor, permission, values), hypervisor, fresh)
 
-        def replan(address: Address) -> Plan:
-            return next(again for again in plan(address)[0] if again.address == address)
-
-        plans, observed = plan()
+        plans, context = plan()
         _refuse_conflicts(plans)
-        if dry_run or not any(plan.actions for plan in plans):
-            return Outcome(plans=plans, observed=observed)
-        run = _Run(hypervisor, values, None if seconds is None else clock() + seconds, clock, replan)
-        run.perform(plans)
-        after, observed = plan()
+        if dry_run:
+            return Outcome(plans=plans, observed=context.observed)
+        if not any(plan.actions for plan in plans):
+            _note(held, hypervisor, (), context)
+            return Outcome(plans=plans, observed=context.observed)
+        until = None if seconds is None else clock() + seconds
+        run = _Run(hypervisor, values, until, clock, lambda *fresh: plan(*fresh)[0])
+        plans = run.perform_in_turn(plans)
+        after, context = plan()
+        _note(held, hypervisor, run.deleted, context)
         if not run.failures and not run.remaining:
             _verify(after, run.unanswered)
     return Outcome(
@@ -98,7 +101,7 @@ def converge(
         unanswered=told(run.unanswered),
         remaining=run.remaining,
         upcoming=run.upcoming,
-        observed=observed,
+        observed=context.observed,
     )
 
 
@@ -124,6 +127,8 @@ def remove(
         run = _Run(hypervisor, {}, None, time.monotonic)
         run.perform((plan,))
         after, observed = _plan_removal(address, hypervisor, site, permission, stop_timeout)
+        if run.deleted & (known := set(hypervisor.facts().known_volumes)):
+            hypervisor.note_volumes(known - run.deleted)
         if not run.failures:
             _verify((after,))
     return Outcome(
@@ -157,15 +162,15 @@ def _settled(plan: Callable[[], Planned], hypervisor: Hypervisor, fresh: Collect
 
     Half of a volume looks like another volume, so one that is as declared is whole, and any other is looked at again for a while.
     """
-    plans, observed = plan()
-    fresh = {*fresh, *(address for address, seen in observed.items() if seen.info.get("fresh"))}
+    plans, context = plan()
+    fresh = {*fresh, *(address for address, seen in context.observed.items() if seen.info.get("fresh"))}
     deadline = time.monotonic() + HALF_MADE
     while any(plan.address in fresh and plan.verdict != "keep" for plan in plans) and time.monotonic() < deadline:
         time.sleep(STEP)
         for pool in {address.name.partition("/")[0] for address in fresh}:
             hypervisor.refresh(Address("pool", pool))
-        plans, observed = plan()
-    return plans, observed
+        plans, context = plan()
+    return plans, context
 
 
 def _plan(held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: Mapping[str, bytes]) -> Planned:
@@ -183,7 +188,15 @@ def _plan(held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: 
             if secret.name in secrets
         },
     )
-    return tuple(plan_host(held, context)), observed
+    return tuple(plan_host(held, context)), context
+
+
+def _note(held: Slice, hypervisor: Hypervisor, deleted: Collection[str], context: Context) -> None:
+    """Keep which volumes are there, where that is not kept yet."""
+    known, unmounted = noted(held, deleted, context), context.host.unmounted or {}
+    moved = [pool for pool in unmounted if f"pool {pool}" in context.permission.data_loss]
+    if moved or known != set(context.host.known_volumes):
+        hypervisor.note_volumes(known, moved)
 
 
 def _devices(held: Slice) -> tuple[str, ...]:
@@ -220,12 +233,12 @@ def _verify(plans: tuple[Plan, ...], except_for: Collection[Address] = ()) -> No
         raise VerificationError("everything was done and this is still to do: " + "; ".join(rest))
 
 
-def _nothing_more(address: Address) -> Plan:
-    return Plan(address=address, verdict="keep")
+def _nothing_more(*fresh: Address) -> tuple[Plan, ...]:
+    return ()
 
 
 class _Run:
-    """One pass over the actions of a plan. `replan` plans one object anew, by what the host has of it now."""
+    """One pass over the actions of a plan. `replan` plans all anew, by what the host has now; `deleted` are volumes, `pool/name`."""
 
     def __init__(
         self,
@@ -241,6 +254,23 @@ class _Run:
         self.failures: dict[Address, str] = {}
         self.unanswered: dict[Address, str] = {}
         self.remaining, self.upcoming = 0, ""
+        self.deleted: set[str] = set()
+
+    def perform_in_turn(self, plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
+        """Perform all, first the pools whose volumes are decided when they have started. Returns what was planned in the end.
+
+        Raises `ConflictError` where such a volume cannot be as declared; nothing but pools was started then.
+        """
+        first = _foundations(plans)
+        self.perform(tuple(first.values()))
+        if not first or self.remaining:
+            if not first:
+                self.perform(plans)
+            return plans
+        rest = tuple(plan for plan in self.replan() if plan.address not in first)
+        _refuse_conflicts(rest)
+        self.perform(rest)
+        return _joined(plans, rest)
 
     def perform(self, plans: tuple[Plan, ...]) -> None:
         """Perform what can be: an object waits for those it stands on, and stops at its own first failure.
@@ -303,11 +333,15 @@ class _Run:
             self.unanswered[action.address] = str(silent)
             return not isinstance(action, DetachDevice)  # what it still holds is in the way of what comes
         except VolumeExists as exists:
-            return self._take(exists, self.replan(action.address))
+            return self._take(
+                exists, next(plan for plan in self.replan(action.address) if plan.address == action.address)
+            )
         except HypervisorError as failed:
             self.failures[action.address] = concealed(str(failed), self.secrets.values())
             return False
         self.performed.append(str(action))
+        if isinstance(action, DeleteVolume):
+            self.deleted.add(action.address.name)
         return True
 
     def _take(self, exists: VolumeExists, plan: Plan) -> bool:
@@ -317,6 +351,32 @@ class _Run:
             return False
         self.performed.append(f"{plan.address} has been found")
         return all(map(self._perform, plan.actions))
+
+
+def _foundations(plans: Iterable[Plan]) -> dict[Address, Plan]:
+    """The plans that start pools of which volumes are deferred, each after those it needs."""
+    by_address = {plan.address: plan for plan in plans}
+    pools = {Address("pool", plan.address.name.partition("/")[0]) for plan in by_address.values() if plan.deferred}
+    found: dict[Address, Plan] = {}
+    for plan in (by_address[address] for address in by_address if address in pools):
+        if any(isinstance(action, Start) for action in plan.actions):
+            found |= {need: by_address[need] for need in plan.behind if need in by_address} | {plan.address: plan}
+    return found
+
+
+def _joined(plans: tuple[Plan, ...], rest: tuple[Plan, ...]) -> tuple[Plan, ...]:
+    """What was planned before pools were started, and instead of it what was decided otherwise since."""
+    before = {plan.address: plan for plan in plans}
+    found = before | {
+        plan.address: plan
+        for plan in rest
+        if plan.address not in before or (plan.actions, plan.withheld) != _wish(before[plan.address])
+    }
+    return tuple(found.values())
+
+
+def _wish(plan: Plan) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+    return plan.actions, plan.withheld
 
 
 def _differences(plan: Plan) -> str:

@@ -82,7 +82,9 @@ gateways:
   type: list
   elements: dict
 volumes:
-  description: The volumes of active pools.
+  description: >-
+    The volumes of active pools; of those that are not active, the files in directories, with C(active) false and without
+    sizes.
   returned: always
   type: list
   elements: dict

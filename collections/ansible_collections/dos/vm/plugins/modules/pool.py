@@ -103,6 +103,11 @@ plans:
       description: What is missing from O(allow).
       type: str
       returned: always
+    blocked_by:
+      description: Missing objects that the object waits for, such as V(volume local/web-1-vda).
+      type: list
+      elements: str
+      returned: always
     notes:
       description: >-
         Sentences about the object as it is, though nothing is done about it, such as a change that was made outside

@@ -54,7 +54,9 @@ def _object(plan: Mapping[str, Any]) -> Iterator[Line]:
         yield f"      {_change(change)}  [{change['disruption']}]", None
     for change in plan.get("pending", ()):
         yield f"      {_change(change)}  [pending restart]", "yellow"
-    if plan.get("withheld") and plan["verdict"] != "left":
+    if plan.get("blocked_by"):
+        yield f"      blocked: {', '.join(plan['withheld'])}", "yellow"
+    elif plan.get("withheld") and plan["verdict"] != "left":
         yield f"      withheld until allowed (dos_allow: [{plan['needs']}]): {', '.join(plan['withheld'])}", "yellow"
     for note in plan.get("notes", ()):
         yield f"      note: {note}", "yellow"
@@ -100,11 +102,16 @@ def counts(hosts: HostPlans) -> dict[str, int]:
         "live": sum(plan["disruption"] in ("live", "hotplug") for plan in changed),
         "remove": _count(plans, "remove"),
         "interruptions": sum(bool(plan.get("actions")) and plan["disruption"] in INTERRUPTING for plan in plans),
-        "withheld": sum(bool(plan.get("withheld")) and plan["verdict"] != "left" for plan in plans),
+        "withheld": sum(_is_withheld(plan) and not plan.get("blocked_by") for plan in plans),
+        "blocked": sum(_is_withheld(plan) and bool(plan.get("blocked_by")) for plan in plans),
         "left": _count(plans, "left"),
         "unmanaged": _count(plans, "unmanaged"),
         "conflicts": _count(plans, "conflict"),
     }
+
+
+def _is_withheld(plan: Mapping[str, Any]) -> bool:
+    return bool(plan.get("withheld")) and plan["verdict"] != "left"
 
 
 def _count(plans: Iterable[Mapping[str, Any]], verdict: str) -> int:
@@ -117,7 +124,7 @@ def summary(hosts: HostPlans) -> str:
     live = f" ({found['live']} live)" if found["live"] else ""
     text = f"Plan: {found['create']} to create, {found['change']} to change{live}, {found['remove']} to remove"
     text += f"; {found['interruptions']} interruption{'' if found['interruptions'] == 1 else 's'}"
-    words = {"withheld": "withheld", "left": "no longer declared", "conflicts": "in conflict"}
+    words = {"withheld": "withheld", "blocked": "blocked", "left": "no longer declared", "conflicts": "in conflict"}
     rest = [f"{found[name]} {word}" for name, word in words.items() if found[name]]
     return text + (f" ({', '.join(rest)})" if rest else "")
 

@@ -99,7 +99,9 @@ def _object(told: Told) -> Iterator[str]:
         for change in told.get(label) or ():
             when = change["disruption"] if label == "changes" else "pending restart"
             yield f"      {change['path']}: {change.get('before')} → {change.get('after')}  [{when}]"
-    if told.get("withheld"):
+    if told.get("blocked_by"):
+        yield f"      waits for {', '.join(told['blocked_by'])}: {', '.join(told['withheld'])}"
+    elif told.get("withheld"):
         yield f"      withheld until allowed ({told.get('needs')}): {', '.join(told['withheld'])}"
     for note in told.get("notes") or ():
         yield f"      note: {note}"

@@ -8,7 +8,7 @@ and the pool that is defined over that directory next has them again.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -30,6 +30,7 @@ from ..plan.action import (
     DetachDevice,
     Find,
     Inject,
+    ReplaceVolume,
     Replug,
     ResizeVolume,
     Restart,
@@ -64,6 +65,7 @@ from .fake_refusals import (
     refuse,
 )
 from .seeds import resolved, seed_of
+from .storage import BESIDE, idle_volumes, named
 from .values import value_of, with_secrets
 
 if TYPE_CHECKING:
@@ -83,7 +85,8 @@ class Killed(BaseException):
 class FakeHypervisor(Objects):
     """Implements `protocol.Hypervisor`.
 
-    `fail_after=N` refuses the action after the first N, once; `kill_after=N` raises `Killed` when the Nth is done. `files`
+    `fail_after=N` refuses the action after the first N, once; `kill_after=N` raises `Killed` when the Nth is done, and
+    `kill_within=N` in the middle of it, where it has one. `files`
     are those the host has besides: capacity in bytes by path. `deaf` guests let go of nothing. `reads` and `writes` count calls, refused ones too.
     """
 
@@ -92,6 +95,7 @@ class FakeHypervisor(Objects):
         *,
         fail_after: int | None = None,
         kill_after: int | None = None,
+        kill_within: int | None = None,
         files: Mapping[str, int] | None = None,
         seed: int = 0,
         deaf: bool = False,
@@ -102,13 +106,15 @@ class FakeHypervisor(Objects):
         self.deaf = deaf
         self.blocks = dict(blocks or {})  # devices that are not blank, by path
         self.offered = frozenset(offered)  # LUNs of every target
-        self.fail_after, self.kill_after = fail_after, kill_after
+        self.fail_after, self.kill_after, self.kill_within = fail_after, kill_after, kill_within
         self.reads = self.writes = 0
         self.performed: list[Action] = []
         self.kept = fake_kept.FakeKept()
         self._chance = definitions.Chance(seed)
         self._numbers = count(1)
         self._locked = False
+        self.noted: set[str] = set()  # volumes that runs made or found
+        self.unmounted: dict[str, str] = {}  # mount points of file systems that pools were on, and that are not mounted
 
     # Reading
 
@@ -127,6 +133,8 @@ class FakeHypervisor(Objects):
             emulators=dict(domains.EMULATORS),
             machines=dict(domains.MACHINES),
             links=dict(fake_kept.LINKS),
+            known_volumes=tuple(sorted(self.noted)),
+            unmounted=self.unmounted or None,
         )
 
     @contextmanager
@@ -148,6 +156,11 @@ class FakeHypervisor(Objects):
         self.fresh = self._find_files(volumes)
         seen = [self._seen(address, held, site) for address, held in self.objects.items()]
         seen += [volume for pool in seen if pool.address.kind == "pool" for volume in self._seen_volumes(pool)]
+        wanted = {*named(held for held in seen if held.address.kind == "domain"), *volumes}
+        for pool in [held for held in seen if "files" in held.info]:
+            directory = pool.xml.findtext("target/path")
+            files = [posixpath.basename(path) for path in self.files if posixpath.dirname(path) == directory]
+            seen += idle_volumes(pool, files, wanted)
         return {held.address: held for held in [*seen, *self.kept.observe(site)]}
 
     def refresh(self, pool: Address) -> None:
@@ -160,6 +173,8 @@ class FakeHypervisor(Objects):
             info |= {"seed": path} if (path := seed_of(held.xml)) in self.files and path else {}
         if address.kind == "secret":
             info = {"description": held.xml.findtext("description") or "", "uuid": held.xml.findtext("uuid") or ""}
+        if address.kind == "pool" and not held.active and held.xml.get("type") == "dir":
+            info = {"files": "seen"}
         live = deepcopy(held.live)
         if live is not None and address.kind == "network":
             networks.count_connections(live, len(list(self._plugged(address.name))))
@@ -193,6 +208,10 @@ class FakeHypervisor(Objects):
         return {path: found for path in paths if (found := self.blocks.get(path, Device(path))).found}
 
     # Writing
+
+    def note_volumes(self, volumes: Collection[str], moved: Collection[str] = ()) -> None:
+        self.noted = set(volumes)
+        self.unmounted = {pool: mount for pool, mount in self.unmounted.items() if pool not in moved}
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         self.writes += 1
@@ -399,6 +418,18 @@ class FakeHypervisor(Objects):
         if size is None or int(size.text or 0) > action.capacity:
             refuse(action, "Can't shrink capacity below current capacity unless shrink flag explicitly specified", 8)
         size.text = str(action.capacity)
+
+    @_perform.register
+    def _replace_volume(self, action: ReplaceVolume, secrets: Mapping[str, bytes]) -> None:
+        path, xml = self._volume_path(action), definitions.parse(action.xml)
+        new = definitions.volume(xml, posixpath.dirname(path), self._backing_capacity(action, xml))
+        beside = f"{path}{BESIDE}"
+        self.files[beside] = new
+        self.known.add(beside)
+        if self.kill_within is not None and self.writes == self.kill_within:
+            raise Killed(f"within {action}")
+        self.files[path] = self.files.pop(beside)
+        self.known.discard(beside)
 
     @_perform.register
     def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:

@@ -8,8 +8,9 @@ See https://libvirt.org/html/index.html for the calls.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, singledispatchmethod
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from ..plan.action import (
     DetachDevice,
     Find,
     Inject,
+    ReplaceVolume,
     Replug,
     ResizeVolume,
     Restart,
@@ -67,13 +69,15 @@ from .connection import allowing, constant, open_connection, saying
 from .fences import fences
 from .gateways import GATEWAYS
 from .identity import boot, hardware, identity
+from .known_volumes import Known, known_volumes, note_volumes
 from .links import links, traffic
 from .lock import lock_file, noted, wait_for
 from .look import Look, secret_name
 from .plug import bridge_of, plug, unplugged
 from .ready import is_here, make_ready
+from .replace import replace
 from .schema import is_known_valid
-from .storage import await_volumes, create_volume, refuse_too_small, wipe
+from .storage import await_volumes, create_volume, directories, refuse_too_small, wipe
 from .values import value_of, with_secrets
 
 if TYPE_CHECKING:
@@ -148,6 +152,8 @@ class LibvirtHypervisor:
                 load=load(cpus),
                 maintenance=maintenance(),
                 fences=fences() or None if here else None,
+                known_volumes=tuple(sorted(self._known.volumes)),
+                unmounted=self._known.unmounted() or None,
                 links=links() if self._here else None,
             )
 
@@ -184,6 +190,16 @@ class LibvirtHypervisor:
         return block.look(paths)
 
     # What is done to it
+
+    @property
+    def _known(self) -> Known:
+        return known_volumes() if self._here else Known()
+
+    def note_volumes(self, volumes: Collection[str], moved: Collection[str] = ()) -> None:
+        """Keep which volumes were made or found; nothing of a host that is not this machine, or of a user's own libvirt."""
+        if self._here and os.geteuid() == 0:
+            with saying("note which volumes were made"):
+                note_volumes(volumes, directories(self._connection), moved)
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         """Do one thing and return when it is done. A value that is missing from `secrets` is a `DeclarationError`."""
@@ -344,8 +360,7 @@ class LibvirtHypervisor:
     @_perform.register
     def _create_volume(self, action: CreateVolume, secrets: Mapping[str, bytes]) -> None:
         xml = parse(action.xml)
-        if (backing := xml.find("backingStore")) is not None and backing.find("format") is None:
-            raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
+        _refuse_guessed_backing(action, xml)
         if self._here:
             refuse_too_small(action.address, xml)
         pool = self._find(Address("pool", action.address.name.partition("/")[0]))
@@ -379,6 +394,15 @@ class LibvirtHypervisor:
                 return
         if not is_logical:
             volume.resize(action.capacity)
+
+    @_perform.register
+    def _replace_volume(self, action: ReplaceVolume, secrets: Mapping[str, bytes]) -> None:
+        xml = parse(action.xml)
+        _refuse_guessed_backing(action, xml)
+        if self._here:
+            refuse_too_small(action.address, xml)
+        pool = self._find(Address("pool", action.address.name.partition("/")[0]))
+        replace(pool, action.address, action.xml, wiped=action.wipe)
 
     @_perform.register
     def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:
@@ -475,6 +499,11 @@ class LibvirtHypervisor:
 
 
 # Doing
+
+
+def _refuse_guessed_backing(action: Action, xml: Element) -> None:
+    if (backing := xml.find("backingStore")) is not None and backing.find("format") is None:
+        raise InternalError(f"{action.address} has a backing file without format, which libvirt would guess")
 
 
 def _forget(name: str, xml: Element) -> None:

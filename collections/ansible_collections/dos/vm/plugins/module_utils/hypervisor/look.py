@@ -17,7 +17,7 @@ from .connection import allowing
 from .nodes import node, nodes
 from .plug import bridge_of, in_the_air
 from .ready import is_here
-from .storage import is_recent, unseen
+from .storage import files_of, idle_volumes, is_recent, named, unseen
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -47,6 +47,9 @@ class Look:
         self._connection, self._site, self._keepers, self._volumes = connection, site, keepers, volumes
         self._bridges: dict[str, str] = {}  # of the active networks, which the domains are plugged into
         self._own: set[str] = set()  # bridges that we keep, and domains may be plugged into too
+        self._idle: dict[
+            str, tuple[Observed, set[str]]
+        ] = {}  # pools that are not active, with the files in their directories
 
     def __iter__(self) -> Iterator[Observed]:
         yield from self._secrets()
@@ -60,6 +63,13 @@ class Look:
         domains = list(self._domains())
         yield from domains
         yield from self._again(domains)
+        yield from self._beside(domains)
+
+    def _beside(self, domains: Iterable[Observed]) -> Iterator[Observed]:
+        """The volumes in directories of pools that are not active: their files are there, and no more is known."""
+        wanted = {*named(domains), *self._volumes} if self._idle else set()
+        for pool, files in self._idle.values():
+            yield from idle_volumes(pool, files, wanted)
 
     def _again(self, domains: Iterable[Observed]) -> Iterator[Observed]:
         """The volumes that VMs have or that are declared, and that came into a pool without libvirt: by another host, or a person."""
@@ -103,6 +113,9 @@ class Look:
                 persistent=name in persistent,
                 ours=pool.UUIDString() == own_uuid(self._site, address),
             )
+            if not seen.active and is_here(self._connection) and (files := files_of(seen.xml)) is not None:
+                seen.info["files"] = "seen"
+                self._idle[name] = seen, files
             yield seen
             if seen.active:
                 yield from _volumes(pool, seen)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -31,8 +31,9 @@ class Hypervisor(Protocol):
         `volumes` are the declared ones, as `pool/name`: one whose file came without libvirt (another host made it, or a person)
         is seen as well. `info["fresh"]` of such a volume says that it may not be whole yet.
 
-        Definitions are as libvirt writes them, not normalised. A pool that is not active has no volumes. An object that
-        disappears while we look is left out.
+        Definitions are as libvirt writes them, not normalised. A pool that is not active has no volumes, but for the
+        files of a directory: these are not active, and only their path is known. `info` of such a pool says that its `files` were
+        looked at. An object that disappears while we look is left out.
         """
         ...
 
@@ -49,6 +50,11 @@ class Hypervisor(Protocol):
 
         A volume is never written over: `VolumeExists` where its file is there, and the host then sees it.
         """
+        ...
+
+    def note_volumes(self, volumes: Collection[str], moved: Collection[str] = ()) -> None:
+        """Keep which volumes were made or found here, as `pool/name`, and the mount points of the file systems that their pools are
+        on, for `facts` of later runs. `moved` are pools that may be on another one than before."""
         ...
 
     def close(self) -> None:

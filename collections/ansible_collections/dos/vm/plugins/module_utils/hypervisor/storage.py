@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..model.address import Address
 from ..model.types import ByteSize
 from ..plan.plan import Observed
 from ..sparse import extents
-from ..xml.build import parse
+from ..xml.build import E, parse
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -28,6 +28,7 @@ ZEROS = bytes(STEP)
 QCOW2 = b"QFI\xfb"
 ATTEMPTS = 20  # to encrypt a volume
 RECENT = 60.0  # seconds
+BESIDE = ".dos-vm-new"  # the end of the name of a volume that is to take another's place
 
 
 def unseen(connection: Any, domains: Iterable[Observed], declared: Iterable[str] = ()) -> dict[str, set[str]]:
@@ -36,13 +37,50 @@ def unseen(connection: Any, domains: Iterable[Observed], declared: Iterable[str]
     libvirt reads a directory when the pool starts and when it is told to; a shared one changes at any time (VOL-07).
     """
     wanted: dict[str, set[str]] = {}
-    for held in domains:
-        for source in held.xml.iterfind("devices/disk/source[@volume]"):
-            wanted.setdefault(source.get("pool", ""), set()).add(source.get("volume", ""))
-    for pool, _, name in (volume.partition("/") for volume in declared):
+    for pool, _, name in (volume.partition("/") for volume in (*named(domains), *declared)):
         wanted.setdefault(pool, set()).add(name)
     found = {name: _more(connection, name, volumes) for name, volumes in wanted.items()}
     return {name: volumes for name, volumes in found.items() if volumes}
+
+
+def named(domains: Iterable[Observed]) -> Iterator[str]:
+    """The volumes that domains are defined with, as `pool/name`."""
+    for held in domains:
+        for source in held.xml.iterfind("devices/disk/source[@volume]"):
+            yield f"{source.get('pool')}/{source.get('volume')}"
+
+
+def files_of(pool: Element) -> set[str] | None:
+    """The files in the directory of a pool that is not active; `None` where these are not what it will have when it is.
+
+    A share is mounted by its pool, and a device is nobody's file.
+    """
+    path = pool.findtext("target/path")
+    if pool.get("type") != "dir" or not path:
+        return None
+    try:
+        return set(os.listdir(path))
+    except FileNotFoundError:
+        return set()
+    except OSError:
+        return None
+
+
+def directories(connection: Any) -> dict[str, str]:
+    """The directories of the pools that are nothing else, by name."""
+    held = [
+        parse(pool.XMLDesc()) for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_DIR)
+    ]
+    return {xml.findtext("name") or "": xml.findtext("target/path") or "/" for xml in held}
+
+
+def idle_volumes(pool: Observed, files: Iterable[str], wanted: Collection[str]) -> Iterator[Observed]:
+    """The volumes of a pool that is not active, by their files; of another's pool those that are `wanted`, as `pool/name`."""
+    for name in sorted(files):
+        path, address = f"{pool.xml.findtext('target/path')}/{name}", Address("volume", f"{pool.address.name}/{name}")
+        if pool.ours or address.name in wanted:
+            xml = E("volume", E("name", name), E("target", E("path", path)))
+            yield Observed(address=address, xml=xml, ours=pool.ours, info={"path": path})
 
 
 def _more(connection: Any, name: str, volumes: set[str]) -> set[str]:
@@ -136,9 +174,14 @@ def wipe(volume: Any) -> None:
     libvirt only cuts a sparse file off and leaves its blocks as they were; so what is here is written over here.
     """
     path = volume.path()
-    if not os.path.isfile(path):
+    if os.path.isfile(path):
+        wipe_file(path)
+    else:
         volume.wipe()
-        return
+
+
+def wipe_file(path: str) -> None:
+    """Write zeros over everything that a file holds."""
     with open(path, "r+b", buffering=0) as file:
         for start, end in extents(file.fileno()):
             file.seek(start)

@@ -81,3 +81,13 @@ class HostFacts:
         spec="ARCH-10",
         default=None,
     )
+    known_volumes: tuple[str, ...] = option(
+        "Volumes that C(dos.vm) made or found here, C(POOL/NAME); one of these whose file is missing is not made anew, empty.",
+        spec="VOL-08",
+        default=(),
+    )
+    unmounted: dict[str, str] | None = option(
+        "Pools whose volumes were on a file system that is not mounted now, by name, and its mount point.",
+        spec="VOL-08",
+        default=None,
+    )

@@ -41,6 +41,15 @@ class Slice:
         "Whether this is only a part of what the host should hold. If true, what it does not declare is left as it is.",
         default=False,
     )
+    known: dict[str, str] | None = option(
+        "Volumes, `pool/name`, that were there before as far as the other hosts and the store tell, each with the reason; a missing "
+        "one is not made anew, empty.",
+        spec="VOL-08",
+        default=None,
+    )
+    undeclared: tuple[str, ...] = option(
+        "Volumes, `pool/name`, that the host keeps a note of and the site does not declare any more.", default=()
+    )
 
 
 @declaration

@@ -135,6 +135,21 @@ class CreateVolume(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceVolume(Action):
+    """Make a volume anew from its XML: beside the old one, which goes when the new one is proven; with `wipe` what is in it is
+    written over. Of a volume that is a device there is one at a time: what the new one stands on is proven first."""
+
+    verb: ClassVar[str] = "replace"
+    xml: str
+    wipe: bool = False
+    disruption: Disruption = Disruption.DATA_LOSS
+
+    @property
+    def words(self) -> str:
+        return "wiped and made anew" if self.wipe else "made anew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResizeVolume(Action):
     """Grow a volume to `capacity` bytes. `domain` names the running domain that has it open as `target`, if any."""
 

@@ -41,6 +41,7 @@ from .injection import injected
 from .layered import with_layers
 from .layers import refuse_writing_a_base
 from .maxima import MEMORY, VCPUS, memory, vcpus, worded
+from .outdated import needs_new_disk, with_old_disks
 from .outside import notes
 from .plan import Context, Observed, Plan, PlannedChange
 from .seed import seeded
@@ -103,6 +104,14 @@ def plan(domain: Domain, observed: Observed | None, context: Context) -> Plan:
         return refused
     if observed is None and (refused := overtaken(address, domain, context)) is not None:
         return refused
+    blocked_by = tuple(needs_new_disk(domain, observed, context))
+    return replace(_planned(address, domain, observed, context), blocked_by=blocked_by)
+
+
+def _planned(address: Address, domain: Domain, observed: Observed | None, context: Context) -> Plan:
+    """The plan, where nothing is in its way."""
+    if observed is not None:
+        domain = with_old_disks(domain, observed, context)
     declared = render(domain)
     seed = seeded(domain, declared, observed)
     if observed is not None:

@@ -14,6 +14,8 @@ from ..model.nwfilter import PREDEFINED
 from ..model.slice import Declared, Slice
 from .kinds import KINDS, Kind, declared_objects
 from .layers import layers
+from .missing import known, waiting
+from .outdated import is_outdated
 from .plan import Context, Plan
 from .use import arranged
 from .volume import opened
@@ -34,10 +36,11 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
         layers=layers(context.observed),
         elsewhere=frozenset(held.elsewhere),
         waits=frozenset(held.waits),
+        known=known(held, context),
     )
     needs = _needs(declared)
     gone = [] if held.part else list(_undeclared(declared, context))
-    planned = {address: _plan(kind, object_, address, context) for address, (kind, object_) in declared.items()}
+    planned = _planned(declared, needs, context)
     handed = _handovers(planned, needs, context)
     partners = {taker: found for taker in handed if (found := _partners(taker, handed))}
     behind = _behind(needs, handed, partners)
@@ -46,6 +49,15 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
         for address in _ordered(declared, behind)
     ]
     return arranged(gone, plans, {address: held for address, (_, held) in declared.items()}, context)
+
+
+def _planned(declared: Mapping[Address, tuple[Kind, Declared]], needs: Needs, context: Context) -> dict[Address, Plan]:
+    """The plan of every object. Domains come last, and go by what becomes of their volumes."""
+    rows = [(address, kind, object_) for address, (kind, object_) in declared.items()]
+    found = {at: _plan(kind, object_, at, context) for at, kind, object_ in rows if kind.name != "domain"}
+    context = replace(context, outdated=frozenset(at for at, plan in found.items() if is_outdated(plan)))
+    found |= {at: _plan(kind, object_, at, context) for at, kind, object_ in rows if kind.name == "domain"}
+    return dict(waiting({at: found[at] for at in _ordered(dict(declared), needs)}, needs, context))
 
 
 def _plan(kind: Kind, declared: Declared, address: Address, context: Context) -> Plan:

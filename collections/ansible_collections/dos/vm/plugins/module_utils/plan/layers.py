@@ -23,6 +23,7 @@ def layers(observed: Mapping[Address, Observed]) -> Layers:
     paths = {address.name: held.info.get("path", "") for address, held in observed.items() if address.kind == "volume"}
     over: dict[str, list[str]] = {}
     opened: dict[str, list[Address]] = {}
+    named: dict[str, Address] = {}
     for address, held in observed.items():
         below = held.xml.findtext("backingStore/path") if address.kind == "volume" else None
         if below:
@@ -31,7 +32,9 @@ def layers(observed: Mapping[Address, Observed]) -> Layers:
             for name in _named(held.xml):
                 opened.setdefault(paths.get(name, name), []).append(address)
                 opened.setdefault(name, []).append(address)
-    return Layers(over=over, opened=opened)
+            for name in _anywhere(held):
+                named.setdefault(name, address)
+    return Layers(over=over, opened=opened, named=named)
 
 
 def _named(domain: Element) -> Iterator[str]:
@@ -41,6 +44,16 @@ def _named(domain: Element) -> Iterator[str]:
             yield f"{source.get('pool')}/{source.get('volume')}"
         elif source.get("file"):
             yield image_of(str(source.get("file")))
+
+
+def _anywhere(domain: Observed) -> Iterator[str]:
+    """The files and volumes that a domain has in its disks, also below layers: in its definition, and while it runs."""
+    for tree in (domain.xml, domain.live):
+        for source in () if tree is None else tree.iterfind("devices/disk//source"):
+            if source.get("volume"):
+                yield f"{source.get('pool')}/{source.get('volume')}"
+            path = source.get("file") or source.get("dev") or ""
+            yield from filter(None, {path, image_of(path)})
 
 
 def refuse_writing_a_base(address: Address, domain: Domain, context: Context) -> Plan | None:

@@ -22,6 +22,7 @@ def plain(plan: Plan) -> dict[str, Any]:
         "actions": [_sentence(action) for action in plan.actions],
         "withheld": [_sentence(action) for action in plan.withheld],
         "needs": plan.needs,
+        "blocked_by": [str(address) for address in plan.blocked_by],
         "reason": plan.reason,
         "problem": plan.problem,
         "notes": list(plan.notes),

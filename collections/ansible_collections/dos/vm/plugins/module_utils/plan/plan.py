@@ -42,10 +42,14 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """By path, or by `pool/name` for a volume that is gone: the layers `over` a file, the machines defined with it (`opened`)."""
+    """By path, or by `pool/name` for a volume that is gone: the layers `over` a file, the machines defined with it (`opened`).
+
+    `named` has a domain for every file or volume that any definition, or any running domain, names anywhere in its disks.
+    """
 
     over: Mapping[str, Sequence[str]] = field(default_factory=dict)
     opened: Mapping[str, Sequence[Address]] = field(default_factory=dict)
+    named: Mapping[str, Address] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,12 @@ class Context:
     devices: dict[str, Device] = field(default_factory=dict)  # block devices that pools are to stand on, by path
     elsewhere: frozenset[str] = frozenset()  # volumes that other hosts declare: `pool/name`, or `pool/*`
     waits: frozenset[str] = frozenset()  # machines that are not started yet, since they come after others
+    known: Mapping[str, str] = field(
+        default_factory=dict
+    )  # volumes that were there before, `pool/name`, each with the reason
+    outdated: frozenset[Address] = (
+        frozenset()
+    )  # volumes whose replacement is blocked: domains keep what they say of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +91,8 @@ class Plan:
     next start of a running guest. `reason` says why nothing is done when nothing is; `problem` why nothing can be. `notes` are
     what a person should know of the object as it is, such as a change that was made outside dos.vm, though no action follows. `behind`
     are the objects whose own plans come first: where one of them fails, this is not attempted. `partners` are
-    the machines with which it exchanges volumes: all let go of what they give before any takes.
+    the machines with which it exchanges volumes: all let go of what they give before any takes. `blocked_by` are missing
+    objects that it waits for. A `deferred` plan is decided in the run itself, when its pool has started.
     """
 
     address: Address
@@ -99,6 +110,8 @@ class Plan:
     origin: str = ""
     behind: tuple[Address, ...] = ()
     partners: tuple[Address, ...] = ()
+    blocked_by: tuple[Address, ...] = ()
+    deferred: bool = False
 
     @property
     def disruption(self) -> Disruption:

@@ -25,6 +25,7 @@ from .definition import (
 )
 from .devices import Foundation, described, foundation
 from .disruption import Disruption
+from .missing import unmounted
 from .plan import Context, Observed, Plan
 from .volume import users
 
@@ -105,6 +106,10 @@ def _powered(
     power = powered(address, active, pool.autostart, observed)
     if not active or observed.active or base.build is None:
         return change(address, difference, power)
+    if mount := unmounted(pool.name, pool.target, context):
+        reason = f"the file system that its volumes were on is not mounted at {mount}: mount it, or allow the pool to be without it"
+        withheld = (base.build, *power)
+        return change(address, difference, (), withheld=withheld, needs=f"data_loss: [{address}]", reason=reason)
     # A run may have ended between the definition and what it stands on; building what is there changes nothing.
     if base.withheld:
         withheld = (base.build, *power)

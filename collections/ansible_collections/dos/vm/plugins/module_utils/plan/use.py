@@ -13,7 +13,7 @@ from ..model.address import Address, KindName
 from ..model.pool import is_networked
 from ..model.slice import Declared
 from ..xml.compare import Change
-from .action import DeleteVolume, Restart, Stop
+from .action import DeleteVolume, ReplaceVolume, Restart, Stop
 from .kinds import KINDS
 from .logout import logged_out_last
 from .plan import Context, Observed, Plan
@@ -86,7 +86,7 @@ def _holds(
         return True
     actions, pending = fate[user].actions, fate[user].pending
     if user.kind == "volume":
-        return not any(isinstance(action, DeleteVolume) for action in actions)
+        return not any(isinstance(action, (DeleteVolume, ReplaceVolume)) for action in actions)
     if user.kind == "nwfilter" or any(isinstance(action, (Stop, Restart)) for action in actions):
         return False
     if user.kind in ("network", "gateway", "bridge"):

@@ -13,11 +13,12 @@ from ..model.types import ByteSize
 from ..model.volume import GROWING, Volume
 from ..xml.build import to_text
 from ..xml.volume import SHAPE, render
-from .action import Action, CreateVolume, DeleteVolume, ResizeVolume
+from .action import CreateVolume, DeleteVolume, ReplaceVolume, ResizeVolume
 from .block_volume import FOUND, as_device, found, is_block, pool_type, rounded
 from .definition import Difference, change, classified, creation, definition_of, differ
 from .disruption import Disruption
 from .layered import layers_of
+from .missing import is_idle, is_looked_at, lost
 from .plan import Context, Observed, Plan
 
 if TYPE_CHECKING:
@@ -46,18 +47,18 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     alone = _stands_alone(declared, observed)
     difference = differ(declared, definition_of(observed), SHAPE)
 
-    def create() -> CreateVolume:
+    def new() -> str:
         # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
-        desired = differ(shown(render(volume, path, None)), None, SHAPE).desired
-        return CreateVolume(address=address, xml=to_text(desired))
+        return to_text(differ(shown(render(volume, path, None)), None, SHAPE).desired)
 
     if observed is None:
-        made = create()
-        return _missing(address, difference, made, context) or creation(address, difference, made)
+        return _absent(address, f"{path}/{volume.name}", difference, new(), context)
+    if is_idle(address, context):
+        return _deferred(address, "its file is there, and is compared when its pool has started")
     changes = classified(difference.changes, DISRUPTION, Disruption.DATA_LOSS)
     rest = [planned for planned in changes if planned.change.xpath != "volume/capacity"]
     if rest:
-        return _anew(address, difference, create(), context)
+        return _anew(address, difference, new(), context)
     if not changes:
         return change(address, difference, (), **({"reason": ALONE} if alone else {}))
     before, after = _capacity(difference.observed), _capacity(difference.desired)
@@ -124,24 +125,27 @@ def _refuse_layers(address: Address, observed: Observed, context: Context) -> Pl
     return None
 
 
-def _missing(address: Address, difference: Difference, create: Action, context: Context) -> Plan | None:
-    """VOL-08: the file of a volume is gone and a machine is defined with it. An empty disk in its place would hide the loss."""
-    users = context.layers.opened.get(address.name, ())
-    pool = context.observed.get(Address("pool", address.name.partition("/")[0]))
-    if not users or pool is None or not pool.active or str(address) in context.permission.data_loss:
-        return None
-    reason = (
-        f"its file is missing and {users[0]} is defined with it: put the file back, or allow an empty one in its place"
-    )
+def _absent(address: Address, path: str, difference: Difference, xml: str, context: Context) -> Plan:
+    """A volume that is not there is new; or its data is missing, and an empty disk in its place would hide the loss (VOL-08)."""
+    create, why = CreateVolume(address=address, xml=xml), lost(address, path, context)
+    if not why or str(address) in context.permission.data_loss:
+        return creation(address, difference, create)
+    if not is_looked_at(address.name, context):
+        return _deferred(address, f"is looked for when its pool has started: {why}")
+    reason = f"its file is missing and {why}: put the file back, or allow an empty one in its place"
     needs = f"data_loss: [{address}]"
     return Plan(
         address=address, verdict="change", withheld=(create,), needs=needs, after=difference.after, reason=reason
     )
 
 
-def _anew(address: Address, difference: Difference, create: Action, context: Context) -> Plan:
+def _deferred(address: Address, reason: str) -> Plan:
+    return Plan(address=address, verdict="keep", reason=reason, deferred=True)
+
+
+def _anew(address: Address, difference: Difference, xml: str, context: Context) -> Plan:
     changes = classified(difference.changes, {}, Disruption.DATA_LOSS)
-    actions = (DeleteVolume(address=address, wipe=context.permission.wipe), create)
+    actions = (ReplaceVolume(address=address, xml=xml, wipe=context.permission.wipe),)
     held = context.observed.get(address)
     user = next(users(held, context), None)
     lost = [str(address), *_layers(held, context)]
@@ -209,6 +213,8 @@ def _silent_capacity(volume: Volume, observed: Observed | None) -> int | None:
 def leave(observed: Observed, context: Context) -> Plan:
     """What becomes of a volume in a pool of ours that nobody declares: it stays, unless prune and its very name say otherwise."""
     address = observed.address
+    if is_idle(address, context):
+        return Plan(address=address, verdict="keep", reason="not declared, and in a pool that is not active")
     delete = DeleteVolume(address=address, wipe=context.permission.wipe)
     if context.permission.prune and str(address) in context.permission.data_loss:
         return Plan(address=address, verdict="remove", actions=(delete,))

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import count
+from itertools import count, product
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -22,7 +22,8 @@ from slice_strategies import pairs
 from dosvm.errors import ConflictError, DosVmError, HypervisorError
 from dosvm.hypervisor.fake import FakeHypervisor, Killed
 from dosvm.hypervisor.values import with_secrets
-from dosvm.plan.action import Action, CreateVolume, Define, DeleteVolume, Start, Stop, UpdateDevice
+from dosvm.model.address import Address
+from dosvm.plan.action import Action, CreateVolume, Define, DeleteVolume, ReplaceVolume, Start, Stop, UpdateDevice
 from dosvm.plan.disruption import Disruption
 from dosvm.plan.plain import plain
 from dosvm.plan.plan import Plan
@@ -83,6 +84,19 @@ def it_survives_the_failure_of_any_action(case: Case) -> None:
         _converges(case, host, expected)
 
 
+def it_survives_a_kill_in_the_middle_of_any_action(case: Case) -> None:
+    """Where a volume is made anew there is always the old one or the new one."""
+    expected, actions = _undisturbed(case)
+    for number in range(1, actions + 1):
+        host = case.host()
+        host.kill_within, before = number, _data(host)
+        with suppress(Killed):
+            case.converge(host)
+            continue
+        assert before.keys() <= _data(host).keys()
+        _converges(case, host, expected)
+
+
 def _undisturbed(case: Case) -> tuple[dict[str, str], int]:
     host = case.host()
     case.converge(host)
@@ -115,7 +129,7 @@ class Outrun:
 
     def __init__(self, host: FakeHypervisor) -> None:
         self.facts, self.lock, self.observe, self.close = host.facts, host.lock, host.observe, host.close
-        self.devices, self.refresh, self._host = host.devices, host.refresh, host
+        self.devices, self.refresh, self.note_volumes, self._host = host.devices, host.refresh, host.note_volumes, host
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         if isinstance(action, CreateVolume):
@@ -149,7 +163,8 @@ def it_loses_no_data_but_by_name(case: Case) -> None:
         host = case.host()
         before = _data(host)
         replace(case, permission=replace(EVERYTHING, data_loss=named)).converge(host)
-        deleted = {str(action.address) for action in host.performed if isinstance(action, DeleteVolume)}
+        gone = (DeleteVolume, ReplaceVolume)
+        deleted = {str(action.address) for action in host.performed if isinstance(action, gone)}
         assert deleted <= set(named)
         lost = before.keys() - _data(host).keys()
         assert len(lost) <= len(deleted)
@@ -158,6 +173,21 @@ def it_loses_no_data_but_by_name(case: Case) -> None:
 def _data(host: FakeHypervisor) -> dict[str, str]:
     """The files; one that is grown is still there, one that is made anew is a deletion above."""
     return {path: xml.findtext("capacity") or "" for path, xml in host.files.items()}
+
+
+def it_makes_nothing_in_the_place_of_data(case: Case) -> None:
+    """A file that goes, whether its pool runs or not, is not made anew, empty; and nothing fails that needs it."""
+    made = [held for held in case.host().observe("dos").values() if held.address.kind == "volume" and held.ours]
+    for volume, stopped in product(made, (False, True)):
+        host = case.host()
+        path = volume.info["path"]
+        host.files.pop(path)
+        host.known.discard(path)
+        host.objects[Address("pool", volume.address.name.partition("/")[0])].active = not stopped
+        with suppress(ConflictError):
+            outcome = replace(case, permission=replace(EVERYTHING, data_loss=())).converge(host)
+            assert outcome.failures == ()
+        assert path not in host.files
 
 
 # 9
@@ -202,7 +232,7 @@ class Echoing:
 
     def __init__(self, host: FakeHypervisor) -> None:
         self.facts, self.lock, self.observe, self.close = host.facts, host.lock, host.observe, host.close
-        self.devices, self.refresh = host.devices, host.refresh
+        self.devices, self.refresh, self.note_volumes = host.devices, host.refresh, host.note_volumes
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         text = with_secrets(action.xml, secrets) if isinstance(action, Define | UpdateDevice) else ""
@@ -279,10 +309,12 @@ LAWS: list[Law] = [
     it_changes_nothing_the_second_time,
     it_does_what_the_dry_run_said,
     it_survives_a_kill_after_any_action,
+    it_survives_a_kill_in_the_middle_of_any_action,
     it_survives_the_failure_of_any_action,
     it_takes_what_another_host_made_meanwhile,
     it_touches_nothing_of_others,
     it_loses_no_data_but_by_name,
+    it_makes_nothing_in_the_place_of_data,
     it_keeps_secrets,
     it_plans_what_it_can_account_for,
     it_goes_on_where_it_ran_out_of_time,
