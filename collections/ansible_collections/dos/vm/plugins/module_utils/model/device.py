@@ -14,6 +14,9 @@ from .types import AbsolutePath, DeviceName, Mac, Name, PciAddress, UsbId
 Sentences = Iterator[tuple[str, str]]
 # What libvirt's schema takes, and what a guest mounts by.
 DISK_SERIAL = re.compile(r"[A-Za-z0-9_.+ -]+")
+TARGET = re.compile(r"(vd|sd|hd|fd|xvd|ubd)([a-z]{1,2})")  # virDiskNameParse of libvirt
+PREFIXES: dict[str, str] = {"virtio": "vd", "sata": "sd", "scsi": "sd", "usb": "sd", "ide": "hd"}
+GENERATED = ("vnet", "macvtap", "macvlan")  # https://libvirt.org/formatdomain.html#overriding-the-target-element
 TAG = re.compile(r"[A-Za-z0-9_.-]{1,36}")
 
 Cache = Literal["default", "none", "directsync", "unsafe", "writeback", "writethrough"]
@@ -67,6 +70,7 @@ class Drive:
     )
 
     def check(self) -> Sentences:
+        yield from self._check_target()
         if self.removable and self.bus != "usb":
             yield "removable", "is for bus usb (DISK-T1.8)"
         if self.tray == "open" and self.device != "cdrom":
@@ -75,12 +79,25 @@ class Drive:
             yield "bus", "an optical drive cannot be on virtio, write sata, ide or scsi"
         if self.read_only and self.device == "disk" and self.bus in ("sata", "ide"):
             yield "read_only", f"QEMU has no read-only disks on {self.bus}, write bus: virtio, scsi or usb (DISK-T1.9)"
+        if self.copy_on_read and (self.read_only or self.device == "cdrom"):
+            yield "copy_on_read", "writes what is read, and the disk is read-only: leave one of them out (DISK-T1.4)"
         if self.startup_policy == "requisite" and self.device == "disk":
             yield "startup_policy", "requisite is for optical drives, write mandatory or optional (AMB-31)"
         if self.serial is not None and not DISK_SERIAL.fullmatch(self.serial):
             yield "serial", "must be letters, digits, spaces and '_', '.', '+', '-'"
         if self.io == "native" and self.cache not in ("none", "directsync"):
             yield "io", "native goes past the host's cache, write cache: none or directsync with it"
+
+    def _check_target(self) -> Sentences:
+        """DISK-T1.6: libvirt counts devices by these names, and refuses others."""
+        found = TARGET.fullmatch(self.target) if self.target is not None else None
+        wanted = PREFIXES.get(self.bus) if self.bus else None
+        if self.target is not None and found is None:
+            meant = self.target.rpartition("/")[2]
+            hint = meant if TARGET.fullmatch(meant) else f"{wanted or 'vd'}a"
+            yield "target", f"{self.target} is not the name of a disk, write one like {hint}"
+        elif found is not None and wanted and found[1] != wanted:
+            yield "target", f"{self.target} does not fit bus {self.bus}, write {wanted}{found[2]}"
 
 
 @declaration
@@ -115,6 +132,12 @@ class Card:
     )
 
     def check(self) -> Sentences:
+        generated = next((prefix for prefix in GENERATED if self.tap and self.tap.startswith(prefix)), None)
+        if generated:
+            yield (
+                "tap",
+                f"names that begin with {generated} are libvirt's own, which forgets them: write another (NIC-T1.4)",
+            )
         if self.queues and self.model not in (None, "virtio"):
             yield "queues", "are virtio's, leave them or the model out"
 

@@ -216,6 +216,8 @@ class Hardware:
     def _check_boot(self) -> Sentences:
         if self.boot_menu_timeout is not None and not self.boot_menu:
             yield "boot_menu_timeout", "needs boot_menu: true"
+        if len(set(self.boot)) < len(self.boot):
+            yield "boot", "has a device twice, write each once"
         if self.reboot_timeout == 0:
             yield "reboot_timeout", "0 is out of range, write -1 or 1 to 32767 (INST-12)"
         if (self.initrd or self.cmdline) and not self.kernel:
@@ -235,11 +237,27 @@ class Hardware:
         if self.hyperv and (self.virt_type == "qemu" or self.arch == "aarch64"):
             yield "hyperv", "is made by kvm on x86, write virt_type: kvm or auto"
 
+    def _check_consoles(self) -> Sentences:
+        """GFX-T1.1, GFX-01: QEMU has one console of a type, and each listens on ports of its own."""
+        types: dict[str, int] = {}
+        ports: dict[int, str] = {}
+        for number, console in enumerate(self.graphics):
+            if types.setdefault(console.type, number) != number:
+                yield (
+                    f"graphics[{number}].type",
+                    f"graphics[{types[console.type]}] is {console.type} already, a VM has one",
+                )
+            for field in ("port", "tls_port"):
+                port, at = getattr(console, field), f"graphics[{number}].{field}"
+                if port is not None and ports.setdefault(port, at) != at:
+                    yield at, f"{port} is at {ports[port]} already, write another"
+
     def _check_devices(self) -> Sentences:
         spice = any(console.type == "spice" for console in self.graphics)
         for name in ("spice_agent", "usb_redirection"):
             if getattr(self, name) and not spice:
                 yield name, "needs a console of type: spice"
+        yield from self._check_consoles()
         given = [held.pci or held.usb for held in self.host_devices]
         for name, found in (("shares", [share.tag for share in self.shares]), ("host_devices", given)):
             if len(set(found)) < len(found):

@@ -11,6 +11,8 @@ from .declaration import declaration, option
 from .fragment_rules import check_whole
 from .types import AbsolutePath, Address, Cidr, DeviceName, DnsName, Line, Mac, Name, Prefix, Uuid, Word
 
+LARGEST_RANGE = 65535  # addresses of one range: virSocketAddrGetRange of libvirt
+
 
 @declaration
 class DhcpRange:
@@ -169,6 +171,16 @@ class Nat:
     addresses: DhcpRange | None = option("Source addresses used for translation.", spec="NET-24", default=None)
     ports: PortRange | None = option("Source ports used for translation.", spec="NET-25", default=None)
     ipv6: bool = option("Whether IPv6 is translated as well; routed when not.", spec="NET-15", default=False)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """NET-24: libvirt takes one range of IPv4."""
+        if self.addresses is None:
+            return
+        size = int(self.addresses.end.ip) - int(self.addresses.start.ip) + 1
+        if self.addresses.start.version != 4:
+            yield "addresses", f"{self.addresses.start} is an IPv6 address, and only IPv4 is translated to a range"
+        elif size > LARGEST_RANGE:
+            yield "addresses", f"has {size} addresses, write a range of at most {LARGEST_RANGE} (NET-24)"
 
 
 @declaration

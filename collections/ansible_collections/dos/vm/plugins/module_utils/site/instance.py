@@ -123,6 +123,12 @@ class InstanceSerial:
     log: bool = option("Whether the host keeps what each machine writes to it.", spec="DOMX-10", default=False)
 
 
+def check_label(label: str | None) -> Sentences:
+    """INST-07: a label is the title of a domain, which libvirt takes on one line."""
+    if label is not None and not set(label).isdisjoint("\n\r"):
+        yield "label", "has a line break, write it on one line: 'label: TEXT', or '>-' before a text of several lines"
+
+
 @declaration
 class Vm:
     """A virtual machine: what it has beyond its instance."""
@@ -144,6 +150,7 @@ class Vm:
     )
 
     def check(self) -> Sentences:
+        yield from check_label(self.label)
         for name, address in (self.ip6 or {}).items():
             other = (self.ip or {}).get(name)
             if address.version != 6:
@@ -237,6 +244,7 @@ class Instance(Hardware):
 
     def check(self) -> Sentences:
         yield from Hardware.check(self)
+        yield from check_label(self.label)
         yield from check_bound(self)
         for wrong, path, text in self._together():
             if wrong:

@@ -13,6 +13,7 @@ from ..model.network import DhcpHost, DhcpRange, DnsHost, DnsSrv, DnsTxt, Nat
 from ..model.types import AbsolutePath, Address, DeviceName, DnsName, Name, Prefix, Word
 from .network import SERVED
 
+UNUSABLE = ("multicast", "loopback", "unspecified")
 Sentences = Iterator[tuple[str, str]]
 
 
@@ -131,11 +132,19 @@ class Subnet:
         return None
 
     def check(self) -> Sentences:
+        yield from self._check_kind()
         yield from self._check_gateway()
         yield from self._check_pool()
         yield from self._check_reservations()
         yield from self._check_boot()
         yield from self._check_automatic()
+
+    def _check_kind(self) -> Sentences:
+        """SUBN-T1.4: VMs have unicast addresses that routers pass on."""
+        network = self.address.network
+        wrong = next((word for word in UNUSABLE if getattr(network, f"is_{word}")), None)
+        if wrong:
+            yield "address", f"{self.address} is a {wrong} network, write one that VMs can have addresses of"
 
     def _check_automatic(self) -> Sentences:
         """GW-01, DEP-16."""

@@ -15,6 +15,7 @@ from . import validate_bridges as bridges
 from . import validate_filters as filters
 from . import validate_fragments as fragments
 from . import validate_hosts as hosts
+from . import validate_hosts_refusals as refusals
 from . import validate_machines as machines
 from . import validate_names as names
 from . import validate_networks as networks
@@ -53,6 +54,10 @@ RULES: tuple[Rule, ...] = (
     addresses.addresses_fit_their_subnet,
     addresses.addresses_are_unique,
     addresses.reservations_are_made_once,
+    refusals.served_subnets_suit_dnsmasq,
+    refusals.routes_lead_out,
+    refusals.secrets_have_a_usage_of_their_own,
+    refusals.console_passwords_fit,
     names.served_vms_have_dns_names,
     names.names_have_one_address,
     filters.predefined_filters_stay,

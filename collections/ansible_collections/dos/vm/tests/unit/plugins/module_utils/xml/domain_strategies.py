@@ -155,7 +155,11 @@ spice = valid(
     streaming=maybe(st.sampled_from(["filter", "all", "off"])),
     file_transfer=maybe(flags),
 )
-consoles = st.tuples(st.none() | vnc, st.none() | spice).map(lambda pair: tuple(filter(None, pair)))
+consoles = (
+    st.tuples(st.none() | vnc, st.none() | spice)
+    .map(lambda pair: tuple(filter(None, pair)))
+    .filter(lambda pair: len(pair) < 2 or pair[0].port is None or pair[0].port != pair[1].port)
+)
 
 
 @st.composite
