@@ -24,6 +24,7 @@ from ..plan.action import Action, Start
 from ..xml.build import parse as parse_xml
 from ..xml.gateway import parse
 from . import gateway_files as made
+from . import stale_leases
 from .kept import ENVIRONMENT, Keeper, State
 from .links import links
 
@@ -96,15 +97,28 @@ def _tables() -> set[str]:
 
 
 def before(definition: Element, action: Action) -> None:
-    """Waits until nobody has the addresses that a gateway is about to take. Raises `HypervisorError` when somebody stays."""
+    """Drops stale leases, and waits until nobody has the addresses that a gateway is about to take.
+
+    Raises `HypervisorError` when somebody stays.
+    """
     if not isinstance(action, Start):
         return
     gateway = decode(Gateway, parse(definition))
+    _drop_leases(gateway)
     held = links()
     for subnet in () if gateway.only_forwards else gateway.subnets:
         own = gateway.bridge in held and subnet.address.ip in {one.ip for one in held[gateway.bridge].addresses}
         if subnet.address.version == 4 and not own:  # of IPv6 the kernel itself asks
             _wait_until_free(gateway.bridge, str(subnet.address.ip))
+
+
+def _drop_leases(gateway: Gateway) -> None:
+    """Drop the leases that keep reserved addresses from their VMs."""
+    running = Path(made.RUN, f"{gateway.name}.xml")
+    before = decode(Gateway, parse(parse_xml(running.read_text()))) if running.exists() else None
+    stale_leases.drop(
+        gateway, before, Path(made.LEASES, f"{gateway.name}.leases"), Path(made.RUN, f"{gateway.name}.pid")
+    )
 
 
 def after(definition: Element, action: Action) -> None:

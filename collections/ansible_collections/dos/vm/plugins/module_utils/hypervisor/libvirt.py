@@ -77,6 +77,7 @@ from .plug import bridge_of, plug, unplugged
 from .ready import is_here, make_ready
 from .replace import replace
 from .schema import is_known_valid
+from .stale_leases import release
 from .storage import await_volumes, create_volume, directories, refuse_too_small, wipe
 from .values import value_of, with_secrets
 
@@ -308,6 +309,7 @@ class LibvirtHypervisor:
         found.create()
         if action.address.kind == "network":
             self._plug_in(action.address.name)
+            self._release_leases(found)
 
     @_perform.register
     def _restart(self, action: Restart, secrets: Mapping[str, bytes]) -> None:
@@ -322,6 +324,12 @@ class LibvirtHypervisor:
             text = f"{refused}; it runs as it did before, and everybody is plugged in again"
             raise HypervisorError(f"restart {action.address}", text) from None
         self._plug_in(action.address.name)
+        self._release_leases(network)
+
+    def _release_leases(self, network: Any) -> None:
+        """Release the leases that keep reserved addresses from their VMs."""
+        if is_here(self._connection):
+            release(network)
 
     def _plug_in(self, network: str) -> None:
         """Plug in again who was plugged in when the network stopped."""
@@ -424,7 +432,10 @@ class LibvirtHypervisor:
         flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE if action.live else 0
         command = constant("VIR_NETWORK_UPDATE_COMMAND", action.command)
         section = constant("VIR_NETWORK_SECTION", action.section)
-        self._find(action.address).update(command, section, action.parent_index, action.xml, flags)
+        network = self._find(action.address)
+        network.update(command, section, action.parent_index, action.xml, flags)
+        if action.live and action.section == "ip-dhcp-host" and action.command != "delete":
+            self._release_leases(network)
 
     @_perform.register
     def _attach_device(self, action: AttachDevice, secrets: Mapping[str, bytes]) -> None:
