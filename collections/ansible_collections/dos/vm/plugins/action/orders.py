@@ -9,19 +9,15 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.dos.vm.plugins.module_utils.compile.admission import refused_starts
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import Machine, machines
 from ansible_collections.dos.vm.plugins.module_utils.compile.starts import at_once, steps
-from ansible_collections.dos.vm.plugins.module_utils.compile.states import running_vms
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem
-from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
-from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_states, situate
+from ansible_collections.dos.vm.plugins.plugin_utils.admission import refuse_starts
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader
-from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, remembered, url_of
 
 SELECTORS = ("vms", "instances", "projects")
-BEGINNING = ("start", "restore", "resume")  # what brings a machine up
+BEGINNING = ("start", "restore", "resume")  # what brings a VM up
 RISING = (*BEGINNING, "rollback")  # what may bring a VM up that does not run
 ENDING = ("stop", "save", "suspend")  # those that come after others go before them
 
@@ -43,30 +39,21 @@ class ActionModule(ActionBase):
             chosen = _chosen(found, {name: _words(arguments.get(name)) for name in SELECTORS})
             where = _where(variables)
             _refuse(chosen, order, where)
-            if order in RISING:
-                self._refuse_starts(reader, site, variables, frozenset(str(machine.name) for machine in chosen))
+            names = frozenset(str(machine.name) for machine in chosen)
+            rising = order in RISING
+            limits = refuse_starts(self._templar, variables, reader, site, names) if rising else {}
         except DosVmError as error:
             return {**result, **refused(error)}
         hosts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"names": [], "declared": {}})
         for machine in chosen:
             held = hosts[where[machine.name]]
+            held |= limits.get(where[machine.name], {})
             held["names"].append(str(machine.name))
             held["declared"][str(machine.name)] = "on" if machine.declared_on else "off"
         placed = {str(machine.name): (where[machine.name], machine) for machine in chosen}
         in_order = order in (*BEGINNING, *ENDING)
         waves = steps(found, placed, beginning=order in BEGINNING) if in_order else (at_once(placed),)
         return {**result, "changed": False, "hosts": dict(hosts), "steps": [wave.plain() for wave in waves]}
-
-    def _refuse_starts(self, reader: SiteReader, site: Site, variables: dict[str, Any], names: frozenset[str]) -> None:
-        """Raises `DeclarationError` with every rule that VMs would break if they were on besides what is on now."""
-        with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=False) as store:
-            held = remembered(store)
-        states = read_states(variables, site.hosts)
-        running = running_vms(states)
-        rising = names - running
-        if rising:
-            supposed = situate(site, variables, held=held, states=states, on=names | running)
-            reader.refuse(refused_starts(supposed, rising))
 
 
 def _words(written: Any) -> list[str]:

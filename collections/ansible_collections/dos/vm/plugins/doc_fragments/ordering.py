@@ -69,6 +69,18 @@ options:
     description:
     - When an order that is kept ends by itself, in seconds since 1970.
     type: float
+  max_vcpus:
+    description:
+    - vCPUs that all VMs of the host may have together; a VM that does not fit is not started.
+    - 'Range: 0 or more.'
+    - Requirement VM-18.
+    type: int
+  max_memory:
+    description:
+    - Memory that all VMs of the host may have together; a VM that does not fit is not started.
+    - 'Range: 0 or more.'
+    - Requirement VM-18.
+    type: str
   by:
     description:
     - Who gave the order, for those who find it.

@@ -52,7 +52,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: By host the C(names) of its machines, and what is C(declared) of each.
+  description: >-
+    By host the C(names) of its machines, and what is C(declared) of each. Where one of them is to come up, C(max_vcpus) and
+    C(max_memory) are what all VMs of the host may have together.
   returned: success
   type: dict
 steps:

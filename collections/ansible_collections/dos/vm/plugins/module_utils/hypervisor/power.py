@@ -26,7 +26,7 @@ from . import live
 from .connection import allowing, saying
 from .events import HearingHypervisor
 from .look import SAVED, STATES
-from .ready import refuse_attach, refuse_restore, refuse_start, start_pools
+from .ready import refuse_attach, refuse_more, refuse_restore, refuse_start, start_pools
 from .saved import keep_saved
 from .screenshot import take
 
@@ -160,6 +160,7 @@ class _Room:
                 return f"what was saved before is kept as {kept}" if kept else note
             case "restore":
                 refuse_restore(domain, self.hypervisor.facts())
+                self._refuse_more(parse(domain.managedSaveGetXMLDesc(0)))
                 return self._within(domain, domain.create)
             case "attach" | "detach":
                 return self._device(domain, xml)
@@ -173,7 +174,12 @@ class _Room:
 
     def _start(self, domain: Any, xml: Any) -> str:
         refuse_start(self.connection, xml, self.hypervisor.facts())
+        self._refuse_more(xml)
         return self._within(domain, domain.create)
+
+    def _refuse_more(self, xml: Any) -> None:
+        if self.asked.max_vcpus is not None or self.asked.max_memory is not None:
+            refuse_more(self.connection, xml, self.asked.max_vcpus, self.asked.max_memory)
 
     def _within(self, domain: Any, work: Callable[[], object], give_up: Callable[[], object] | None = None) -> str:
         """Do what libvirt may wait with for a lease or a slow disk, within the time."""

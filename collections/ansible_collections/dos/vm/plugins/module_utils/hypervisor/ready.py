@@ -33,6 +33,21 @@ def refuse_start(connection: Any, xml: Element, facts: HostFacts) -> None:
         raise HypervisorError(f"start domain {name}", "; ".join(reasons))
 
 
+def refuse_more(connection: Any, xml: Element, vcpus: int | None, memory: int | None) -> None:
+    """Raises `HypervisorError` where a VM does not fit beside those that run, into what all VMs of the host may have (VM-18)."""
+    running = [held.info() for held in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)]
+    wanted, taken = int(xml.findtext("vcpu") or 1), sum(held[3] for held in running)
+    size, used = _wanted_memory(xml), sum(held[2] for held in running) * 1024
+    reasons = []
+    if vcpus is not None and taken + wanted > vcpus:
+        reasons.append(f"it needs {wanted} vCPUs, and {max(0, vcpus - taken)} are left of the host's {vcpus} (VM-18)")
+    if memory is not None and used + size > memory:
+        left = ByteSize(max(0, memory - used) // 2**20 * 2**20)
+        reasons.append(f"it needs {ByteSize(size)}, and {left} are left of the {ByteSize(memory)} for VMs (VM-18)")
+    if reasons:
+        raise HypervisorError(f"start domain {xml.findtext('name')}", "; ".join(reasons))
+
+
 def make_ready(connection: Any, xml: Element) -> None:
     """The pools on servers that a machine has disks in, started, and the links and the room that its overlays need; raises
     `HypervisorError` where there is none (DMN-04), and where it is to have a device that the host has not, or uses."""
@@ -83,8 +98,12 @@ def _offered(connection: Any, xml: Element, board: str) -> bool:
     return True
 
 
+def _wanted_memory(xml: Element) -> int:
+    return int(xml.findtext("currentMemory") or xml.findtext("memory") or 0) * 1024
+
+
 def _memory(connection: Any, xml: Element, facts: HostFacts) -> Iterator[str]:
-    wanted = int(xml.findtext("currentMemory") or xml.findtext("memory") or 0) * 1024
+    wanted = _wanted_memory(xml)
     active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
     taken = sum(held.info()[1] for held in active) * 1024
     room = int(facts.memory) - RESERVE - taken

@@ -8,7 +8,7 @@ from typing import Literal
 
 from .declaration import declaration, option
 from .front import Connection
-from .types import AbsolutePath, Name
+from .types import AbsolutePath, ByteSize, Name
 
 Verb = Literal[
     "start", "stop", "reboot", "reset", "suspend", "resume", "save", "restore", "attach", "detach", "screenshot",
@@ -49,6 +49,18 @@ class Ordering(Connection):
         "What is declared of the machines; an order to that is no exception and is not kept.", default=None
     )
     until: float | None = option("When an order that is kept ends by itself, in seconds since 1970.", default=None)
+    max_vcpus: int | None = option(
+        "vCPUs that all VMs of the host may have together; a VM that does not fit is not started.",
+        spec="VM-18",
+        default=None,
+        low=0,
+    )
+    max_memory: ByteSize | None = option(
+        "Memory that all VMs of the host may have together; a VM that does not fit is not started.",
+        spec="VM-18",
+        default=None,
+        low=0,
+    )
     by: str | None = option("Who gave the order, for those who find it.", default=None)
     device: str | None = option("The device to attach or detach, as XML.", spec="HOT-01", default=None)
     file: AbsolutePath | None = option("Where on the host a screenshot is written, as PNG.", spec="VM-27", default=None)

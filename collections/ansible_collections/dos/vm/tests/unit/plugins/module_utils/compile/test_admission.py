@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dosvm.compile.admission import contradictions, on_now, refused_starts
+from dosvm.compile.admission import contradictions, on_now, refused_disks, refused_starts
 from dosvm.compile.placing import Situation, situation
 from dosvm.compile.states import HostState, running_vms
 from dosvm.hypervisor.fake import FakeHypervisor
@@ -128,3 +128,25 @@ def test_what_is_used_is_what_is_intended_and_what_runs() -> None:
     held = situation(load(SITE, hosts=tuple(HOSTS)), states("a1", "c1", "c2"), now=0.0)
     assert used(held.site)["p", "vcpus"] == 2
     assert used(held.site, on_now(held))["p", "vcpus"] == 6
+
+
+DISK = "<disk type='{}' device='disk'><source {}/><target dev='vdb'/>{}</disk>"
+DEVICES = {
+    "volume": DISK.format("volume", "pool='common' volume='data'", ""),
+    "path": DISK.format("file", "file='/srv/common//data'", ""),
+    "read-only": DISK.format("file", "file='/srv/common/data'", "<readonly/>"),
+    "another": DISK.format("file", "file='/srv/common/other'", ""),
+}
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_disk_that_another_vm_writes_is_not_attached(name: str) -> None:
+    """HOT-06: by whatever name, on whatever host, and also beside a VM that runs though it is declared off."""
+    off = {**SITE["dos_instances"], "a": {**SITE["dos_instances"]["a"], "vms": {"a1": {"power": "off"}}}}
+    for running, instances in (((), SITE["dos_instances"]), (("a1",), off), ((), off)):
+        site = load({**SITE, "dos_instances": instances}, hosts=tuple(HOSTS))
+        held = situation(site, states(*running), now=0.0)
+        found = refused_disks(held, "c2", "h2", DEVICES[name])
+        is_written = (running or instances is not off) and name in ("volume", "path")
+        assert bool(found) == is_written
+        assert all("volume data is written by a1 too: stop it, or attach it read-only" in one.text for one in found)
