@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Literal
 
 from ..model.declaration import declaration, option
-from ..model.device import Bus, Card, Drive
+from ..model.device import TARGET, TARGET_PREFIXES, Bus, Card, Drive
 from ..model.fragment_rules import refusal
 from ..model.hardware import Hardware
 from ..model.types import Address, ByteSize, Mac, Name
@@ -59,9 +59,17 @@ class InstanceDisk(Drive):
 
     def check(self) -> Sentences:
         yield from Drive.check(self)
+        yield from self._check_fit()
         yield from self._check_optical() if self.device == "cdrom" else self._check_source()
         if self.startup_policy and not (self.volume or self.image or self.pool):
             yield "startup_policy", "means nothing for an empty drive, leave it out"
+
+    def _check_fit(self) -> Sentences:
+        """DISK-T1.6: a guest reads the bus out of the name."""
+        found = TARGET.fullmatch(self.target) if self.target is not None else None
+        wanted = TARGET_PREFIXES.get(self.bus) if self.bus else None
+        if found is not None and wanted and found[1] != wanted:
+            yield "target", f"{self.target} does not fit bus {self.bus}, write {wanted}{found[2]}"
 
     def _check_optical(self) -> Sentences:
         for name in ("volume", "pool", "capacity", "format", "encryption"):
