@@ -25,7 +25,6 @@ from .model.argument_spec import Spec, argument_spec, fields_of
 from .model.decode import decode, encode
 from .model.front import Connection, SecretValues
 from .model.image import BlockCopy, Convert, DiskName, Edit, ImageFile, Patience, Rebase, SharedPath, Upload
-from .model.overlay import image_of
 from .model.slice import Slice
 from .module import Module, Result, given, report
 from .plan.layers import layers
@@ -173,6 +172,8 @@ def _block_copy(module: Module, asked: BlockCopy) -> Result:
         if module.check_mode:
             return {"changed": True, "remaining": 0, "file": path}
         pool, _, name = asked.destination.partition("/")
+        if not domain.blockJobInfo(asked.target):
+            disks.refuse_users(path)
         format_ = read_header(path).format
         copied = block_copy(domain, asked.target, pool, name, path, format_, module.params["seconds"])
     if not copied.done:
@@ -282,40 +283,26 @@ class _Disks:
 
     def refuse_users(self, path: str) -> None:
         """A disk that is replaced is nobody's just now, and nothing is layered over it (EDIT-01)."""
-        running = self._running(path)
-        if running:
-            raise ConflictError(f"{path} is open in {running[0]}, which runs: stop it first (EDIT-01)")
+        self.refuse_open(path)
         over = list(self._layers.over.get(path, ()))
         if over:
             raise ConflictError(
                 f"{over[0]} is layered over {path}, and would be ruined: use the layer, or convert into another file"
             )
 
+    def refuse_open(self, path: str) -> None:
+        """A file that is written is open in no domain that runs, by whatever path (EDIT-01)."""
+        users = self._hypervisor.running.users(path)
+        if users:
+            raise ConflictError(f"{path} is open in domain {users[0]}, which runs: stop it first (EDIT-01)")
+
     def refuse_writers(self, path: str) -> None:
         """A disk that somebody writes is not the same at the end of reading as at its beginning."""
-        running = self._running(path, writing=True)
+        running = self._hypervisor.running.users(path, writing=True)
         if running:
             raise ConflictError(
-                f"{path} is written by {running[0]}, which runs: stop it first, or copy it live (dos.vm.block_copy)"
+                f"{path} is written by domain {running[0]}, which runs: stop it first, or copy it live (dos.vm.block_copy)"
             )
-
-    def _running(self, path: str, *, writing: bool = False) -> list[Address]:
-        found = []
-        for address, held in self.held.items():
-            for disk in () if held.live is None else held.live.iterfind("devices/disk"):
-                mine = path in self._files(disk)
-                top = path in self._files(disk)[:1]
-                if (top and disk.find("readonly") is None) if writing else mine:
-                    found.append(address)
-        return found
-
-    def _files(self, disk: Any) -> list[str]:
-        """The file a running disk writes, then those it is layered over."""
-        found = []
-        for source in disk.iter("source"):
-            volume = self.held.get(Address("volume", f"{source.get('pool')}/{source.get('volume')}"))
-            found.append(image_of(source.get("file", "")) or (volume.info.get("path", "") if volume else ""))
-        return found
 
     @property
     def _layers(self) -> Layers:

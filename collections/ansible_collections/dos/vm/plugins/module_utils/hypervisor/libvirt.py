@@ -73,8 +73,9 @@ from .known_volumes import Known, known_volumes, note_volumes
 from .links import links, traffic
 from .lock import lock_file, noted, wait_for
 from .look import Look, secret_name
+from .open_disks import Running
 from .plug import bridge_of, plug, unplugged
-from .ready import is_here, make_ready
+from .ready import is_here, make_ready, refuse_attach
 from .replace import replace
 from .schema import is_known_valid
 from .stale_leases import release
@@ -103,6 +104,7 @@ class LibvirtHypervisor:
         self.uri = uri
         self._here = uri.startswith("qemu:///")  # what is beside libvirt is seen on this machine only
         self._connection = open_connection(uri)
+        self.running = Running(self._connection)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
         self._defined: set[str] = set()  # domains, when last looked at or since
 
@@ -305,7 +307,7 @@ class LibvirtHypervisor:
     def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
         found = self._find(action.address)
         if action.address.kind == "domain":
-            make_ready(self._connection, parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+            make_ready(self._connection, parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)), self.running)
         found.create()
         if action.address.kind == "network":
             self._plug_in(action.address.name)
@@ -439,11 +441,16 @@ class LibvirtHypervisor:
 
     @_perform.register
     def _attach_device(self, action: AttachDevice, secrets: Mapping[str, bytes]) -> None:
-        self._find(action.address).attachDeviceFlags(action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        found = self._find(action.address)
+        self.running.forget()  # others may have let go of the disk since
+        refuse_attach(found, parse(action.xml), self.running)
+        self.running.forget()
+        found.attachDeviceFlags(action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     @_perform.register
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
         operation = f"{action.verb} {action.address}"
+        self.running.forget()
         live.detach(
             self._find(action.address),
             action.xml,

@@ -166,7 +166,8 @@ class _Run:
 
     def _bring_back(self, target: LibvirtHypervisor) -> Question:
         """Saved memory has no way to another host but in a machine that stands still: it is saved there again (VM-26)."""
-        refuse_start(self.source._connection, parse(self.domain().XMLDesc()), self.source.facts())
+        xml = parse(self.domain().XMLDesc())
+        refuse_start(self.source._connection, xml, self.source.facts(), self.source.running)
         with saying(f"bring back the memory of {self.wanted.domain}"):
             self.domain().createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
             self.saved = True

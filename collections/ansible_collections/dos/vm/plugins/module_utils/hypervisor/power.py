@@ -26,7 +26,7 @@ from . import live
 from .connection import allowing, saying
 from .events import HearingHypervisor
 from .look import SAVED, STATES
-from .ready import refuse_attach, refuse_more, refuse_restore, refuse_start, start_pools
+from .ready import refuse_attach, refuse_more, refuse_restore, refuse_resume, refuse_start, start_pools
 from .saved import keep_saved
 from .screenshot import take
 
@@ -153,13 +153,14 @@ class _Room:
             case "suspend":
                 domain.suspend()
             case "resume":
+                refuse_resume(domain, self.hypervisor.running)
                 self._wake(domain) if state_of(domain) == "pmsuspended" else domain.resume()
             case "save":
                 kept = keep_saved(self.connection, domain.name(), self.now)
                 note = self._within(domain, lambda: domain.managedSave(0), give_up=domain.abortJob)
                 return f"what was saved before is kept as {kept}" if kept else note
             case "restore":
-                refuse_restore(domain, self.hypervisor.facts())
+                refuse_restore(domain, self.hypervisor.facts(), self.hypervisor.running)
                 self._refuse_more(parse(domain.managedSaveGetXMLDesc(0)))
                 return self._within(domain, domain.create)
             case "attach" | "detach":
@@ -173,7 +174,7 @@ class _Room:
         return LIMITS[self.asked.order] if given is None else given
 
     def _start(self, domain: Any, xml: Any) -> str:
-        refuse_start(self.connection, xml, self.hypervisor.facts())
+        refuse_start(self.connection, xml, self.hypervisor.facts(), self.hypervisor.running)
         self._refuse_more(xml)
         return self._within(domain, domain.create)
 
@@ -266,7 +267,7 @@ class _Room:
         if attach and not there:
             if why := no_room(xml, element):
                 raise HypervisorError(f"attach a disk to domain {domain.name()}", why)
-            refuse_attach(domain, element)
+            refuse_attach(domain, element, self.hypervisor.running)
         self._note(domain, read(xml).with_device(key, attached=attach), read(xml))
         if there == attach and not domain.isActive():
             return "was so already"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..model.types import ByteSize
 from ..xml.build import parse
 from . import given, overlays
 from .connection import allowing
+from .open_disks import Running
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 RESERVE = ByteSize("512 MiB")  # of the host itself (AMB-28)
 
 
-def refuse_start(connection: Any, xml: Element, facts: HostFacts) -> None:
+def refuse_start(connection: Any, xml: Element, facts: HostFacts, running: Running) -> None:
     """Raises `HypervisorError` with every reason why a machine cannot start on this host now (VM-18, DMN-04)."""
     name = xml.findtext("name")
-    make_ready(connection, xml)
+    make_ready(connection, xml, running)
     reasons = [*_memory(connection, xml, facts), *_missing(connection, xml)]
-    if reasons:
-        raise HypervisorError(f"start domain {name}", "; ".join(reasons))
+    _refuse(f"start domain {name}", reasons)
 
 
 def refuse_more(connection: Any, xml: Element, vcpus: int | None, memory: int | None) -> None:
@@ -44,48 +44,61 @@ def refuse_more(connection: Any, xml: Element, vcpus: int | None, memory: int | 
     if memory is not None and used + size > memory:
         left = ByteSize(max(0, memory - used) // 2**20 * 2**20)
         reasons.append(f"it needs {ByteSize(size)}, and {left} are left of the {ByteSize(memory)} for VMs (VM-18)")
-    if reasons:
-        raise HypervisorError(f"start domain {xml.findtext('name')}", "; ".join(reasons))
+    _refuse(f"start domain {xml.findtext('name')}", reasons)
 
 
-def make_ready(connection: Any, xml: Element) -> None:
+def make_ready(connection: Any, xml: Element, running: Running) -> None:
     """The pools on servers that a machine has disks in, started, and the links and the room that its overlays need; raises
-    `HypervisorError` where there is none (DMN-04), and where it is to have a device that the host has not, or uses."""
+    `HypervisorError` where there is none (DMN-04), where it is to have a device that the host has not, or uses, and where another
+    domain has one of its disks open (VM-08)."""
     start_pools(connection, xml)
+    reasons: list[str] = []
     if is_here(connection):
         overlays.prepare(xml)
         overlays.clear(xml)
-        if reasons := [*overlays.cramped(xml), *given.refused(xml.iterfind("devices/*"))]:
-            raise HypervisorError(f"start domain {xml.findtext('name')}", "; ".join(reasons))
+        reasons += [*overlays.cramped(xml), *given.refused(xml.iterfind("devices/*"))]
+    _refuse(f"start domain {xml.findtext('name')}", [*reasons, *running.refuse_start(xml)])
 
 
-def refuse_attach(domain: Any, device: Element) -> None:
-    """Raises `HypervisorError` where a running machine is to be given what the host has not, or uses (HOT-07)."""
-    if domain.isActive() and is_here(domain.connect()) and (reasons := list(given.refused([device]))):
-        raise HypervisorError(f"attach a device to domain {domain.name()}", "; ".join(reasons))
+def refuse_attach(domain: Any, device: Element, running: Running) -> None:
+    """Raises `HypervisorError` where a running machine is to be given what the host has not, or uses (HOT-07), or a disk that
+    another domain has open (VM-08)."""
+    if domain.isActive():
+        reasons = list(given.refused([device])) if is_here(domain.connect()) else []
+        reasons += running.refuse_attach(parse(domain.XMLDesc()), device)
+        _refuse(f"attach a device to domain {domain.name()}", reasons)
 
 
-def refuse_restore(domain: Any, facts: HostFacts) -> None:
+def refuse_resume(domain: Any, running: Running) -> None:
+    """Raises `HypervisorError` where another domain has opened a disk of one that stands still (VM-08)."""
+    _refuse(f"resume domain {domain.name()}", running.refuse_start(parse(domain.XMLDesc())))
+
+
+def _refuse(operation: str, reasons: Iterable[str]) -> None:
+    if found := dict.fromkeys(reasons):
+        raise HypervisorError(operation, "; ".join(found))
+
+
+def refuse_restore(domain: Any, facts: HostFacts, running: Running) -> None:
     """Raises `HypervisorError` with every reason why saved memory cannot be brought back (VM-24).
 
     Files must be there at the paths that were recorded: where the host that looks is this machine, they are looked at.
     """
     xml = parse(domain.managedSaveGetXMLDesc(0))
-    reasons = [*_missing(domain.connect(), xml)]
+    reasons = [*_missing(domain.connect(), xml), *running.refuse_start(xml)]
     kind = xml.find("os/type")
     board = "" if kind is None else kind.get("machine", "")
     known = set(facts.machines or {}) | set((facts.machines or {}).values())
     if known and board and board not in known and not _offered(domain.connect(), xml, board):
         reasons.append(f"its board {board} is none that the QEMU of this host has")
-    if reasons:
-        raise HypervisorError(f"restore domain {domain.name()}", "; ".join(reasons))
+    _refuse(f"restore domain {domain.name()}", reasons)
 
 
 def refuse_files(connection: Any, xml: Element | None, operation: str) -> None:
-    """Raises `HypervisorError` with every file of a machine that is not where it was (VM-24, CKPT-08)."""
-    reasons = [] if xml is None else list(_missing(connection, xml))
-    if reasons:
-        raise HypervisorError(operation, "; ".join(reasons))
+    """Raises `HypervisorError` with every file of a machine that is not where it was (VM-24, CKPT-08), or that another domain has
+    open (VM-08)."""
+    if xml is not None:
+        _refuse(operation, [*_missing(connection, xml), *Running(connection).refuse_start(xml)])
 
 
 def _offered(connection: Any, xml: Element, board: str) -> bool:
