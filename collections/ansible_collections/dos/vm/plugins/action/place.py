@@ -147,6 +147,7 @@ class ActionModule(ActionBase):
                 str(host): {str(vm): epoch for vm, epoch in epochs.items()} for host, epochs in compiled.taken.items()
             },
             "findings": [*compiled.findings, *known],
+            "errors": list(compiled.errors),
         }
 
     def _moves(self, variables: dict[str, Any]) -> dict[str, str]:

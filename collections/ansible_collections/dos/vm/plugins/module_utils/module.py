@@ -7,7 +7,7 @@ module takes (`model/front.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -20,6 +20,7 @@ from .apply import Outcome, converge, remove
 from .errors import DeclarationError, DosVmError, Problem, VerificationError
 from .hypervisor.leases import leases
 from .hypervisor.libvirt import LibvirtHypervisor
+from .hypervisor.open_disks import Place
 from .hypervisor.protocol import Hypervisor
 from .model.address import Address, Mark
 from .model.argument_spec import Spec, argument_spec, fields_of
@@ -263,7 +264,7 @@ def _look_at_host(module: Module) -> Result:
         "unmanaged": [
             str(address) for address in sorted(found) if not found[address].ours and not libvirts_own(address)
         ],
-        "domains": _domains(found),
+        "domains": _domains(found, Place(module.params["uri"])),
         "pools": [
             {**brief(pool), **{size: _number(pool, size) for size in ("capacity", "allocation", "available")}}
             for pool in _of(found, "pool")
@@ -315,7 +316,8 @@ def _tunnels(bridge: Observed) -> list[Result]:
     ]
 
 
-def _domains(found: Mapping[Address, Observed]) -> list[Result]:
+def _domains(found: Mapping[Address, Observed], place: Place | None = None) -> list[Result]:
+    """The domains. With a `place` it is also told what the disks of the running ones are."""
     ports = ((bridge.address.name, bridge.xml.find("port")) for bridge in _of(found, "bridge"))
     switches = {name: port.get("switch", "") for name, port in ports if port is not None}
     return [
@@ -334,16 +336,25 @@ def _domains(found: Mapping[Address, Observed]) -> list[Result]:
             },
             "macs": [mac.get("address", "").lower() for mac in domain.xml.iterfind("devices/interface/mac")],
             "console": _console(domain),
-            **(_attached(domain, switches) if domain.ours else {}),
+            **({"interfaces": list(interfaces(_now(domain), switches))} if domain.ours else {}),
+            **({"writes": list(_writes(domain, found, place))} if domain.ours or domain.active else {}),
         }
         for domain in _of(found, "domain")
     ]
 
 
-def _attached(domain: Observed, switches: Mapping[str, str]) -> Result:
-    """What a VM of the site has open: as it runs, or as it is defined."""
-    now = domain.xml if domain.live is None else domain.live
-    return {"interfaces": list(interfaces(now, switches)), "writes": list(written(now))}
+def _now(domain: Observed) -> Any:
+    """A domain as it runs, or as it is defined."""
+    return domain.xml if domain.live is None else domain.live
+
+
+def _writes(domain: Observed, found: Mapping[Address, Observed], place: Place | None) -> Iterator[Result]:
+    """What it may write to, and where that leads on this host if it runs."""
+    for disk in written(_now(domain)):
+        volume = found.get(Address("volume", f"{disk['pool']}/{disk['name']}")) if disk["pool"] else None
+        path = disk["name"] if volume is None else volume.info.get("path", "")
+        is_told = place is not None and domain.active and path.startswith("/")
+        yield {**disk, **(place.described(path) if place is not None and is_told else {})}
 
 
 def _orders(domain: Observed) -> Result | None:

@@ -49,7 +49,9 @@ unmanaged:
 domains:
   description: >-
     The virtual machines with C(name), C(uuid), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in
-    bytes, C(project), C(origin), C(epoch), C(id), C(macs) and C(console); of the site also C(interfaces) and what it C(writes).
+    bytes, C(project), C(origin), C(epoch), C(id), C(macs) and C(console); of the site also C(interfaces). Of
+    the site, and of every one that runs, C(writes) are the disks that it may write to, with the C(path) without links and the C(marks)
+    that tell whether two paths lead to one thing.
   returned: always
   type: list
   elements: dict

@@ -98,6 +98,11 @@ findings:
   returned: success
   type: list
   elements: str
+errors:
+  description: Those of the findings with which a run fails, such as two VMs that write one disk.
+  returned: success
+  type: list
+  elements: str
 waves:
   description: >-
     The machines that are started after others, wave by wave, each with its C(starts), its C(gates) and the C(checks) by host,

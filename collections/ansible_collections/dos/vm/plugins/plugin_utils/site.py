@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
-from ansible_collections.dos.vm.plugins.module_utils.compile.states import HostVm, Kept, Plug, Tunnel
+from ansible_collections.dos.vm.plugins.module_utils.compile.states import HostVm, Kept, Plug, Tunnel, WrittenDisk
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
@@ -118,6 +118,7 @@ def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str,
                 addresses=tuple(_addresses(told)),
                 vms={held["name"]: _vm(held) for held in told["domains"] if held["ours"]},
                 capacities={held["name"]: int(held["capacity"]) for held in told["volumes"] if held.get("capacity")},
+                written=tuple(_written(told)),
                 tunnels={(int(held["id"]), int(held["port"])): _tunnel(held) for held in told.get("tunnels", ())},
             )
     return found
@@ -146,17 +147,26 @@ def _vm(held: Mapping[str, Any]) -> HostVm:
             )
             for plug in held.get("interfaces") or ()
         ),
-        writes=tuple(
-            Source(
-                name=disk["name"],
-                pool=disk.get("pool") or "",
-                protocol=disk.get("protocol") or "",
-                servers=tuple(disk.get("servers") or ()),
-                shareable=bool(disk.get("shareable")),
-            )
-            for disk in held.get("writes") or ()
-        ),
+        writes=tuple(map(_source, held.get("writes") or ())),
     )
+
+
+def _source(disk: Mapping[str, Any]) -> Source:
+    return Source(
+        name=disk["name"],
+        pool=disk.get("pool") or "",
+        protocol=disk.get("protocol") or "",
+        servers=tuple(disk.get("servers") or ()),
+        shareable=bool(disk.get("shareable")),
+    )
+
+
+def _written(told: Mapping[str, Any]) -> Iterator[WrittenDisk]:
+    """What the running domains of a host write."""
+    for held in told["domains"]:
+        for disk in held.get("writes") or () if held["active"] else ():
+            marks = frozenset(map(str, disk.get("marks") or ()))
+            yield WrittenDisk(held["name"], _source(disk), str(disk.get("path") or ""), marks)
 
 
 def _addresses(told: Mapping[str, Any]) -> Iterator[Kept]:

@@ -46,6 +46,7 @@ from .starts import Wave, waves
 from .states import HostState as HostState
 from .storage import compile_pool, compile_volumes, homes
 from .tunnels import NO_ENDS, Ends, tunnel_ends
+from .written_twice import written_twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Compiled:
     placements: tuple[Placement, ...] = ()
     taken: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()  # of the findings, those with which a run fails
     gateways: Mapping[Name, Carrier] = field(default_factory=dict)
     ends: Ends = NO_ENDS
     waves: tuple[Wave, ...] = ()  # of machines that are started after others
@@ -146,6 +148,7 @@ def compile_situation(
         for host in site.hosts
     }
     untold = refuse_untrue(site, by_host, slices)
+    errors = tuple(written_twice(site, held.states))
     others = elsewhere(site, slices, by_host[""])
     later = waves(held, by_host)
     waits = _waits(later)
@@ -163,7 +166,8 @@ def compile_situation(
         untold=untold,
         placements=tuple(changes.values()),
         taken=held.recall.taken(changes.values()),
-        findings=tuple(held.recall.findings()),
+        findings=(*held.recall.findings(), *errors),
+        errors=errors,
         gateways=gateways,
         ends=ends,
         waves=later,

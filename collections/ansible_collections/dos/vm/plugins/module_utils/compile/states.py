@@ -65,6 +65,15 @@ class HostVm:
         return frozenset(plug.mac for plug in self.plugs if plug.mac)
 
 
+class WrittenDisk(NamedTuple):
+    """A disk that a running domain writes, whoever owns it. `path` has no links, `marks` are `hypervisor/file_marks.py`'s."""
+
+    domain: str
+    source: Source
+    path: str = ""
+    marks: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostState:
     """What a host told of itself.
@@ -88,6 +97,7 @@ class HostState:
     uuids: Mapping[str, Uuid] = field(default_factory=dict)
     addresses: tuple[Kept, ...] = ()
     tunnels: Tunnels = field(default_factory=dict)
+    written: tuple[WrittenDisk, ...] = ()
     vms: Mapping[str, HostVm] = field(default_factory=dict)
     capacities: Mapping[str, int] = field(default_factory=dict)  # of volumes, by `pool/name`
 

@@ -73,14 +73,14 @@ class Running:
 
     def refuse_start(self, domain: Element) -> Iterator[str]:
         """Why a domain must not be brought up with these disks (VM-08)."""
-        place = Place(self._connection)
+        place = Place(self._connection.getURI())
         fresh = place.known(disks_of(self._connection, domain.iterfind("devices/disk")))
         yield from _twice(fresh, fresh)
         yield from self._beside(domain, fresh, place)
 
     def refuse_attach(self, domain: Element, device: Element) -> Iterator[str]:
         """Why a running domain must not be given a disk (VM-08)."""
-        place = Place(self._connection)
+        place = Place(self._connection.getURI())
         fresh = place.known(disks_of(self._connection, [device] if device.tag == "disk" else []))
         plugged = (disk for disk in domain.iterfind("devices/disk") if _target(disk) != _target(device))
         yield from _twice(fresh, place.known(disks_of(self._connection, plugged)) if fresh else [])
@@ -88,7 +88,7 @@ class Running:
 
     def users(self, path: str, *, writing: bool = False) -> list[str]:
         """The running domains that have what a path leads to open, or write it."""
-        place = Place(self._connection)
+        place = Place(self._connection.getURI())
         (wanted,) = place.known([OpenDisk("", path, "writes")])
         return [
             name
@@ -113,14 +113,20 @@ class Running:
 
 
 class Place:
-    """Where paths lead, at one moment."""
+    """Where paths of a host lead, at one moment."""
 
-    def __init__(self, connection: Any) -> None:
-        self._here = ":///" in connection.getURI()
+    def __init__(self, uri: str) -> None:
+        self._here = ":///" in uri
         self._servers = mounts() if self._here else {}
 
     def known(self, disks: Iterable[OpenDisk]) -> list[Known]:
         return [Known(disk, *self._marks(disk.path)) for disk in disks]
+
+    def described(self, path: str) -> dict[str, Any]:
+        """As the controller compares it: the path without links, and the marks."""
+        found, _ = self._marks(path)
+        real = os.path.realpath(path) if self._here and path.startswith("/") else path
+        return {"path": real, "marks": sorted(found)}
 
     def _marks(self, path: str) -> tuple[Marks, Marks]:
         if self._here and path.startswith("/"):
