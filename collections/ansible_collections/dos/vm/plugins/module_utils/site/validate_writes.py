@@ -49,13 +49,12 @@ def _writers(index: Index) -> Iterator[Writer]:
 
 
 def _owners(index: Index, uses: Iterable[Use]) -> Iterator[Writer]:
-    """The VMs that have a volume of their own at one of these places, and write to it."""
+    """The VMs whose own volume one of these things is, and which write to it."""
     for identity in (identity for use in uses for identity in use.identities):
         machine = index.named.get(owner_of(identity.name))
-        if machine is None:
-            continue
-        for own in index.writes.own_volume(identity.name, machine.name, machine.instance, _reach(index, machine)):
-            if machine.instance.disks[int(own.field[1])].writable:
+        if machine is not None:
+            own = index.writes.own_volume(identity, machine.name, machine.instance, _reach(index, machine))
+            if own is not None and machine.instance.disks[int(own.field[1])].writable:
                 yield Writer(machine, own)
 
 

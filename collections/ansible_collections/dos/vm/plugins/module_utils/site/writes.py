@@ -12,8 +12,10 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
+from ..errors import DeclarationError
 from ..model.pool import KINDS, PoolSource
 from ..model.types import Name, canonical
 from .bound import Bound
@@ -21,6 +23,7 @@ from .device_sources import Source, disk_sources
 from .instance import Instance, InstanceDisk
 from .pool import Pool
 from .site import Site
+from .suited import suited
 
 T = TypeVar("T")
 Hosts = frozenset[str] | None  # None: all of them
@@ -177,16 +180,20 @@ class Writes:
         hosts = frozenset([str(host)]) if host else None
         return Use((), f"device {path}", tuple(self.of_path(path, hosts)))
 
-    def own_volume(self, path: str, vm: str, instance: Instance, hosts: Hosts) -> Iterator[Use]:
-        """The disk of a VM whose own volume, `VM-TARGET` in a pool, is at a path."""
-        folder, _, name = canonical(path).rpartition("/")
-        target = name.rpartition("-")[2]
-        for number, disk in enumerate(instance.disks):
-            pool = self.site.pools.get(disk.pool) if disk.pool else None
-            if pool is not None and pool.path == folder and disk.target in (None, target):
-                found = self.of_path(path, common([hosts, self._bound(pool)]))
-                yield Use(("disks", number, "pool"), f"{vm}'s own volume", tuple(found), disk.format or "qcow2")
-                return
+    def own_volume(self, identity: Identity, vm: str, instance: Instance, hosts: Hosts) -> Use | None:
+        """The disk of a VM whose own volume, `VM-TARGET` in a pool, is this thing."""
+        for number, (target, disk) in enumerate(self._targets(instance)):
+            name = f"{vm}-{target}"
+            if disk.pool and not disk.volume and identity.name.endswith(f"/{name}"):
+                found = tuple(self._in_pool(disk.pool, name, None, hosts))
+                if any(map(identity.meets, found)):
+                    return Use(("disks", number, "pool"), f"{vm}'s own volume", found, disk.format or "qcow2")
+        return None
+
+    def _targets(self, instance: Instance) -> list[tuple[str, InstanceDisk]]:
+        with suppress(DeclarationError):  # another rule says what does not go together
+            return suited(self.site, instance).targets()
+        return instance.targets()
 
     def _in_pool(self, name: str, volume: str, lun: int | None, hosts: Hosts) -> Iterator[Identity]:
         pool = self.site.pools.get(name)  # type: ignore[call-overload]  # a Name is a str
