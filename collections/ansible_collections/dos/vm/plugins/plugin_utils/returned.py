@@ -305,6 +305,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
         {
             "claimed",
             "decisions",
+            "errors",
             "findings",
             "generation",
             "images",
