@@ -42,6 +42,7 @@ class Controller:
         self.hosts = render(lab, 3)
         self.vms: dict[str, Any] = {f"vm-{number}": {"power": "off"} for number in range(4)}
         self.more: dict[str, Any] = {}  # instances
+        self.whole: dict[str, Any] = {}  # what the site is instead
         self.volumes: dict[str, Any] = {}
 
     @property
@@ -68,6 +69,7 @@ class Controller:
             "dos_pools": {"common": {"path": "/srv/shared/st", "shared": True}},
             "dos_instances": {"st": {**MACHINE, "vms": self.vms}, **self.more},
             "dos_volumes": self.volumes,
+            **self.whole,
         }
         (self.folder / "group_vars" / "all").mkdir(parents=True, exist_ok=True)
         (self.folder / "group_vars" / "all" / "site.yml").write_text(yaml.safe_dump(site))
@@ -197,12 +199,14 @@ def test_without_what_was_remembered_it_waits(controller: Controller, hosts: dic
 
 
 def test_a_lost_store_is_recovered_from_the_hosts_and_the_plan_is_empty(
-    controller: Controller, hosts: dict[str, Host]
+    controller: Controller, hosts: dict[str, Host], lab: Lab
 ) -> None:
     """The epochs come back with the marks: vm-1 was let go and placed again before."""
     home = controller.remembered()["vm-1"]
     hosts[str(home)].run("virsh", "undefine", "vm-1")
-    controller.play("release", dos_release=home, dos_reason="for the test")
+    hosts[str(home)].crash()
+    controller.play("release", dos_release=home, dos_confirm=home, dos_reason="for the test")
+    lab.boot(str(home))
     controller.play("site")
     before = {vm: (held.host, held.epoch) for vm, held in controller.placements().items() if held.host}
     assert before["vm-1"][1] == 3

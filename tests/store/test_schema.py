@@ -88,7 +88,7 @@ def test_a_store_from_the_future_is_refused_and_left_alone(url: str) -> None:
     database.write("age", lambda connection: connection.execute(query))
     for attempt in (open_store, read_store):
         with pytest.raises(
-            StoreError, match=r"of version r9999, and this dos\.vm knows r0005 and older: .*upgrade this one"
+            StoreError, match=rf"of version r9999, and this dos\.vm knows {schema.HEAD} and older: .*upgrade this one"
         ):
             attempt(url, site="lab")
     database.close()

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from mariadb import Server
 
+from dosvm.compile.memory import Placement
 from dosvm.errors import StoreError
 from dosvm.intent.power import Order as PowerOrder
 from dosvm.store.events import Event
@@ -194,12 +195,60 @@ def test_a_lease_that_ran_out_is_anybodys(store: Store) -> None:
     assert (taken.holder, taken.epoch) == ("h2", 2)
 
 
-def test_proofs_are_kept_with_their_time(store: Store) -> None:
-    word = Evidence(host="h1", kind="word", at=5.0, actor="ada", detail={"why": "unplugged"})
-    store.proofs.write(word)
-    store.proofs.write(word)
-    assert store.proofs.of("h1") == [word]
+def test_evidence_is_kept_with_its_time(store: Store) -> None:
+    evidence = Evidence(
+        host="h1", identity="u1", boot="b1", kind="confirmation", at=5.0, actor="ada", detail={"why": "burnt"}
+    )
+    store.proofs.write(evidence)
+    store.proofs.write(evidence)
+    assert store.proofs.of("h1") == [evidence]
     assert store.proofs.of("h1", since=6.0) == []
+
+
+def test_evidence_counts_until_the_same_system_answers_again(store: Store) -> None:
+    store.hosts.register([H1, replace(H1, uuid="u2", name="h2")])
+    store.proofs.write(Evidence(host="h1", identity="u1", kind="confirmation", at=5.0))
+    assert store.memory().dead == {"h1"}
+    store.hosts.register([replace(H1, name="h9")])  # as it was, under another name
+    assert store.memory().dead == {"h9"}
+    store.hosts.register([replace(H1, answered=6.0)])
+    assert store.memory().dead == frozenset()
+
+
+def test_evidence_is_about_the_system_and_not_about_the_name(store: Store) -> None:
+    store.proofs.write(Evidence(host="h1", identity="u1", kind="confirmation", at=5.0))
+    assert store.memory().dead == {"h1"}, "a host whose record was removed has not answered since"
+    store.hosts.register([replace(H1, uuid="u7", answered=1.0)])
+    assert store.memory().dead == frozenset(), "another machine has the name since"
+
+
+def test_a_vm_leaves_an_unreachable_host_by_evidence_alone(store: Store) -> None:
+    """Asked for in the transaction of the claim: what was read before may have changed."""
+    store.hosts.register([H1])
+    store.placements.claim({}, [Placement(vm="web-1", host="h1", epoch=1, seen=True)], at=1.0)
+    before = store.placements.all()
+    gone = [Placement(vm="web-1", host="h2", epoch=2)]
+    with pytest.raises(StoreError, match="web-1 is on h1, which is unreachable, and nothing is evidence"):
+        store.placements.claim(before, gone, at=9.0, unreachable={"h1"})
+    assert store.placements.all() == before
+    store.proofs.write(Evidence(host="h1", identity="u1", kind="confirmation", at=1.5))  # before it answered, at 2.0
+    with pytest.raises(StoreError, match="nothing is evidence"):
+        store.placements.claim(before, gone, at=9.0, unreachable={"h1"})
+    evidence = Evidence(host="h1", identity="u1", kind="confirmation", at=5.0)
+    assert store.placements.claim(before, gone, at=9.0, unreachable={"h1"}, evidence=evidence) == {}
+    assert store.placements.all()["web-1"].host == "h2"
+    assert [held.at for held in store.proofs.of("h1")] == [5.0, 1.5]
+
+
+def test_evidence_is_written_where_no_vm_was_placed(store: Store) -> None:
+    assert store.placements.claim({}, [], at=9.0, evidence=Evidence(host="h1", kind="confirmation", at=5.0)) == {}
+    assert store.memory().dead == {"h1"}
+
+
+def test_a_vm_that_runs_elsewhere_needs_no_evidence(store: Store) -> None:
+    store.placements.claim({}, [Placement(vm="web-1", host="h1", epoch=1)], at=1.0)
+    seen = [Placement(vm="web-1", host="h2", epoch=2, seen=True)]
+    assert store.placements.claim(store.placements.all(), seen, at=9.0, unreachable={"h1"}) == {}
 
 
 def test_what_projects_use_is_kept_as_a_whole(store: Store) -> None:

@@ -71,10 +71,11 @@ class ActionModule(ActionBase):
         records, moments = {}, {load.host: loads.Moment(load=load) for load in now}
         if store is not None:
             if write:
-                held = introduced(store, states, at=at)
-                register(store, held, at=at, looked_at=False)
+                held = introduced(store, states)
+                register(store, held, looked_at=False)
                 store.loads.sample(now, every=site.monitoring.history)
             records = {record.name: record for record in store.hosts.all()}
             moments |= store.loads.since_last(now)
         known = frozenset(name for instance, held in site.instances.items() for name in held.machines(instance))
+        at = at if store is None else store.now()  # by which hosts answered
         return list(loads.rows(rooms(site, states, known), states, records, moments, site.monitoring, at=at))

@@ -10,11 +10,15 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import Machine, machines
+from ansible_collections.dos.vm.plugins.module_utils.compile.recall import Recall
 from ansible_collections.dos.vm.plugins.module_utils.compile.starts import at_once, steps
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem
+from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.admission import refuse_starts
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
-from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, SiteReader
+from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
+from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, remembered, url_of
 
 SELECTORS = ("vms", "instances", "projects")
 BEGINNING = ("start", "restore", "resume")  # what brings a VM up
@@ -37,8 +41,7 @@ class ActionModule(ActionBase):
             site = reader.load(check=False)
             found, order = machines(site), str(arguments["order"])
             chosen = _chosen(found, {name: _words(arguments.get(name)) for name in SELECTORS})
-            where = _where(variables)
-            _refuse(chosen, order, where)
+            where = _where(chosen, self._recall(site, variables), order)
             names = frozenset(str(machine.name) for machine in chosen)
             rising = order in RISING
             limits = refuse_starts(self._templar, variables, reader, site, names) if rising else {}
@@ -54,6 +57,13 @@ class ActionModule(ActionBase):
         in_order = order in (*BEGINNING, *ENDING)
         waves = steps(found, placed, beginning=order in BEGINNING) if in_order else (at_once(placed),)
         return {**result, "changed": False, "hosts": dict(hosts), "steps": [wave.plain() for wave in waves]}
+
+    def _recall(self, site: Site, variables: Mapping[str, Any]) -> Recall:
+        """What the hosts that answered have, beside what the store remembers."""
+        states = host_states(variables, site.hosts)
+        with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=False) as store:
+            renamed = introduced(store, states).renamed
+            return Recall(remembered(store).memory.renamed(renamed), states, site.hosts)
 
 
 def _words(written: Any) -> list[str]:
@@ -85,23 +95,19 @@ def _chosen(found: Iterable[Machine], named: Mapping[str, list[str]]) -> list[Ma
     return [machine for machine in listed if any(traits[kind](machine) in names for kind, names in named.items())]
 
 
-def _where(variables: Mapping[str, Any]) -> dict[str, str]:
-    """The host that has each machine of ours defined."""
+def _where(chosen: Iterable[Machine], recall: Recall, order: str) -> dict[str, str]:
+    """The host that each of the VMs is operated on. Raises with every one that none can be, or that may not be brought up."""
     found: dict[str, str] = {}
-    for host in variables["ansible_play_hosts_all"]:
-        told = variables["hostvars"].get(host, {}).get(FACTS) or {}
-        found |= {held["name"]: host for held in told.get("domains", ()) if held["ours"]}
-    return found
-
-
-def _refuse(chosen: Iterable[Machine], order: str, where: Mapping[str, str]) -> None:
-    """VM-17: what belongs to a disabled instance or an inactive project is not brought up."""
-    problems = []
+    problems: list[Problem] = []
     for machine in chosen:
-        if machine.name not in where:
-            problems.append(Problem(machine.path, "is on no host that answered; dos.vm.site makes it"))
-        elif order in BEGINNING and not machine.active:
+        if order in BEGINNING and not machine.active:  # VM-17
             what = "its instance is disabled" if not machine.instance.enabled else "its project is not active"
             problems.append(Problem(machine.path, f"cannot be brought up: {what} (VM-17)"))
+            continue
+        try:
+            found[machine.name] = recall.operand(machine.name)
+        except DeclarationError as refused:
+            problems += [Problem(machine.path, problem.text) for problem in refused.problems]
     if problems:
         raise DeclarationError(problems)
+    return found

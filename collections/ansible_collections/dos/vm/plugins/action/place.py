@@ -210,7 +210,7 @@ def _decided(
     states = host_states(told(variables, site.hosts), site.hosts)
     for _ in range(ROUNDS):
         now = time.time()
-        hosts = introduced(store, states, at=now)
+        hosts = introduced(store, states)
         held = remembered(store)
         kept = held.memory
         generation = kept.generation
@@ -228,8 +228,9 @@ def _decided(
         if wish.get("told") is not None and not _all_told(compiled.taken, wish["told"]):
             return decided, compiled, hosts.findings, _Kept(False, generation)
         changes = [*compiled.placements, *_renamed(kept, hosts.renamed, compiled.placements)]
-        if not store.placements.claim(kept.placements, changes, at=now, actor=who):
-            register(store, hosts, at=now)
+        unreachable = frozenset(map(str, site.hosts)) - frozenset(states)
+        if not store.placements.claim(kept.placements, changes, at=now, actor=who, unreachable=unreachable):
+            register(store, hosts)
             store.used.keep(used(site, decided.intent, decided.counted), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
             store.pending.keep(decided.pending(), at=now)

@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
         now = time.time()
         states = host_states(variables, hosts)
         silent = [host for host in hosts if host not in states]
-        known = introduced(store, states, at=now)
+        known = introduced(store, states)
         kept = remembered(store).memory
         recall = Recall(kept.renamed(known.renamed), states, hosts)
         changes = [change for change in recall.changes({}, {}) if vms is None or change.vm in vms]
@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
             store.placements.claim(kept.placements, changes, at=now, actor=who) if store is not None and write else {}
         )
         if store is not None and write and not lost and vms is None:
-            register(store, known, at=now)
+            register(store, known)
         findings = [] if vms is not None else [*recall.findings(), *known.findings]
         for text in [*findings, *(f"no answer from {host}: what is there is not known" for host in silent)]:
             display.display(text, color="red")

@@ -14,21 +14,24 @@ from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 FLEETING = ("free_memory", "available_memory", "traffic", "load", "boot", "fences")
 
 
-def introduced(store: Store | None, states: Mapping[str, HostState], *, at: float) -> Registration:
-    """The hosts that answered, held against those the store knows. Nothing is written."""
+def introduced(store: Store | None, states: Mapping[str, HostState]) -> Registration:
+    """The hosts that answered, held against those the store knows. Nothing is written.
+
+    That they answered is told by the store's clock, as evidence is.
+    """
     if store is None:
         return Registration()
-    return identify(store.hosts.all(), {host: _told(state) for host, state in states.items()}, at=at)
+    return identify(store.hosts.all(), {host: _told(state) for host, state in states.items()}, at=store.now())
 
 
-def register(store: Store, held: Registration, *, at: float, looked_at: bool = True) -> None:
+def register(store: Store, held: Registration, *, looked_at: bool = True) -> None:
     """Write down who answered, and that all they hold is remembered: after the placements, which is what that says.
 
     Without `looked_at` nobody has compared what they hold with the placements.
     """
     if held.replaced:
         store.hosts.forget(held.replaced)
-    store.hosts.register(surveyed(held.records, at) if looked_at else held.records)
+    store.hosts.register(surveyed(held.records, store.now()) if looked_at else held.records)
 
 
 def _told(state: HostState) -> Told:

@@ -20,10 +20,14 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """`surveyed` are the hosts of which everything is remembered: a machine without a placement is not on them."""
+    """`surveyed` are the hosts of which everything is remembered: a machine without a placement is not on them.
+
+    `dead` are those of which evidence says that they run nothing, as long as they do not answer.
+    """
 
     placements: Mapping[str, Placement] = field(default_factory=dict)
     surveyed: frozenset[str] = frozenset()
+    dead: frozenset[str] = frozenset()
 
     @property
     def generation(self) -> int:
@@ -31,13 +35,15 @@ class Memory:
         return sum(held.epoch for held in self.placements.values())
 
     def renamed(self, names: Mapping[str, str]) -> Memory:
-        """The same, where hosts have got new names: what was placed on a host is on it still."""
+        """The same, where hosts have got new names: what was placed on a host is on it still, under a new epoch."""
         if not names:
             return self
         placements = {
-            vm: replace(held, host=names.get(held.host or "", held.host)) for vm, held in self.placements.items()
+            vm: replace(held, host=name, epoch=held.epoch + 1) if (name := names.get(held.host or "")) else held
+            for vm, held in self.placements.items()
         }
-        return Memory(placements=placements, surveyed=frozenset(names.get(host, host) for host in self.surveyed))
+        surveyed = frozenset(names.get(host, host) for host in self.surveyed)
+        return Memory(placements=placements, surveyed=surveyed, dead=self.dead - frozenset(names))
 
 
 NOTHING = Memory()

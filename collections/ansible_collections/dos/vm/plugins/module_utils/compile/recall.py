@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..errors import DeclarationError
 from .memory import Memory, Placement
 from .states import HostState
 
@@ -52,7 +53,8 @@ class Recall:
     def __init__(self, memory: Memory, states: Mapping[str, HostState], hosts: Iterable[str]) -> None:
         self._placements, self._surveyed = memory.placements, memory.surveyed
         self._states, self._hosts = states, frozenset(map(str, hosts))
-        self._silent = self._hosts - frozenset(states)
+        self.dead = memory.dead - frozenset(states)  # by evidence, which ends when the host answers
+        self._silent = self._hosts - frozenset(states) - self.dead
         self._fences: dict[str, int] = {}
         for state in states.values():
             for vm, epoch in (state.facts.fences or {}).items():
@@ -66,12 +68,12 @@ class Recall:
     @property
     def may_wait(self) -> bool:
         """Whether any machine could have to wait for a host."""
-        return bool(self._silent) or self.has_outside
+        return bool(self._silent or self.dead) or self.has_outside
 
     @property
     def has_outside(self) -> bool:
         """Whether a VM was placed on a host that is not in the inventory, and that may run it still."""
-        return any(held.host not in self._hosts for held in self._placements.values() if held.host)
+        return any(held.host not in self._hosts | self.dead for held in self._placements.values() if held.host)
 
     def is_defined(self, vm: str) -> bool:
         """Whether a host that answered has it."""
@@ -85,6 +87,11 @@ class Recall:
     def wait(self, vm: str, trace: Trace) -> Wait | None:
         """Why a machine may be started nowhere now; nothing when it may."""
         held = self._placements.get(vm)
+        if not self._on.get(vm) and trace.allowed and trace.allowed <= self.dead:
+            reason = f"waits: it is bound to {', '.join(sorted(trace.allowed))}, confirmed to run nothing any more"
+            return Wait(reason, trace.allowed)
+        if held is not None and held.host in self.dead:
+            return None
         if held is not None and held.host is not None and held.host not in self._states:
             reason = self._elsewhere(vm, held, held.host)
             return Wait(reason, frozenset([held.host])) if reason else None
@@ -124,12 +131,37 @@ class Recall:
             return ""  # it is where it runs, whatever is remembered
         if host not in self._hosts:
             return (
-                f"waits: it was placed on {host}, which is not in the inventory; if that host runs nothing any more, say so:"
+                f"waits: it was placed on {host}, which is not in the inventory; if that host runs nothing any more, confirm it:"
                 f" ansible-playbook dos.vm.release -e dos_release={host}"
             )
         older = [one for one in self._on.get(vm, ()) if not self._states[one].runs(vm)]
         beside = f"; {', '.join(older)} has an older definition, which must not be started" if older else ""
         return f"waits: it is on {host}, and there is no answer from there{beside}"
+
+    def operand(self, vm: str) -> str:
+        """The host that an operation on a VM goes to: where it runs, else where it was placed, else its newest definition.
+
+        Raises `DeclarationError` where that is unreachable or in doubt: an older definition is never started.
+        """
+        on, held = self._on.get(vm, []), self._placements.get(vm)
+        running = [host for host in on if self._states[host].runs(vm)]
+        placed = None if held is None else held.host
+        if len(running) > 1:
+            raise _refused(vm, f"runs on {' and '.join(running)}: stop it on all but one first, with virsh (law 8)")
+        if running:
+            return running[0]
+        if placed is not None and placed not in self._states and placed not in self.dead:
+            older = f"; {', '.join(on)} has an older definition, which is never started" if on else ""
+            raise _refused(vm, f"is on {placed}, which is unreachable{older}")
+        if not on:
+            raise _refused(vm, "is on no host that answered; dos.vm.site makes it")
+        if placed in on:
+            return str(placed)
+        newest = max(self._states[host].epochs.get(vm, 0) for host in on)
+        last = [host for host in on if self._states[host].epochs.get(vm, 0) == newest]
+        if len(last) > 1:
+            raise _refused(vm, f"is defined on {' and '.join(last)}, and none is newer: undefine it on all but one")
+        return last[0]
 
     def findings(self) -> Iterator[str]:
         """Machines that are defined on more than one host, and those that run where nobody remembers them to be."""
@@ -219,3 +251,7 @@ class Recall:
             return None
         held = changes.get(vm) or self._placements.get(vm)
         return held.epoch if held is not None else None
+
+
+def _refused(vm: str, why: str) -> DeclarationError:
+    return DeclarationError.at(vm, why)

@@ -93,10 +93,8 @@ def compile_site(
     return compile_situation(situation(site, states, now=now, orders=orders, how=how, failed=failed, memory=memory))
 
 
-def compile_situation(
-    held: Situation, *, moves: Mapping[str, str] | None = None, dead: frozenset[str] = frozenset()
-) -> Compiled:
-    """The slices of a site whose machines have been placed. `moves` and `dead` are those of `gateway.carriers`."""
+def compile_situation(held: Situation, *, moves: Mapping[str, str] | None = None) -> Compiled:
+    """The slices of a site whose machines have been placed. `moves` are those of `gateway.carriers`."""
     site, found, decisions = held.site, held.machines, held.decisions
     refuse_homeless(held)
     macs = allocate(
@@ -121,7 +119,7 @@ def compile_situation(
     )
     plugged: dict[str, Mapping[Name, list[Machine]]] = {host: _plugged(by_host[host]) for host in site.hosts}
     beside = plugged_by_host(site, staying)
-    gateways = carriers(site, held.states, plugged, moves=moves or {}, dead=dead)
+    gateways = carriers(site, held.states, plugged, moves=moves or {}, dead=held.recall.dead)
     on_host: dict[str, list[tuple[Name, Network]]] = {
         host: list(_needed(networks.on(host), {*plugged[host], *beside.get(host, ()), *_carried(gateways, host)}))
         for host in site.hosts
@@ -131,7 +129,7 @@ def compile_situation(
         held.states,
         _having(on_host, {host: (*plugged[host], *beside.get(host, ())) for host in site.hosts}),
         _possible(held, by_host[""], gateways),
-        dead=dead,
+        dead=held.recall.dead,
         outside=held.recall.has_outside,
     )
     slices: dict[str, Slice] = {

@@ -40,17 +40,21 @@ class Heartbeat:
     load: Any = None
 
 
+def host_records(connection: Connection, tables: Tables) -> list[HostRecord]:
+    """Every host that ever registered, by name, inside a transaction."""
+    rows = connection.execute(sa.select(tables.hosts).order_by(tables.hosts.c.name)).mappings()
+    return [HostRecord(**row) for row in rows]
+
+
 class Hosts:
     """The tables `hosts` and `heartbeats`."""
 
     def __init__(self, database: Database, tables: Tables) -> None:
-        self._database, self._table, self._beats = database, tables.hosts, tables.heartbeats
+        self._database, self._tables, self._table, self._beats = database, tables, tables.hosts, tables.heartbeats
 
     def all(self) -> list[HostRecord]:
         """Every host that ever registered, by name."""
-        query = sa.select(self._table).order_by(self._table.c.name)
-        rows = self._database.read("read the hosts", lambda connection: list(connection.execute(query).mappings()))
-        return [HostRecord(**row) for row in rows]
+        return self._database.read("read the hosts", lambda connection: host_records(connection, self._tables))
 
     def register(self, records: Iterable[HostRecord]) -> None:
         """Write hosts as they are now, found by their identity; a name may have moved on to another (HOST-01)."""

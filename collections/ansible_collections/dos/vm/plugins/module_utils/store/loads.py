@@ -79,6 +79,16 @@ class Loads:
         loads = sorted((Load(**row) for row in rows), key=lambda load: (load.host, load.at))
         return [moment for _, held_ in groupby(loads, key=lambda load: load.host) for moment in _rated(list(held_))]
 
+    def boots(self) -> dict[str, str]:
+        """The last boot that is known of each host."""
+        newest = _newest(self._table).subquery()
+        held = self._table.c
+        query = sa.select(held.host, held.boot).join(
+            newest, sa.and_(held.host == newest.c.host, held.at == newest.c.at)
+        )
+        rows = self._database.read("read the boots of hosts", lambda connection: list(connection.execute(query)))
+        return {host: boot for host, boot in rows if boot}
+
     def since_last(self, now: Iterable[Load]) -> dict[str, Moment]:
         """What hosts carry now, by host: measured from the last sample before."""
         held, now = self._table.c, list(now)

@@ -29,6 +29,8 @@ class Order:
     value: Any
     at: float
     until: float | None = None
+    number: int | None = None
+    against: Any = None
     actor: str | None = None
     reason: str | None = None
     token: str = field(default_factory=token)
@@ -43,7 +45,7 @@ class Orders:
     def give(self, orders: Iterable[Order]) -> None:
         """Write orders, each once however often its connection goes."""
         held = list(orders)
-        names = ("kind", "object", "value", "at", "until", "actor", "reason", "token")
+        names = ("kind", "object", "number", "value", "against", "at", "until", "actor", "reason", "token")
 
         def work(connection: Connection) -> None:
             tokens = [order.token for order in held]

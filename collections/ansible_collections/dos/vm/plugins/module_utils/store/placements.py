@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..compile.memory import Placement
+from ..errors import StoreError
 from ._sql import sa
 from .engine import Database
 from .events import Event, write_events
+from .evidence import Evidence, dead_hosts, write_evidence
 from .tables import Tables
 from .token import token
 
@@ -45,14 +47,23 @@ class Placements:
         )
 
     def claim(
-        self, before: Mapping[str, Placement | None], after: Iterable[Placement], *, at: float, actor: str | None = None
+        self,
+        before: Mapping[str, Placement | None],
+        after: Iterable[Placement],
+        *,
+        at: float,
+        actor: str | None = None,
+        evidence: Evidence | None = None,
+        unreachable: Collection[str] = (),
     ) -> Lost:
         """Change placements from what they were `before` to what they shall be: all of them, or none.
 
         Returns those that are not as they were before, with what they are now; when there are any, nothing was changed.
+        `evidence` is written with the change. A VM that was on one of the `unreachable` hosts and is not seen elsewhere goes
+        away from there by evidence alone. Raises `StoreError` where there is none.
         """
         wanted = sorted(after, key=lambda placement: placement.vm)  # one order for all writers: no deadlock
-        if not wanted:
+        if not wanted and evidence is None:
             return {}
         mine = token()
 
@@ -66,6 +77,9 @@ class Placements:
                 if _epoch(before.get(placement.vm)) != (held[placement.vm][0].epoch if placement.vm in held else 0)
             }
             if not lost:
+                if evidence is not None:
+                    write_evidence(connection, self._tables, evidence)
+                self._demand_evidence(connection, before, wanted, unreachable)
                 rows = [_row(placement, at, actor, mine) for placement in wanted]
                 self._write(connection, rows, before)
                 write_events(connection, self._tables, _events(before, wanted, at, actor, mine))
@@ -76,6 +90,27 @@ class Placements:
                 return self._database.write("change placements", work)
             except _Overtaken:
                 continue  # the next look sees who was faster
+
+    def _demand_evidence(
+        self,
+        connection: Connection,
+        before: Mapping[str, Placement | None],
+        wanted: Iterable[Placement],
+        unreachable: Collection[str],
+    ) -> None:
+        left = {
+            placement.vm: str(was.host)
+            for placement in wanted
+            if (was := before.get(placement.vm)) is not None
+            and was.host in unreachable
+            and placement.host != was.host
+            and not placement.seen
+        }
+        known = dead_hosts(connection, self._tables) if left else {}
+        listed = [f"{vm} is on {host}" for vm, host in left.items() if host not in known]
+        if listed:
+            text = f"{', '.join(listed)}, which is unreachable, and nothing is evidence that it runs nothing"
+            raise StoreError("change placements", text)
 
     def _held(self, connection: Connection, names: Sequence[str]) -> dict[str, tuple[Placement, str]]:
         found: dict[str, tuple[Placement, str]] = {}

@@ -18,7 +18,14 @@ from .tables import Tables
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-REVISIONS = ("r0001", "r0002", "r0003", "r0004", "r0005")  # oldest first; a test holds them to the files in migrations/
+REVISIONS = (
+    "r0001",
+    "r0002",
+    "r0003",
+    "r0004",
+    "r0005",
+    "r0006",
+)  # oldest first; a test holds them to the files in migrations/
 HEAD = REVISIONS[-1]
 FOLDER = Path(__file__).with_name("migrations")
 LOCK = "dos.vm store"

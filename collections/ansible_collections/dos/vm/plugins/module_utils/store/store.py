@@ -12,6 +12,7 @@ from __future__ import annotations
 from ..compile.memory import NOTHING, Memory
 from ..errors import StoreError
 from ._sql import sa
+from .clock import now
 from .engine import Database
 from .events import Events
 from .evidence import Proofs
@@ -54,7 +55,11 @@ class Store:
     def memory(self) -> Memory:
         """What compile needs to know of earlier runs."""
         surveyed = frozenset(host.name for host in self.hosts.all() if host.surveyed is not None)
-        return Memory(placements=self.placements.all(), surveyed=surveyed)
+        return Memory(placements=self.placements.all(), surveyed=surveyed, dead=frozenset(self.proofs.dead()))
+
+    def now(self) -> float:
+        """The database's time, which is one for all controllers."""
+        return self._database.read("read the time", now)
 
     def close(self) -> None:
         self._database.close()

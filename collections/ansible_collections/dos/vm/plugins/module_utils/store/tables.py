@@ -59,14 +59,17 @@ class Tables:
             **OPTIONS,
         )
 
-        # Words that outrank the declaration: power, scale. Intent is a function of them (law 7).
+        # Words that outrank the declaration: power, scale. Intent is a function of them (law 7). Of one object the larger
+        # `number` is newer, whatever any clock says; `against` is what was declared when it was given.
         self.orders = sa.Table(
             "orders",
             held,
             sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
             sa.Column("kind", sa.String(16), nullable=False),
             sa.Column("object", name, nullable=False),
+            sa.Column("number", sa.BigInteger()),
             sa.Column("value", document),
+            sa.Column("against", document),
             sa.Column("at", time, nullable=False),
             sa.Column("until", time),
             sa.Column("actor", sa.String(128)),
@@ -133,12 +136,15 @@ class Tables:
             **OPTIONS,
         )
 
-        # Why a host's machines may be started elsewhere: a lease that ran out, power read back off, a person's word.
+        # Why a host's VMs may be started elsewhere: a lease that ran out, power read back off, a person's confirmation. It is
+        # about one installed system, by its identity, and counts until that answers again.
         self.evidence = sa.Table(
             "evidence",
             held,
             sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
             sa.Column("host", name, nullable=False, index=True),
+            sa.Column("identity", sa.String(36)),
+            sa.Column("boot", sa.String(36)),
             sa.Column("kind", sa.String(32), nullable=False),
             sa.Column("at", time, nullable=False),
             sa.Column("actor", sa.String(128)),

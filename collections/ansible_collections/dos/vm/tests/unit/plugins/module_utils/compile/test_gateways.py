@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dosvm.compile.memory import Memory
 from dosvm.compile.placing import situation
 from dosvm.compile.site import HostState, compile_situation
 from dosvm.errors import DeclarationError
@@ -41,8 +42,8 @@ def compiled(
         for host in HOSTS
         if host != silent
     }
-    made = situation(load(variables, hosts=HOSTS), states, now=0.0)
-    return compile_situation(made, moves=moves, dead=frozenset([dead] if dead else []))
+    memory = Memory(dead=frozenset([dead] if dead else []))
+    return compile_situation(situation(load(variables, hosts=HOSTS), states, now=0.0, memory=memory), moves=moves)
 
 
 def carriers(made: Any) -> set[str]:
@@ -84,6 +85,10 @@ def test_nobody_gets_it_while_one_who_may_have_it_is_silent() -> None:
 def test_a_dead_host_is_succeeded() -> None:
     """GW-05."""
     assert carriers(compiled(silent="h1", dead="h1")) == {"h2"}
+
+
+def test_a_host_that_answers_again_is_not_dead() -> None:
+    assert carriers(compiled(dead="h1", has={"h1": True})) == {"h1"}
 
 
 def test_a_silent_host_does_not_matter_while_another_has_it() -> None:

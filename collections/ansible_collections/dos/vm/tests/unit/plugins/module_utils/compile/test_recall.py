@@ -244,7 +244,31 @@ def test_a_renamed_host_has_what_it_had() -> None:
     memory = placed("free", "old", 3).renamed({"old": "h1"})
     made = compiled(memory, states(["h2", "h3"], {}))
     assert "it is on h1" in reason(made)
-    assert replace(memory.placements["free"], host="old") == placed("free", "old", 3).placements["free"]
+    # Under a new epoch: one that was used for another host is never used again.
+    assert memory.placements["free"] == placed("free", "h1", 4).placements["free"]
+
+
+def test_what_was_on_a_host_that_evidence_says_is_dead_is_placed_anew() -> None:
+    held = replace(placed("free", "h2", 3), dead=frozenset(["h2"]))
+    made = compiled(held, states(["h1", "h3"], {}))
+    assert made.decisions["free"].host in ("h1", "h3")
+    assert [one.epoch for one in made.placements if one.vm == "free"] == [4]
+    assert reason(made, "bound") == "None: waits: it is bound to h2, confirmed to run nothing any more"
+
+
+def test_a_host_that_left_the_inventory_and_is_dead_holds_up_no_vm() -> None:
+    made = compiled(replace(placed("free", "h9", 3), dead=frozenset(["h9"])), states(HOSTS, {}))
+    assert made.decisions["free"].host in HOSTS
+
+
+def test_a_vm_that_was_never_seen_does_not_wait_for_a_dead_host() -> None:
+    known = Memory(surveyed=frozenset(["h1", "h3"]), dead=frozenset(["h2"]))
+    assert compiled(known, states(["h1", "h3"], {})).decisions["free"].host in ("h1", "h3")
+
+
+def test_evidence_ends_when_the_host_answers() -> None:
+    held = replace(placed("free", "h2", 3), dead=frozenset(["h2"]))
+    assert compiled(held, states(HOSTS, {"h2": ["free"]})).decisions["free"].host == "h2"
 
 
 class Runs(RuleBasedStateMachine):

@@ -150,8 +150,13 @@ def test_a_peer_goes_when_its_host_is_dead() -> None:
     first = compile_site(read(WEB), {host: HostState(facts=FACTS) for host in HOSTS}, now=0.0)
     vms = {"w1": {"host": "h1"}, "w3": {"host": "h3"}}
     instances = {**WEB["dos_instances"], "web": {**WEB["dos_instances"]["web"], "vms": vms}}
-    held = situation(read({**WEB, "dos_instances": instances}), without(applied(first), "h2"), now=0.0)
-    again = compile_situation(held, dead=frozenset(["h2"]))
+    held = situation(
+        read({**WEB, "dos_instances": instances}),
+        without(applied(first), "h2"),
+        now=0.0,
+        memory=Memory(dead=frozenset(["h2"])),
+    )
+    again = compile_situation(held)
     assert peers(again.slices["h1"])["br-100"] == {"10.9.0.3"}
 
 
