@@ -18,7 +18,8 @@ from ..site.site import Site
 from ..site.writes import Meeting, Writes
 from .machine import Machine
 from .orphans import OrphanedVm
-from .states import HostState, HostVm
+from .states import HostState, HostVm, WrittenDisk
+from .written_twice import known_as
 
 PRUNE = "remove it (dos_prune: true) or declare it again"
 
@@ -68,6 +69,9 @@ def handovers(
         for name, vm in state.vms.items():
             if name in intent and state.runs(name):
                 had.add(_declared(name, host, goes=not intent[name]), vm, host)
+        for disk in state.written:
+            if disk.domain not in state.vms:
+                had.add_disk(Holder(disk.domain, host, f"which runs on {host} and is unmanaged", "stop it"), disk, host)
     blocked: dict[str, str] = {}
     after: dict[str, tuple[Holder, ...]] = {}
     for machine, host in coming:
@@ -129,6 +133,9 @@ class _Had:
         for source in vm.writes:
             identities = self._writes.of_source(source, frozenset([host]))
             self._disks.add(identities, (holder, source.shareable))
+
+    def add_disk(self, holder: Holder, disk: WrittenDisk, host: str) -> None:
+        self._disks.add(known_as(self._writes, disk, host), (holder, disk.source.shareable))
 
     def met(self, machine: Machine, host: str) -> Iterator[tuple[str, Holder]]:
         """What a VM that starts on a host would share with others, each with the VM that has it now."""

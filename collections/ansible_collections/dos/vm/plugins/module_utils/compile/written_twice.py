@@ -35,7 +35,7 @@ def written_twice(site: Site, states: Mapping[str, HostState]) -> Iterator[str]:
     for host in sorted(states):
         for disk in states[host].written:
             mine = Writer(host, disk)
-            identities = [*_declared(writes, mine), *_marked(mine)]
+            identities = [*known_as(writes, disk, host), *_marked(mine)]
             for identity, other in writers.met(identities):
                 pair = (other.words, mine.words)
                 # One that runs on two hosts is another finding; a migration shows it so for a moment.
@@ -50,18 +50,17 @@ def _is_shareable(first: Writer, second: Writer) -> bool:
     return first.disk.source.shareable and second.disk.source.shareable
 
 
-def _declared(writes: Writes, writer: Writer) -> Iterator[Identity]:
+def known_as(writes: Writes, disk: WrittenDisk, host: str) -> Iterator[Identity]:
     """What the declaration makes of a disk by its name, and by where that leads: a link on a shared path leads to a shared file."""
-    for identity in writes.of_source(writer.disk.source, frozenset([writer.host])):
+    for identity in writes.of_source(disk.source, frozenset([host])):
         yield identity
-        if identity.servers is None and writer.disk.path.startswith("/"):
-            yield from writes.of_path(writer.disk.path, identity.hosts)
+        if identity.servers is None and disk.path.startswith("/"):
+            yield from writes.of_path(disk.path, identity.hosts)
 
 
 def _marked(writer: Writer) -> Iterator[Identity]:
     for mark in sorted(writer.disk.marks):
-        is_global = mark.startswith(GLOBAL)
-        yield Identity("mark", mark, servers=()) if is_global else Identity("mark", mark, frozenset([writer.host]))
+        yield Identity("mark", mark if mark.startswith(GLOBAL) else f"{mark} of {writer.host}", servers=())
 
 
 def _shown(identity: Identity, writer: Writer) -> str:

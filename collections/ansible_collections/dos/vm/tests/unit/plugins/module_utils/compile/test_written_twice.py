@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from dosvm.compile.placing import situation
 from dosvm.compile.site import compile_site
 from dosvm.compile.states import HostState, WrittenDisk
 from dosvm.compile.written_twice import written_twice
@@ -87,6 +88,18 @@ def test_disks_of_two_hosts_that_are_not_one(first: WrittenDisk, second: Written
 
 def test_a_vm_that_migrates_is_no_second_writer() -> None:
     assert found(file("/cluster/x"), file("/cluster/x"), name="a") == []
+
+
+def test_a_vm_is_not_started_beside_an_unmanaged_domain_that_writes_its_disk() -> None:
+    instances = {
+        "web": {"project": "p", "memory": "16 MiB", "disks": [{"volume": "x"}], "vms": {"web": {"host": "h2"}}}
+    }
+    volumes = {"x": {"pool": "cluster", "capacity": "1 MiB"}}
+    declared = load({**SITE, "dos_volumes": volumes, "dos_instances": instances}, hosts=("h1", "h2"))
+    foreign = file("/srv/y", at="/cluster/x")._replace(domain="old")
+    states = {"h1": HostState(facts=FACTS, domains={"old": False}, written=(foreign,)), "h2": HostState(facts=FACTS)}
+    blocked = situation(declared, states, now=0.0).handovers.blocked
+    assert blocked == {"web": "volume x is still used by VM old, which runs on h1 and is unmanaged: stop it"}
 
 
 def test_a_run_fails_with_it() -> None:
