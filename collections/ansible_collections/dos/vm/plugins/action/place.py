@@ -19,7 +19,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.dos.vm.plugins.module_utils.compile.admission import contradictions, on_now
+from ansible_collections.dos.vm.plugins.module_utils.compile.admission import contradictions, observed_sizes, on_now
 from ansible_collections.dos.vm.plugins.module_utils.compile.advice import unlike_members
 from ansible_collections.dos.vm.plugins.module_utils.compile.gateway import MOVES
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
@@ -158,7 +158,8 @@ class ActionModule(ActionBase):
 
 def _usage(decided: Situation, before: Used | None) -> list[Row]:
     """What projects use, with what runs though it is not intended or declared."""
-    return rows(decided.site, before, on_now(decided), decided.counted)
+    observed = observed_sizes(decided.site, decided.machines, decided.states)
+    return rows(decided.site, before, on_now(decided), decided.counted, observed)
 
 
 def _overdue(pending: Mapping[str, str], since: Mapping[str, float], patience: int, now: float) -> Iterator[str]:

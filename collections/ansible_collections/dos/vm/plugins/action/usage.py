@@ -10,6 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.compile.admission import observed_sizes
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import machines
 from ansible_collections.dos.vm.plugins.module_utils.compile.orphans import orphaned
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import intent_of
@@ -52,7 +53,8 @@ class ActionModule(ActionBase):
         vms = machines(site)
         on = intent_of(vms, states, kept.orders, now) | dict.fromkeys(running_vms(states), True)
         orphans = orphaned(site, states, kept.memory, (vm.name for vm in vms), prune=False)
-        found = usage(site, before, seconds, on, tuple(orphan.counted() for orphan in orphans))
+        sizes = observed_sizes(site, vms, states)
+        found = usage(site, before, seconds, on, tuple(orphan.counted() for orphan in orphans), sizes)
         if arguments["project"]:
             found = [entry for entry in found if entry["name"] == arguments["project"]]
         for line in table(table_rows(found), COLUMNS):

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ansible_collections.dos.vm.plugins.module_utils.site.index import Intent, Orphan
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
+from ansible_collections.dos.vm.plugins.module_utils.site.sizes import Observed
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import QUOTAS, Row, Used, rows, shown
 
 TEMPLATE = Path(__file__).parents[2] / "playbooks" / "templates" / "usage.html.j2"
@@ -38,12 +39,13 @@ def usage(
     vcpu_seconds: Mapping[str, float],
     on: Intent,
     orphans: tuple[Orphan, ...] = (),
+    observed: Observed | None = None,
 ) -> list[dict[str, Any]]:
     """One entry for each project (QUOTA-03, QUOTA-04); projects that are gone are there with what they used up.
 
-    `on` says which VMs are intended on or run, and `orphans` are no longer declared.
+    `on` says which VMs are intended on or run, `orphans` are no longer declared, and `observed` are sizes that nothing declares.
     """
-    held = rows(site, before, on, orphans)
+    held = rows(site, before, on, orphans, observed)
     found = [
         {
             "name": str(name),

@@ -7,14 +7,18 @@ were read: `contradictions` then judges a whole run, `refused_starts` a power op
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..site.device_sources import Source, disk_sources
 from ..site.index import Finding, Index, Intent, Place
+from ..site.site import Site
+from ..site.sizes import Sizes, own_disks
 from ..site.usage import Used, used
 from ..site.validate import EXCLUSIVE, LIMITS, findings_of_intent
 from ..site.writes import Meeting
+from .machine import Machine
 from .placing import Situation
+from .states import HostState
 
 
 def contradictions(held: Situation, before: Used | None) -> list[Finding]:
@@ -103,3 +107,16 @@ def _without_a_host(held: Situation, rising: frozenset[str]) -> Iterator[Finding
         if machine.name in rising and not held.starts(machine.name):
             place = ("dos_instances", machine.instance_name, "vms", machine.name)
             yield Finding(place, f"cannot be started: {held.why(machine.name)}")
+
+
+def observed_sizes(site: Site, found: Iterable[Machine], states: Mapping[str, HostState]) -> dict[tuple[str, int], int]:
+    """What hosts have of the disks whose size nothing declares, as `site.sizes` takes it."""
+    sizes, seen = Sizes(site), {name: size for state in states.values() for name, size in state.capacities.items()}
+    wanted = {(str(name), 0): f"{volume.pool}/{name}" for name, volume in site.volumes.items()}
+    for machine in found:
+        numbers = [number for number, disk in own_disks(machine.instance) if sizes.of_own(disk) is None]
+        targets = machine.targets() if numbers else []
+        for number in numbers:
+            target, disk = targets[number]
+            wanted[str(machine.name), number] = f"{disk.pool}/{machine.own_volume(target)}"
+    return {key: seen[name] for key, name in wanted.items() if name in seen}

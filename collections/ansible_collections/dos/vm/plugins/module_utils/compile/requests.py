@@ -11,6 +11,7 @@ from ..placement.request import Needs, Request, Tie, Where
 from ..site.instance import Instance
 from ..site.placement import InstancePlacement
 from ..site.site import Site
+from ..site.sizes import Sizes, own_disks
 from .affinity import Rules
 from .machine import Machine
 from .states import HostState, Places
@@ -135,7 +136,8 @@ class Requests:
 def _own_disk(site: Site, instance: Instance) -> tuple[tuple[str, int], ...]:
     """Logical capacity by pool of the volumes that each machine has of its own, in pools that each host has for itself."""
     found: defaultdict[str, int] = defaultdict(int)
-    for disk in instance.disks:
-        if disk.pool and not disk.volume and disk.capacity and not site.pools[disk.pool].is_shared:
-            found[disk.pool] += disk.capacity
-    return tuple(sorted(found.items()))
+    sizes = Sizes(site)
+    for _, disk in own_disks(instance):
+        if disk.pool and not site.pools[disk.pool].is_shared:
+            found[disk.pool] += sizes.of_own(disk) or 0
+    return tuple(sorted((pool, size) for pool, size in found.items() if size))

@@ -72,7 +72,7 @@ def _room(host: Name, state: HostState, settings: HostSettings, limits: _Limits,
         cells=tuple(Cell(node.memory, node.cpus) for node in facts.numa),
         load=_steady(facts.load),
         labels={str(name): value for name, value in (settings.labels or {}).items()},
-        disk={pool: int(capacity * times.disk) for pool, capacity in state.pools.items()},
+        disk={pool: limits.disk(pool, int(capacity * times.disk)) for pool, capacity in state.pools.items()},
     )
     for name, (cpus, size) in (state.active or {}).items():
         if name not in known or not state.domains.get(name, False):
@@ -100,6 +100,7 @@ class _Limits:
 
     def __init__(self, site: Site) -> None:
         self._placement = site.placement
+        self._capacities = {str(name): pool.capacity for name, pool in site.pools.items() if pool.capacity is not None}
         self._groups: defaultdict[str, list[tuple[ByteSize | None, Overcommit | None]]] = defaultdict(list)
         for name, group in site.host_groups.items():
             if group.reserve is not None or group.overcommit is not None:
@@ -110,6 +111,11 @@ class _Limits:
         if settings.reserve is not None:
             return settings.reserve
         return max((held for held, _ in self._groups[host] if held is not None), default=self._placement.reserve)
+
+    def disk(self, pool: str, found: int) -> int:
+        """What volumes in a pool of a host may have: what fits there, and no more than is declared (POOL-07)."""
+        declared = self._capacities.get(pool)
+        return found if declared is None else min(found, declared)
 
     def overcommit(self, host: str, settings: HostSettings) -> Overcommit:
         if settings.overcommit is not None:

@@ -17,6 +17,7 @@ from .instance import Instance, Vm
 from .network import Network
 from .project import Project
 from .site import KINDS, Site
+from .sizes import Observed, Sizes
 from .subnet import Subnet
 from .writes import Writes
 
@@ -69,7 +70,7 @@ class Index:
     """What rules look things up in. `broken` are the objects that are declared and could not be read.
 
     `used` is what projects used before of each quota. `intent` says which VMs are to be on; the declaration does for those
-    that it lacks. `orphans` count for quotas as well. VMs of `first` come before all others, so that what contradicts them is found at the others.
+    that it lacks. `orphans` count for quotas as well, and `observed` sizes where none is declared. VMs of `first` come before all others, so that what contradicts them is found at the others.
     """
 
     def __init__(
@@ -80,11 +81,13 @@ class Index:
         *,
         intent: Intent | None = None,
         orphans: tuple[Orphan, ...] = (),
+        observed: Observed | None = None,
         first: frozenset[str] = frozenset(),
     ) -> None:
         self.site = site
         self.used = used or {}
         self.orphans = orphans
+        self.sizes = Sizes(site, observed)
         self._intent = intent or {}
         self._broken = broken
         self.hosts = frozenset(site.hosts)

@@ -17,6 +17,7 @@ from ..model.types import ByteSize, Name
 from .index import Index, Intent, Orphan, Place
 from .project import Quota
 from .site import Site
+from .sizes import Observed, own_disks
 
 QUOTAS = tuple(field.name for field in dataclasses.fields(Quota))
 SIZES = frozenset(["memory", "disk", "image_size"])
@@ -71,31 +72,39 @@ def uses(index: Index) -> Iterator[Use]:
             yield Use(("dos_images", name), image.project, "image_size", image.size or 0)
     for name, volume in index.site.volumes.items():
         if volume.project:
-            yield Use(("dos_volumes", name), volume.project, "disk", volume.capacity or 0)
+            yield Use(("dos_volumes", name), volume.project, "disk", index.sizes.of_volume(name) or 0)
             yield Use(("dos_volumes", name), volume.project, "snapshots", int(volume.base is not None))
     for machine in index.machines:
         project = machine.instance.project
         if machine.on:
             yield Use(machine.at, project, "vcpus", machine.instance.vcpus)
             yield Use(machine.at, project, "memory", machine.instance.memory)
-        for disk in machine.instance.disks:
-            if disk.pool and not disk.volume and disk.capacity:
-                yield Use(machine.at, project, "disk", disk.capacity)
+        for number, disk in own_disks(machine.instance):
+            yield Use(machine.at, project, "disk", index.sizes.of_disk(disk, machine.name, number) or 0)
 
 
-def used(site: Site, intent: Intent | None = None, orphans: tuple[Orphan, ...] = ()) -> dict[tuple[str, str], int]:
-    """The sums by project and quota; every project has every one. `intent` and `orphans` are as for an `Index`."""
+def used(
+    site: Site,
+    intent: Intent | None = None,
+    orphans: tuple[Orphan, ...] = (),
+    observed: Observed | None = None,
+) -> dict[tuple[str, str], int]:
+    """The sums by project and quota; every project has every one. The rest is as for an `Index`."""
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for use in uses(Index(site, intent=intent, orphans=orphans)):
+    for use in uses(Index(site, intent=intent, orphans=orphans, observed=observed)):
         found[str(use.project), use.quota] += use.amount
     return {(str(project), quota): found[str(project), quota] for project in site.projects for quota in QUOTAS}
 
 
 def rows(
-    site: Site, before: Used | None = None, intent: Intent | None = None, orphans: tuple[Orphan, ...] = ()
+    site: Site,
+    before: Used | None = None,
+    intent: Intent | None = None,
+    orphans: tuple[Orphan, ...] = (),
+    observed: Observed | None = None,
 ) -> list[Row]:
     """Each quota of each project: used before, used after, limit (QUOTA-03, QUOTA-04)."""
-    return list(_rows(site, used(site, intent, orphans), before))
+    return list(_rows(site, used(site, intent, orphans, observed), before))
 
 
 def _rows(site: Site, after: Used, before: Used | None) -> Iterator[Row]:

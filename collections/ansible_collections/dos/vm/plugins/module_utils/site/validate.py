@@ -115,6 +115,7 @@ RULES: tuple[Rule, ...] = (
     tenancy.filters_are_granted,
     projects.quotas_hold,
     projects.counted_images_have_a_size,
+    projects.counted_disks_have_a_size,
 )
 
 # Those that ask which VMs are on, which power overrides change without the declaration: what one VM has alone, and sums.

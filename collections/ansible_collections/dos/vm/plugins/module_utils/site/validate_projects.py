@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from ..model.types import Name
 from .index import Finding, Index, Place
 from .project import Project
+from .sizes import remedy
 from .usage import Use, shown, uses
 
 
@@ -122,6 +123,30 @@ def counted_images_have_a_size(index: Index) -> Iterator[Finding]:
         if project and project.quota and project.quota.image_size is not None and image.size is None:
             text = f"counts for quota image_size of project {image.project}, write its size"
             yield Finding(("dos_images", name), text, ("dos_projects", str(image.project), "quota", "image_size"))
+
+
+def counted_disks_have_a_size(index: Index) -> Iterator[Finding]:
+    """QUOTA-T1.4, VOL-03, POOL-07: what counts for a quota or for the capacity of a pool says how large it is, or its image does."""
+    used = {machine.instance_name for machine in index.machines}
+    for at, name, instance, number in index.each_disk():
+        disk = instance.disks[number]
+        if disk.pool and not disk.volume and name in used and index.sizes.of_own(disk) is None:
+            yield from _unsized(index, (*at, "capacity"), instance.project, disk.pool, disk.image)
+    for own, volume in index.site.volumes.items():
+        if volume.lun is None and index.sizes.of_volume(own) is None:
+            yield from _unsized(index, ("dos_volumes", own, "capacity"), volume.project, volume.pool, volume.image)
+
+
+def _unsized(index: Index, at: Place, project: Name | None, pool: Name, image: Name | None) -> Iterator[Finding]:
+    """Where a size that is not known would count: for the quota of a project first, else in a pool."""
+    owner: Project | None = index.site.projects.get(project) if project else None
+    where = index.site.pools.get(pool)
+    if owner and owner.quota and owner.quota.disk is not None:
+        text = f"counts for quota disk of project {project}, and its size is unknown: {remedy(image)} (QUOTA-T1.4)"
+        yield Finding(at, text, ("dos_projects", str(project), "quota", "disk"))
+    elif where is not None and where.capacity is not None:
+        text = f"counts for the capacity of pool {pool}, and its size is unknown: {remedy(image)} (POOL-07)"
+        yield Finding(at, text, ("dos_pools", pool, "capacity"))
 
 
 def projects_can_run_machines(index: Index) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from ..model.hardware import keeps_local_time
 from ..model.types import ByteSize, Name
 from .index import Finding, Index, Place
 from .pool import Pool
+from .sizes import own_disks
 from .suited import guest_of, root_image, suited
 from .validate_filters import cycles
 from .writes import TARGET, Identity, Meeting, device_of, export_of
@@ -209,29 +210,36 @@ def pools_hold_their_volumes(index: Index) -> Iterator[Finding]:
     told: set[tuple[str, str]] = set()
     for at, pool_name, host, size in _sized(index):
         pool = index.site.pools.get(pool_name)
-        if pool is None or pool.capacity is None:
-            continue
-        hosts = index.hosts_of(pool)
-        where = "" if pool.is_shared else host or (min(hosts) if hosts is not None and len(hosts) == 1 else None)
-        if where is None:
-            continue
-        key = (pool_name, where)
-        if used[key] + size > pool.capacity and key not in told:
-            told.add(key)
-            text = f"pool {pool_name} has a capacity of {pool.capacity}: {ByteSize(used[key])} used, {ByteSize(size)} requested (POOL-07)"
-            yield Finding(at, text, ("dos_pools", pool_name, "capacity"))
-        used[key] += size
+        for where, limit, words in _limits(index, pool, host) if pool is not None and pool.capacity else ():
+            key = (pool_name, where)
+            if used[key] + size > limit and key not in told:
+                told.add(key)
+                text = f"pool {pool_name} has a capacity of {words}: {ByteSize(used[key])} used, {ByteSize(size)} requested (POOL-07)"
+                yield Finding(at, text, ("dos_pools", pool_name, "capacity"))
+            used[key] += size
+
+
+def _limits(index: Index, pool: Pool, host: Name | None) -> Iterator[tuple[str, int, str]]:
+    """What a volume counts for: a host, or all of them, the bytes that fit there, and these in words."""
+    capacity, hosts = pool.capacity or ByteSize(0), index.hosts_of(pool)
+    hosts = index.hosts if hosts is None else hosts
+    if pool.is_shared or len(hosts) < 2:
+        yield "", capacity, str(capacity)
+        return
+    if host is not None:
+        yield host, capacity, f"{capacity} on {host}"
+    yield "", capacity * len(hosts), f"{capacity} on each of {len(hosts)} hosts"
 
 
 def _sized(index: Index) -> Iterator[tuple[Place, Name, Name | None, int]]:
     """Every volume there will be: where it is declared, its pool, its host if that is known, its capacity."""
     for name, volume in index.site.volumes.items():
-        yield ("dos_volumes", name, "capacity"), volume.pool, volume.host, volume.capacity or 0
+        yield ("dos_volumes", name, "capacity"), volume.pool, volume.host, index.sizes.of_volume(name) or 0
     for machine in index.machines:
-        for number, disk in enumerate(machine.instance.disks):
-            if disk.pool:
-                place = ("dos_instances", machine.instance_name, "disks", number, "capacity")
-                yield place, disk.pool, machine.vm.host or machine.instance.host, disk.capacity or 0
+        for number, disk in own_disks(machine.instance):
+            place = ("dos_instances", machine.instance_name, "disks", number, "capacity")
+            size = index.sizes.of_own(disk) or 0
+            yield place, Name(str(disk.pool)), machine.vm.host or machine.instance.host, size
 
 
 def images_have_what_they_need(index: Index) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dosvm.compile.admission import contradictions, on_now, refused_disks, refused_starts
+from dosvm.compile.admission import contradictions, observed_sizes, on_now, refused_disks, refused_starts
 from dosvm.compile.placing import Situation, situation
 from dosvm.compile.states import HostState, running_vms
 from dosvm.hypervisor.fake import FakeHypervisor
@@ -150,3 +150,16 @@ def test_a_disk_that_another_vm_writes_is_not_attached(name: str) -> None:
         is_written = (running or instances is not off) and name in ("volume", "path")
         assert bool(found) == is_written
         assert all("volume data is written by a1 too: stop it, or attach it read-only" in one.text for one in found)
+
+
+def test_a_disk_counts_with_what_its_host_has_where_nothing_declares_its_size() -> None:
+    instances = {
+        "d": {"project": "p", "memory": "1 MiB", "disks": [{"image": "i", "pool": "common"}], "vms": {"d1": {}}}
+    }
+    images = {"i": {"file": "/srv/i.qcow2", "format": "qcow2"}}
+    site = load({**SITE, "dos_instances": instances, "dos_images": images}, hosts=tuple(HOSTS))
+    seen = {"h1": replace(states()["h1"], capacities={"common/d1-vda": 7, "common/other": 9, "common/data": 5})}
+    held = situation(site, seen, now=0.0)
+    sizes = observed_sizes(site, held.machines, seen)
+    assert sizes == {("d1", 0): 7, ("data", 0): 5}
+    assert used(site, observed=sizes)["p", "disk"] == 7, "the volume is of no project, and says its size"

@@ -121,3 +121,39 @@ def test_a_site_is_refused_exactly_when_a_sum_passes_its_limit_and_what_it_was(
     except DeclarationError as error:
         refused = {name for name in held for problem in error.problems if f"of project {name} is" in problem.text}
     assert refused == over
+
+
+@pytest.mark.parametrize(
+    ("disk", "image", "each"),
+    [
+        ({"image": "big", "pool": "fast"}, {"format": "qcow2", "min_disk": "500 GiB"}, 500),
+        ({"image": "big", "pool": "fast"}, {"format": "raw", "size": "500 GiB"}, 500),
+        ({"image": "big", "pool": "fast", "capacity": "600 GiB"}, {"format": "qcow2", "min_disk": "500 GiB"}, 600),
+        ({"image": "big"}, {"format": "qcow2"}, 0),
+    ],
+)
+def test_a_disk_without_capacity_counts_as_its_image(disk: dict[str, Any], image: dict[str, Any], each: int) -> None:
+    """QUOTA-T1.4: 52 disks over a large image are 52 times as large."""
+    many = {"project": "shop", "memory": "1 MiB", "disks": [disk], "count": 52}
+    variables = limited(disk="1 GiB") | {
+        "dos_images": {"big": {"file": "/srv/big", **image}},
+        "dos_volumes": {},
+        "dos_instances": {"many": many},
+    }
+    assert used(site(variables, check=False))["shop", "disk"] == 52 * each * 2**30
+    if each:
+        with pytest.raises(DeclarationError, match=f"disk of project shop is 1 GiB: 0 B used, {each} GiB requested"):
+            site(variables)
+    else:
+        site(variables)
+
+
+def test_a_layer_counts_as_what_it_is_layered_over() -> None:
+    """VOL-03: each volume of a chain, by the first that says its size."""
+    volumes = {"a": {"image": "i"}, "b": {"base": "a"}, "c": {"base": "b", "capacity": "9 GiB"}, "d": {"base": "c"}}
+    variables = {
+        **SHOP,
+        "dos_images": {"i": {"file": "/srv/i", "format": "qcow2", "min_disk": "4 GiB"}},
+        "dos_volumes": {name: {"pool": "fast", "project": "blog", **held} for name, held in volumes.items()},
+    }
+    assert used(site(variables))["blog", "disk"] == (4 + 4 + 9 + 9) * 2**30
