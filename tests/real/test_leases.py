@@ -17,7 +17,6 @@ from dosvm.hypervisor.libvirt import LibvirtHypervisor
 pytestmark = pytest.mark.libvirt
 
 FIRST, SECOND = "52:54:00:d0:51:01", "52:54:00:d0:51:02"
-SUBNETS = {"lan": "192.168.237", "out": "192.168.238"}  # libvirt's own DHCP, and that of our gateway
 
 
 @contextmanager
@@ -48,13 +47,22 @@ def leased(bridge: str, name: str, mac: str) -> str:
     return found[1]
 
 
+@pytest.fixture
+def bridge(prefix: str) -> Iterator[str]:
+    """A bridge of the host, which our gateway serves."""
+    name = f"{prefix}o"
+    subprocess.run(["ip", "link", "add", name, "up", "type", "bridge"], check=True)
+    yield name
+    subprocess.run(["ip", "link", "del", name], check=True)
+
+
 def test_a_reserved_address_is_not_kept_from_its_vm_by_an_older_lease(
-    hypervisor: LibvirtHypervisor, prefix: str, tmp_path: Path
+    hypervisor: LibvirtHypervisor, prefix: str, bridge: str, tmp_path: Path
 ) -> None:
     """NIC-02, SUBN-04: the reservation goes from one MAC to another one, as when a VM is renamed or replaced."""
     cloud = guests.Cloud(hypervisor, prefix, tmp_path)
     lan, out = f"{prefix}lan", f"{prefix}out"
-    bridges = {lan: f"{prefix}l", out: f"{prefix}o"}
+    bridges = {lan: f"{prefix}l", out: bridge}
     subnet = {"pool": [], "dhcp": {}}
     cloud.declared |= {
         "dos_subnets": {
@@ -78,7 +86,7 @@ def test_a_reserved_address_is_not_kept_from_its_vm_by_an_older_lease(
 
     for name, mac in (("old", FIRST), ("new", SECOND)):
         declare(name, mac.replace("d0:51", f"d0:5{mac[-1]}"))
-        for number, (network, bridge) in enumerate(bridges.items()):
+        for number, (network, link) in enumerate(bridges.items()):
             own = cloud.declared["dos_instances"][name]["interfaces"][number]["mac"]
             wanted = {lan: "192.168.237.13", out: "192.168.238.13"}[network]
-            assert leased(bridge, f"{prefix}{number}", own) == wanted, f"{network}: {name}"
+            assert leased(link, f"{prefix}{number}", own) == wanted, f"{network}: {name}"
