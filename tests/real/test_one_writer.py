@@ -96,7 +96,7 @@ def test_a_second_domain_does_not_open_a_file_by_another_path(host: Host) -> Non
     assert f"domain {first}, which runs, writes it" in host.order("start", "hard").refused
 
     host.domains[0]["active"] = False
-    assert host.order("stop", "first").refused == ""
+    assert host.order("stop", "first", force=True).refused == ""
     host.domains = [host.domains[0], host.domains[3]]
     assert host.converge().failures == (), "alone it runs"
 

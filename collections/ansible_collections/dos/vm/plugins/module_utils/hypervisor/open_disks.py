@@ -74,7 +74,7 @@ class Running:
     def refuse_start(self, domain: Element) -> Iterator[str]:
         """Why a domain must not be brought up with these disks (VM-08)."""
         place = Place(self._connection.getURI())
-        fresh = place.known(disks_of(self._connection, domain.iterfind("devices/disk")))
+        fresh = place.known(opened(self._connection, domain))
         yield from _twice(fresh, fresh)
         yield from self._beside(domain, fresh, place)
 
@@ -106,8 +106,7 @@ class Running:
             key = (domain.UUIDString(), domain.ID())
             if key not in self._read and key[0] != uuid:
                 with allowing("VIR_ERR_NO_DOMAIN", "VIR_ERR_OPERATION_INVALID"):  # it ended meanwhile
-                    disks = parse(domain.XMLDesc()).iterfind("devices/disk")
-                    self._read[key] = domain.name(), tuple(disks_of(self._connection, disks))
+                    self._read[key] = domain.name(), tuple(opened(self._connection, parse(domain.XMLDesc())))
             if key in self._read and key[0] != uuid:
                 yield self._read[key]
 
@@ -147,6 +146,13 @@ def _sentence(mine: OpenDisk, name: str, other: OpenDisk) -> str:
     use = "writes it" if other.writes else "has a disk layered over it"
     place = f"{other.target}, {other.path}" if other.path != mine.path else other.target
     return f"{mine.target} {verb} {mine.path}, and domain {name}, which runs, {use} ({place}): stop {name}, or use another disk (VM-08)"
+
+
+def opened(connection: Any, domain: Element) -> Iterator[OpenDisk]:
+    """What a domain has open, its disks and the variables of its firmware."""
+    if variables := domain.findtext("os/nvram"):
+        yield OpenDisk("nvram", variables, "writes")
+    yield from disks_of(connection, domain.iterfind("devices/disk"))
 
 
 def disks_of(connection: Any, disks: Iterable[Element]) -> Iterator[OpenDisk]:

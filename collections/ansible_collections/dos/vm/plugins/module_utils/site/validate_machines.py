@@ -172,10 +172,12 @@ def host_devices_are_given_once(index: Index) -> Iterator[Finding]:
         if machine.instance.host_devices and host is None:
             text = f"are of one host: write host for {machine.name}, which then stays there (HOT-07)"
             yield Finding(declared, text)
-        for at, device in _host_devices(machine) if host and machine.on else ():
-            owner, other = seen.setdefault((str(host), device), (machine, at))
+        reach = index.writes.reach(machine.instance, machine.vm.host) or index.hosts
+        where = min(reach) if len(reach) == 1 else None
+        for at, device in _host_devices(machine) if where and machine.on else ():
+            owner, other = seen.setdefault((str(where), device), (machine, at))
             if owner.name != machine.name:
-                text = f"{device} of host {host} is {owner.name}'s, and {machine.name} is on too: {turned_off(owner, machine)}"
+                text = f"{device} of host {where} is {owner.name}'s, and {machine.name} is on too: {turned_off(owner, machine)}"
                 yield Finding(at, text, other if other != at else None)
             elif other != at:
                 yield Finding(at, f"{device} is given to {machine.name} twice: leave one out (HOT-07)", other)

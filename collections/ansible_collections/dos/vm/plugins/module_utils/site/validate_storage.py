@@ -14,7 +14,7 @@ from .pool import Pool
 from .sizes import own_disks
 from .suited import guest_of, root_image, suited
 from .validate_filters import cycles
-from .writes import TARGET, Identity, Meeting, device_of, export_of
+from .writes import TARGET, Identity, Meeting, export_of
 
 
 def pools_have_their_own_paths(index: Index) -> Iterator[Finding]:
@@ -37,21 +37,22 @@ def pools_have_their_own_devices(index: Index) -> Iterator[Finding]:
     """POOL-15, POOL-T2.13: a device of a host is one pool's, and so is a target or an export, whatever its server is called."""
     owners: Meeting[Name] = Meeting()
     for name, pool in index.site.pools.items():
-        for field, identity in _stood_on(pool):
+        for field, identity in _stood_on(index, pool):
             other = next((other for _, other in owners.met([identity]) if other != name), None)
             owners.add([identity], name)
             if other is not None:
-                text = f"{identity.name} is pool {other}'s already, write another{_or_servers(pool, index.site.pools[other])} (POOL-15)"
+                text = f"{identity if identity.kind == 'LUN' else identity.name} is pool {other}'s already, write another{_or_servers(pool, index.site.pools[other])} (POOL-15)"
                 yield Finding(("dos_pools", name, "source", field), text, ("dos_pools", other, "source"))
 
 
-def _stood_on(pool: Pool) -> Iterator[tuple[str, Identity]]:
+def _stood_on(index: Index, pool: Pool) -> Iterator[tuple[str, Identity]]:
     """What cannot be two pools' at once: the field that names it, and what it is."""
     source = pool.source
     if source is None:
         return
     hosts = frozenset([str(pool.host)])
-    yield from (("devices", Identity("device", device_of(device), hosts)) for device in source.devices)
+    for device in source.devices:
+        yield from (("devices", identity) for identity in index.writes.of_device(device, pool.host).identities)
     if source.target:
         yield "target", Identity("target", source.target.casefold(), servers=())
     if source.export:

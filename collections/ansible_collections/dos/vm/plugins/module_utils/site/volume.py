@@ -58,4 +58,6 @@ class Volume:
                     yield name, "is the target's own affair, leave it out (POOL-13)"
         elif not (self.capacity or self.image or self.base):
             yield "capacity", "is required for a volume without image or base, write one like 10 GiB"
+        if self.shareable and self.format != "raw":
+            yield "shareable", "is for raw volumes: several writers would ruin the tables of any other format"
         yield from check_format(self, layered=bool(self.image or self.base), over="format")

@@ -177,8 +177,7 @@ class Writes:
 
     def of_device(self, path: str, host: Name | None) -> Use:
         """A device of a host."""
-        hosts = frozenset([str(host)]) if host else None
-        return Use((), f"device {path}", tuple(self.of_path(path, hosts)))
+        return Use((), f"device {path}", tuple(self.of_path(path, frozenset([str(host)]) if host else None)))
 
     def own_volume(self, identity: Identity, vm: str, instance: Instance, hosts: Hosts) -> Use | None:
         """The disk of a VM whose own volume, `VM-TARGET` in a pool, is this thing."""
@@ -213,7 +212,7 @@ class Writes:
 
     def of_path(self, path: str, hosts: Hosts) -> Iterator[Identity]:
         """What is at a path of `hosts`: on a server where a pool mounts one above it, shared, or each host's own."""
-        path = device_of(canonical(path))
+        path = _device(canonical(path))
         if found := BY_PATH.fullmatch(path):
             yield _lun(found["target"], int(found["lun"]), hosts)
             return
@@ -229,12 +228,11 @@ class Writes:
     def _on_hosts(self, path: str, hosts: Hosts) -> Identity:
         """A path, with all hosts that one of `hosts` shares it with."""
         sharing = [group for folder in _above(path) for group in self._shared.get(folder, ())]
-        found = self._hosts if hosts is None and sharing else hosts
-        shared = False
-        for group in _merged(sharing):
-            if found is not None and not found.isdisjoint(group):
-                found, shared = found | group, shared or len(group) > 1
-        return Identity("file", path, found, shared)
+        group = frozenset[str]().union(*sharing)
+        where = self._hosts if hosts is None else hosts
+        if where.isdisjoint(group):
+            return Identity("file", path, hosts)
+        return Identity("file", path, where | group, len(group) > 1)
 
     # Where
 
@@ -349,7 +347,7 @@ def _on_network(source: Source) -> Identity:
     return Identity(words.get(source.protocol, f"{source.protocol} disk"), name, None, True, source.servers)
 
 
-def device_of(path: str) -> str:
+def _device(path: str) -> str:
     """A path; for a logical volume the one of its paths that has the group as a directory."""
     found = MAPPED.fullmatch(path)
     return f"/dev/{found['group'].replace('--', '-')}/{found['volume'].replace('--', '-')}" if found else path
@@ -361,15 +359,6 @@ def _above(path: str) -> Iterator[str]:
         yield path
         path = path.rpartition("/")[0]
     yield "/"
-
-
-def _merged(groups: Iterable[frozenset[str]]) -> list[frozenset[str]]:
-    """The groups, those with a host in common as one."""
-    found: list[frozenset[str]] = []
-    for group in groups:
-        apart = [other for other in found if other.isdisjoint(group)]
-        found = [*apart, group.union(*(other for other in found if not other.isdisjoint(group)))]
-    return found
 
 
 def _several(hosts: Hosts) -> bool:

@@ -89,7 +89,11 @@ def test_what_others_do_to_each_other_is_no_reason() -> None:
 @pytest.mark.parametrize("others", [(), ("c1",), ("c1", "c2")])
 def test_a_quota_is_not_passed_by_a_power_operation(others: tuple[str, ...]) -> None:
     """What is declared off and runs counts: 2 of a1, and 2 of each that was started by hand."""
-    told = started("b1", running=("a1", *others), volumes={"data": {**SITE["dos_volumes"]["data"], "shareable": True}})
+    told = started(
+        "b1",
+        running=("a1", *others),
+        volumes={"data": {**SITE["dos_volumes"]["data"], "shareable": True, "format": "raw"}},
+    )
     used_before = 2 + 2 * len(others)
     wanted = f"quota vcpus of project p is 4: {used_before} used, 2 requested"
     assert [text for text in told if wanted in text] if used_before + 2 > 4 else told == []

@@ -28,7 +28,7 @@ class Domain:
     """A running domain, as libvirt's binding shows one."""
 
     def __init__(self, name: str, disks: str) -> None:
-        self._name, self._disks = name, disks
+        self._name, self._disks, self.os = name, disks, ""
 
     def UUIDString(self) -> str:
         return self._name
@@ -40,7 +40,7 @@ class Domain:
         return self._name
 
     def XMLDesc(self) -> str:
-        return f"<domain><name>{self._name}</name><devices>{self._disks}</devices></domain>"
+        return f"<domain><name>{self._name}</name>{self.os}<devices>{self._disks}</devices></domain>"
 
 
 class Connection:
@@ -127,6 +127,16 @@ def test_a_copy_that_is_being_made_is_written(file: Path) -> None:
 def test_a_domain_does_not_open_one_file_twice(file: Path) -> None:
     (text,) = refused(Connection(), disk(file), disk(ways(file)["hard"], target="vdb"))
     assert text == f"vdb and vda are one disk, {file.parent}/hard: leave one out (VM-08)"
+
+
+def test_the_variables_of_a_firmware_are_one_domains(file: Path) -> None:
+    running = Connection(first="")
+    running.listAllDomains(0)[0].os = f"<os><nvram>{file}</nvram></os>"
+    domain = parse(
+        f"<domain><name>new</name><uuid>new</uuid><os><nvram>{ways(file)['hard']}</nvram></os><devices/></domain>"
+    )
+    (text,) = Running(running).refuse_start(domain)
+    assert text.startswith("nvram would write")
 
 
 def test_a_domain_that_stands_still_may_have_its_own_disks(file: Path) -> None:

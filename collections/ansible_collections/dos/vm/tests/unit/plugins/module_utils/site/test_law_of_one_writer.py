@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Law 8, validation's part: a site is refused exactly if two VMs that are on could write one file, whatever the file is called.
 
-The oracle knows no resolver. It lists every file of a small world as a pair of host and path, joins those that a declaration says
-are one, and tries every host for every VM.
+The oracle knows no resolver. It tries every host for every VM of a small world, and asks which file a path of that host is.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, event, given, settings
@@ -20,9 +18,8 @@ from dosvm.site.load import load
 HOSTS = ("h1", "h2", "h3")
 FOLDERS = ("/a", "/a/b", "/c")
 FILES = ("x", "vm-0-vda")
-OWN = tuple(f"vm-{number}-vd{letter}" for number in range(3) for letter in "ab")
 Raw = dict[str, Any]
-Node = tuple[str, str]  # a host and a path; a server and a path
+Node = tuple[str, str]  # a host, a server or the cluster, and a path
 
 
 class Disk(NamedTuple):
@@ -127,13 +124,6 @@ def _disk(
     return raw, [] if read_only else parts, needed
 
 
-def nodes(world: World) -> Iterator[Node]:
-    folders = {folder for folder, *_ in (*world.shared, *world.mounts)} | set(FOLDERS)
-    paths = {f"{folder}/{name}" for folder in FOLDERS for name in (*FILES, *OWN)}
-    yield from itertools.product(HOSTS, sorted(paths | folders))
-    yield from (("nas", f"{export}/{name}") for _, _, export in world.mounts for name in FILES)
-
-
 def place(world: World, host: str, path: str) -> Node:
     """Where a path leads: to the server of the innermost directory that is mounted above it."""
     above = [held for held in world.mounts if host in held[1] and path.startswith(f"{held[0]}/")]
@@ -143,27 +133,15 @@ def place(world: World, host: str, path: str) -> Node:
     return "nas", export + path.removeprefix(folder)
 
 
-def groups(world: World) -> dict[Node, int]:
-    """The files of the world by number: those with the same number are one."""
-    number = {node: count for count, node in enumerate(sorted(set(nodes(world))))}
-    for node in [place(world, *node) for node in list(number) if node[0] in HOSTS]:
-        number.setdefault(node, len(number))
-    joined = [
-        {place(world, host, path) for host in hosts} & {(host, path) for host in hosts}
-        for top, hosts in world.shared
-        for path in sorted({path for _, path in number})
-        if path == top or path.startswith(f"{top}/")
-    ]
-    for _ in HOSTS:  # as often as a chain can be long
-        for together in joined:
-            lowest = min((number[node] for node in together), default=0)
-            number |= dict.fromkeys(together, lowest)
-    return number
+def file_at(world: World, host: str, path: str) -> Node:
+    """The file that a path of a host is: what is said to be shared is of one cluster, whoever says so."""
+    found = place(world, host, path)
+    sharing = {other for top, hosts in world.shared for other in hosts if f"{path}/".startswith(f"{top}/")}
+    return ("cluster", path) if found == (host, path) and host in sharing else found
 
 
 def clashes(world: World, use: str) -> bool:
     """Whether a VM that is on could write what another that is on writes; or, for `layer`, any what any reads below one."""
-    number = groups(world)
     found = [(vm, at, disk) for vm, held in world.disks.items() for at, disk in enumerate(held)]
     for (vm, at, disk), (other_vm, other_at, other) in itertools.permutations(found, 2):
         if disk.use != "write" or other.use != use or (use == "write" and not (world.on[vm] and world.on[other_vm])):
@@ -171,7 +149,7 @@ def clashes(world: World, use: str) -> bool:
         for host, other_host in itertools.product(disk.hosts, other.hosts):
             if vm == other_vm and (host != other_host or at == other_at):
                 continue
-            if number[place(world, host, disk.path)] == number[place(world, other_host, other.path)]:
+            if file_at(world, host, disk.path) == file_at(world, other_host, other.path):
                 return True
     return False
 
