@@ -91,7 +91,7 @@ def _excluded(held: Situation, now: Intent, rising: frozenset[str]) -> Iterator[
 def _over_limits(held: Situation, now: Intent, rising: frozenset[str]) -> Iterator[Finding]:
     """The quotas that they would pass: all others are counted before them."""
     others = frozenset(held.intent) - rising
-    before = used(held.site, {**now, **{vm: held.declared[vm] for vm in rising}}, held.counted)
+    before = used(held.site, {**now, **{vm: held.intent_before[vm] for vm in rising}}, held.counted)
     yield from findings_of_intent(
         held.site, _risen(now, rising), before, orphans=held.counted, first=others, rules=LIMITS
     )

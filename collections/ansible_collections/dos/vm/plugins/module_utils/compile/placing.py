@@ -41,17 +41,13 @@ class Situation:
     states: Mapping[str, HostState] = field(default_factory=dict)
     orphans: tuple[OrphanedVm, ...] = ()
     handovers: Handovers = NONE
+    intent_before: Mapping[str, bool] = field(default_factory=dict)  # without what is supposed to be on
 
     def starts(self, vm: str) -> bool:
         """Whether it is to be on where it is decided to be: not when it has to go elsewhere first, and does not run yet."""
         made, request = self.decisions[vm], self.requests[vm]
         stuck = made.target is not None or (made.host is not None and bool(made.refusals))
         return self.intent[vm] and (request.running or not (stuck or vm in self.handovers.blocked))
-
-    @property
-    def declared(self) -> dict[str, bool]:
-        """Whether each VM is declared on."""
-        return {str(machine.name): machine.declared_on for machine in self.machines}
 
     @property
     def counted(self) -> tuple[Orphan, ...]:
@@ -122,7 +118,8 @@ def situation(
     only they have on disk is gone as well.
     """
     found = machines(site)
-    intent = intent_of(found, states, orders, now) | {machine.name: True for machine in found if machine.name in on}
+    before = intent_of(found, states, orders, now)
+    intent = before | {machine.name: True for machine in found if machine.name in on}
     requests = Requests(site, states, intent, failed or {})
     recall = Recall(memory, states, site.hosts)
     asked = {str(machine.name): _survivor(requests.of(machine), lost) for machine in found}
@@ -147,6 +144,7 @@ def situation(
         site=site,
         machines=found,
         intent=intent,
+        intent_before=before,
         requests=asked,
         fleet=fleet,
         decisions=decisions,

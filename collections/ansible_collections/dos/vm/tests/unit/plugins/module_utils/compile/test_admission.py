@@ -99,7 +99,7 @@ def test_a_quota_is_not_passed_by_a_power_operation(others: tuple[str, ...]) -> 
     assert [text for text in told if wanted in text] if used_before + 2 > 4 else told == []
 
 
-def test_a_vm_that_is_declared_on_is_started_though_a_limit_was_lowered() -> None:
+def test_a_vm_that_is_intended_on_is_started_though_a_limit_was_lowered() -> None:
     """QUOTA-06: it was counted already."""
     assert started("a1", running=(), projects={"p": {"quota": {"vcpus": 1}}}) == []
 
