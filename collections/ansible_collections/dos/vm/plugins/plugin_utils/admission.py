@@ -18,7 +18,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, rememb
 
 def refuse_starts(
     templar: Any, variables: Mapping[str, Any], reader: SiteReader, site: Site, names: frozenset[str]
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, object]]:
     """By host, what all its VMs may have together, where one of these is to come up.
 
     Raises `DeclarationError` with every rule that VMs would break if they were on besides what is on now.
@@ -50,7 +50,7 @@ def _supposed(
     return situate(site, variables, held=held, states=states, on=names | running), running
 
 
-def _limits(room: Room) -> dict[str, int]:
+def _limits(room: Room) -> dict[str, object]:
     vcpus = {} if room.vcpus is None else {"max_vcpus": room.vcpus}
     # Of what runs in huge pages nothing is taken from the rest, and the host does not tell them apart.
-    return vcpus if room.hugepages else {**vcpus, "max_memory": int(room.memory)}
+    return vcpus if room.hugepages else {**vcpus, "max_memory": f"{int(room.memory)} B"}
