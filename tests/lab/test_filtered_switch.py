@@ -50,7 +50,6 @@ SITE: dict[str, Any] = {
             "project": "p",
             "memory": "96 MiB",
             "stop_timeout": 0,
-            "autostart": True,
             "hosts": ["h1", "h2"],
             "disks": [{"image": "busybox", "pool": "fs-common"}],
             "interfaces": [{"network": "data", "security_group": "web", "mac": MAC, "ip": GUEST, "boot_rom": False}],
@@ -314,6 +313,8 @@ def test_it_comes_back_with_its_host(
     if home(hosts).name != "h1":
         site.done("dos.vm.migrate", {"dos_vm": VM, "dos_to": "h1"})
     host = hosts["h1"]
+    # Its disk is on storage that several hosts reach, so no site declares this: a person does it, and the next run undoes it.
+    host.run("virsh", "autostart", VM)
     host.crash()
     lab.boot("h1")
     until(
@@ -323,6 +324,7 @@ def test_it_comes_back_with_its_host(
     until(
         lambda: serves(peer), lambda: (host.run("ovs-vsctl", "show").stdout, host.run("systemctl", "--failed").stdout)
     )
+    site.done("dos.vm.site")
     assert changed(site.done("dos.vm.site")) == 0
 
 

@@ -54,7 +54,8 @@ def known_as(writes: Writes, disk: WrittenDisk, host: str) -> Iterator[Identity]
     """What the declaration makes of a disk by its name, and by where that leads: a link on a shared path leads to a shared file."""
     for identity in writes.of_source(disk.source, frozenset([host])):
         yield identity
-        if identity.servers is None and disk.path.startswith("/"):
+        # What the kernel calls a device is that of another on another host.
+        if identity.servers is None and disk.path.startswith("/") and not disk.path.startswith("/dev/"):
             yield from writes.of_path(disk.path, identity.hosts)
 
 

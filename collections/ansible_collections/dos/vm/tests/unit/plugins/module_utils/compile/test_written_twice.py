@@ -22,7 +22,11 @@ SITE = {
         "cluster": {"path": "/cluster", "shared": True, "hosts": ["h1", "h2"]},
         "san": {"type": "iscsi", "source": {"server": "san", "target": "iqn.2026-01.lab:a"}},
     },
-    "dos_images": {"linked": {"file": "/srv/linked.raw", "format": "raw", "shared": True, "read_only": False}},
+    "dos_images": {
+        "lv-a": {"file": "/dev/group/a", "format": "raw", "shared": True, "read_only": False},
+        "lv-b": {"file": "/dev/group/b", "format": "raw", "shared": True, "read_only": False},
+        "linked": {"file": "/srv/linked.raw", "format": "raw", "shared": True, "read_only": False},
+    },
 }
 
 
@@ -80,6 +84,7 @@ def test_one_disk_under_two_names(first: WrittenDisk, second: WrittenDisk, host:
         (file("/cluster/x"), file("/cluster/y")),
         (file("/cluster/x", shareable=True), file("/cluster/x", shareable=True)),
         (volume("san", "unit:0:0:1"), volume("san", "unit:0:0:2")),
+        (file("/dev/group/a", at="/dev/dm-1"), file("/dev/group/b", at="/dev/dm-1")),
     ],
 )
 def test_disks_of_two_hosts_that_are_not_one(first: WrittenDisk, second: WrittenDisk) -> None:
