@@ -63,10 +63,18 @@ def _stood_on(index: Index, pool: Pool) -> Iterator[tuple[str, Identity]]:
 
 def _or_servers(pool: Pool, other: Pool) -> str:
     """What to write where only the names of two servers make them one, as a part of a sentence."""
-    first, second = (held.source.server if held.source and not held.source.target else None for held in (pool, other))
-    if first is None or second is None or first == second:
+    first, second = _servers(pool), _servers(other)
+    if not first or not second or not set(first).isdisjoint(second):
         return ""
-    return f"; or, if {first} and {second} are two servers, write both as IPv4 addresses"
+    return f"; or, if {', '.join(first)} and {', '.join(second)} are not one, write both as IPv4 addresses"
+
+
+def _servers(pool: Pool) -> tuple[str, ...]:
+    """Those that have what a pool is on; a target is one whatever has it."""
+    source = pool.source
+    if source is None or source.target:
+        return ()
+    return source.servers or ((source.server,) if source.server else ())
 
 
 SECRETS = {"iscsi": "iscsi", "rbd": "ceph", "netfs": "netfs"}
