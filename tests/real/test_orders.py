@@ -23,7 +23,7 @@ from dosvm.model.address import Address
 from dosvm.model.decode import decode
 from dosvm.model.order import Ordering
 from dosvm.model.slice import Permission, Slice
-from dosvm.xml.orders import Orders, read
+from dosvm.xml.orders import Orders, Override, read
 
 pytestmark = pytest.mark.libvirt
 
@@ -87,7 +87,7 @@ def test_a_guest_follows_every_order(guest: Guest) -> None:
     assert started.after == "running"
     assert started.console is not None
     assert started.console.startswith("vnc://127.0.0.1:")
-    assert (guest.orders.power, guest.orders.against) == ("on", "off")
+    assert guest.orders.newest == Override(power="on", number=1, against="off")
     guest.booted(1)
 
     guest.does("suspend")
@@ -118,6 +118,7 @@ def test_a_guest_follows_every_order(guest: Guest) -> None:
 
     released = guest.order("release")
     assert (released.changed, guest.orders) == (True, Orders())
+    assert guest.orders.number > 1, "the count was lost"
 
 
 def test_what_was_saved_before_is_kept_under_a_dated_name(guest: Guest) -> None:

@@ -97,17 +97,60 @@ def test_a_machine_without_a_host_has_waited_since_it_first_did(store: Store) ->
 
 def test_orders_come_back_as_intent_takes_them(store: Store) -> None:
     orders = [
-        Order(kind="power", object="web-1", value=False, at=10.0, until=20.0, actor="ada", reason="backup"),
-        Order(kind="power", object="web-2", value=True, at=5.0),
+        Order(kind="power", object="web-1", value=False, at=10.0, until=20.0, number=1, actor="ada", reason="backup"),
+        Order(kind="power", object="web-2", value=True, at=5.0, number=1, against=False),
         Order(kind="scale", object="shop", value=4, at=1.0),
     ]
     store.orders.give(orders)
     store.orders.give(orders)  # the same words twice are one order
     assert store.orders.power() == [
-        PowerOrder(at=5.0, vm="web-2", on=True, until=math.inf),
-        PowerOrder(at=10.0, vm="web-1", on=False, until=20.0),
+        PowerOrder(at=5.0, vm="web-2", on=True, until=math.inf, number=1, against=False),
+        PowerOrder(at=10.0, vm="web-1", on=False, until=20.0, number=1),
     ]
     assert [order.value for order in store.orders.read("scale")] == [4]
+
+
+STOP = PowerOrder(vm="web-1", on=False, against=True)
+RELEASE = PowerOrder(vm="web-1", on=None)
+
+
+def held(store: Store) -> list[tuple[int, bool | None]]:
+    return [(order.number, order.on) for order in store.orders.power()]
+
+
+def test_overrides_are_numbered_with_the_databases_time_and_the_same_is_given_once(store: Store) -> None:
+    before = store.now()
+    row, new = store.orders.override([STOP], actor="ada")["web-1"]
+    assert (row.number, row.value, row.against, row.actor, new) == (1, False, True, "ada", True)
+    assert before <= row.at <= store.now()
+    assert store.orders.override([STOP])["web-1"] == (row, False)
+    assert store.orders.override([PowerOrder(vm="web-2", on=None), PowerOrder(vm="web-3", on=True, against=True)]) == {}
+    store.orders.override([RELEASE])
+    store.orders.override([RELEASE])
+    assert held(store) == [(1, False), (2, None)]
+    store.orders.override([replace(STOP, until=50.0)])
+    assert [number for number, _ in held(store)] == [2, 3], "what is hidden for good is not kept"
+    store.orders.forget(["web-1"])
+    assert held(store) == []
+
+
+def test_an_override_that_a_host_refused_is_withdrawn_and_one_that_it_numbered_higher_is_that(store: Store) -> None:
+    row, _ = store.orders.override([STOP])["web-1"]
+    store.orders.settle({row.token: 7}, [])
+    assert held(store) == [(7, False)]
+    again, _ = store.orders.override([RELEASE])["web-1"]
+    store.orders.settle({}, [again.token])
+    assert held(store) == [(7, False)]
+
+
+def test_a_lost_store_learns_overrides_from_the_vms_and_not_what_was_released_since(store: Store) -> None:
+    carried = replace(STOP, number=3)
+    store.orders.learn([carried])
+    store.orders.learn([carried])
+    assert held(store) == [(3, False)]
+    store.orders.override([RELEASE])
+    store.orders.learn([carried])
+    assert held(store) == [(3, False), (4, None)]
 
 
 def test_events_are_found_by_time_actor_kind_and_object(store: Store) -> None:

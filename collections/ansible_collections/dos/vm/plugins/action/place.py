@@ -34,6 +34,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.shared_paths import
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compiled, compile_situation
 from ansible_collections.dos.vm.plugins.module_utils.compile.starts import told as starts_told
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
+from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order, newer
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import Row, Used, rows, used
@@ -232,6 +233,10 @@ def _decided(
         unreachable = frozenset(map(str, site.hosts)) - frozenset(states)
         if not store.placements.claim(kept.placements, changes, at=now, actor=who, unreachable=unreachable):
             register(store, hosts)
+            carried = newer(held.orders, (one for state in states.values() for one in state.orders))
+            store.orders.learn(carried)
+            store.orders.override(_ended((*held.orders, *carried), decided), actor=who)
+            store.orders.forget(_gone(changes, decided))
             store.used.keep(used(site, decided.intent, decided.counted), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
             store.pending.keep(decided.pending(), at=now)
@@ -242,6 +247,22 @@ def _decided(
     raise StoreError(
         "place the machines", "others placed the same ones again and again; run this again", retryable=True
     )
+
+
+def _ended(orders: Iterable[Order], decided: Situation) -> list[Order]:
+    """Releases of the overrides that were given against another declaration: it must not bring them back later."""
+    declared = {str(machine.name): machine.declared_on for machine in decided.machines}
+    newest = {one.vm: one for one in sorted(orders, key=lambda one: one.number) if one.vm in declared}
+    return [
+        Order(vm=vm, on=None)
+        for vm, one in sorted(newest.items())
+        if one.on is not None and one.against not in (None, declared[vm])
+    ]
+
+
+def _gone(changes: Iterable[Placement], decided: Situation) -> list[str]:
+    """The VMs that are neither declared nor anywhere any more."""
+    return [change.vm for change in changes if change.host is None and change.vm not in decided.decisions]
 
 
 def _all_told(taken: Mapping[str, Mapping[str, int]], told: Mapping[str, Mapping[str, int]]) -> bool:

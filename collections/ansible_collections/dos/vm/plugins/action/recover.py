@@ -72,6 +72,7 @@ class ActionModule(ActionBase):
         )
         if store is not None and write and not lost and vms is None:
             register(store, known)
+            store.orders.learn(one for state in states.values() for one in state.orders)
         findings = [] if vms is not None else [*recall.findings(), *known.findings]
         for text in [*findings, *(f"no answer from {host}: what is there is not known" for host in silent)]:
             display.display(text, color="red")

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
@@ -13,6 +17,8 @@ from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 
 display = Display()
 BEGINNING = ("start", "restore", "resume")  # what brings a VM up
+LASTING = ("start", "stop", "save", "restore")  # what says whether it is on from now on
+Settle = Callable[[Iterable[Mapping[str, Any]]], None]
 
 
 class ActionModule(HostAction):
@@ -25,11 +31,32 @@ class ActionModule(HostAction):
             self._judge(variables)
         except DosVmError as error:
             return {**result, **refused(error)}
-        result.update(self.ask("dos.vm.vm", self._task.args, variables))
+        try:
+            with self._noted(variables) as (arguments, settle):
+                told = self.ask("dos.vm.vm", arguments, variables)
+                settle(told.get("machines", ()))
+        except DosVmError as error:
+            return {**result, **refused(error)}
+        result.update(told)
         for told in result.get("machines", ()):
             colour = "red" if told["refused"] else "yellow" if told["changed"] else None
             display.display(f"  {variables.get('inventory_hostname')}: {_line(told)}", color=colour)
         return result
+
+    @contextmanager
+    def _noted(self, variables: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Settle]]:
+        """The arguments of the module, after the store knows what is asked for; and what settles that by the answers.
+
+        It is noted first and done second, so a person's stop outlives the host and this controller.
+        """
+        arguments = {**self._task.args, "clock": time.time()}
+        if not _lasts(arguments) or self._task.check_mode or "dos_run_orders" not in variables:
+            yield arguments, lambda answers: None
+            return
+        from ansible_collections.dos.vm.plugins.plugin_utils.overrides import noted
+
+        with noted(self._templar, variables, arguments) as (numbers, settle):
+            yield {**arguments, **({"numbers": numbers} if numbers else {})}, settle
 
     def _judge(self, variables: dict[str, Any]) -> None:
         """Raises `DeclarationError` where a rule of the site forbids what the task asks for.
@@ -54,6 +81,12 @@ class ActionModule(HostAction):
         site = reader.load(check=False)
         declared = frozenset(vm for name, held in site.instances.items() for vm in held.machines(name))
         refuse_starts(self._templar, variables, reader, site, names & declared)
+
+
+def _lasts(arguments: Mapping[str, Any]) -> bool:
+    """Whether an operation gives a power override, or takes one back."""
+    order = str(arguments.get("order"))
+    return order == "release" or (order in LASTING and boolean(arguments.get("keep", True), strict=False))
 
 
 def _declares(variables: dict[str, Any]) -> bool:

@@ -81,6 +81,14 @@ options:
     - 'Range: 0 or more.'
     - Requirement VM-18.
     type: str
+  numbers:
+    description:
+    - The numbers that the store gave to the power overrides, by VM. Without, the host counts them.
+    type: dict
+  clock:
+    description:
+    - The controller's time. O(until) is refused where the host's clock differs by more than 30 seconds.
+    type: float
   by:
     description:
     - Who gave the order, for those who find it.

@@ -358,11 +358,13 @@ def _writes(domain: Observed, found: Mapping[Address, Observed], place: Place | 
 
 
 def _orders(domain: Observed) -> Result | None:
-    """What was ordered of a machine besides its declaration."""
+    """What was ordered of a VM besides its declaration; its power override as `power`, and all of them as `overrides`."""
     orders = read_orders(domain.xml)
-    return (
-        None if orders.empty else {name: value for name, value in asdict(orders).items() if value not in (None, "", ())}
-    )
+    if orders.empty:
+        return None
+    newest = asdict(orders.newest) if orders.newest else {}
+    whole = {**asdict(orders), **{name: newest.get(name) for name in ("power", "until", "against", "by")}}
+    return {name: value for name, value in whole.items() if value not in (None, "", ())}
 
 
 def _console(domain: Observed) -> str | None:

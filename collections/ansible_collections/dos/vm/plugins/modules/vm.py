@@ -95,6 +95,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.dos.vm.plugins.module_utils.hypervisor.clocks import refuse_clocks
 from ansible_collections.dos.vm.plugins.module_utils.hypervisor.events import HearingHypervisor
 from ansible_collections.dos.vm.plugins.module_utils.hypervisor.power import carry_out
 from ansible_collections.dos.vm.plugins.module_utils.model.argument_spec import argument_spec
@@ -109,6 +110,7 @@ def wanted(params: dict[str, Any]) -> Ordering:
 
 def work(module: Module) -> dict[str, Any]:
     asked = wanted(module.params)
+    refuse_clocks(asked.until, asked.clock, time.time())
     with closing(HearingHypervisor(asked.uri)) as hypervisor:
         answers = carry_out(asked, hypervisor, dry_run=module.check_mode, now=time.time())
     refused = [{"object": f"domain {answer.name}", "reason": answer.refused} for answer in answers if answer.refused]

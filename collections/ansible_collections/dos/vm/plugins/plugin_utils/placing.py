@@ -53,7 +53,7 @@ def situate(
     return situation(
         site,
         states,
-        now=time.time(),
+        now=_now(held),
         how=how,
         failed=failed,
         memory=held.memory,
@@ -61,6 +61,13 @@ def situate(
         on=on,
         prune=prune,
     )
+
+
+def _now(held: Remembered) -> float:
+    """The time by which power overrides end: the store's, and nothing that it knows is in its future; else the controller's."""
+    if held.now is None:
+        return time.time()
+    return max([held.now, *(order.at for order in held.orders)])
 
 
 def read_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, HostState]:

@@ -185,15 +185,20 @@ def _addresses(told: Mapping[str, Any]) -> Iterator[Kept]:
 
 
 def _orders(told: Mapping[str, Any]) -> Iterator[Order]:
-    """The orders about power that the machines of a host carry."""
+    """The power overrides that the VMs of a host carry, and that one was released."""
     for held in told["domains"]:
         said = held.get("orders") or {}
-        if held["ours"] and said.get("power"):
-            against = said.get("against")
+        overrides = said.get("overrides") or ()
+        if not held["ours"]:
+            continue
+        for one in overrides:
+            against, until = one.get("against"), one.get("until")
             yield Order(
-                at=said.get("at", 0.0),
                 vm=held["name"],
-                on=said["power"] == "on",
-                until=said.get("until", math.inf),
+                on=one["power"] == "on",
+                until=math.inf if until is None else float(until),
                 against=None if against is None else against == "on",
+                number=int(one["number"]),
             )
+        if said.get("number") and not overrides:
+            yield Order(vm=held["name"], on=None, number=int(said["number"]))

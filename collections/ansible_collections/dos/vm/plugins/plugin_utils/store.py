@@ -55,8 +55,9 @@ class Remembered:
 
     memory: Memory = NOTHING
     orders: tuple[Order, ...] = ()
+    now: float | None = None  # the store's time, by which its overrides end
 
 
 def remembered(store: Store | None) -> Remembered:
     """What it remembers; nothing where there is none."""
-    return Remembered() if store is None else Remembered(store.memory(), tuple(store.orders.power()))
+    return Remembered() if store is None else Remembered(store.memory(), tuple(store.orders.power()), store.now())

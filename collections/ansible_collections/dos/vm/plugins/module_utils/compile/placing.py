@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ..errors import DeclarationError, meant
-from ..intent.power import Order, intended
+from ..intent.power import Order, intended, newer
 from ..placement.explain import Verdict, explain, remaining
 from ..placement.fleet import Fleet
 from ..placement.place import place
@@ -161,7 +161,8 @@ def intent_of(
 ) -> dict[str, bool]:
     """Which VMs are to be on now; `orders` are those of the store, besides those that VMs carry."""
     found = list(found)
-    orders = (*orders, *(order for state in states.values() for order in state.orders))
+    orders = tuple(orders)
+    orders = (*orders, *newer(orders, (order for state in states.values() for order in state.orders)))
     # No order brings up what may not run at all (VM-17).
     return intended({machine.name: machine.declared_on for machine in found}, orders, now) | {
         machine.name: False for machine in found if not machine.active

@@ -48,6 +48,7 @@ class Answer:
     done: str = ""
     note: str = ""
     refused: str = ""
+    number: int = 0  # of its power overrides, as far as they have come; none where nothing was noted
     console: str | None = None
     serial: str | None = None
 
@@ -92,7 +93,7 @@ class _Room:
         if refused := verdict.refused or _undefined(self.asked.order, domain):
             return Answer(name=name, before=before, after=before, refused=refused)
         noted = self._wanted(name, read(xml))
-        answer = _placed(Answer(name=name, before=before), domain)
+        answer = _placed(Answer(name=name, before=before, number=noted.number), domain)
         if self.dry_run:
             done = f"would be {self.row.done}" if verdict.do and self.row.done else ""
             return replace(answer, changed=bool(done) or noted != read(xml), done=done)
@@ -115,19 +116,15 @@ class _Room:
     # What is remembered
 
     def _wanted(self, name: str, before: Orders) -> Orders:
-        """The orders that the machine should carry from now on."""
+        """The orders that the VM should carry from now on, under the number that the store gave, where it gave one."""
+        least = (self.asked.numbers or {}).get(name, 0)  # type: ignore[call-overload]  # a Name is a str
         if self.asked.order == "release":
-            return Orders()
+            return replace(before.released(), number=max(before.released().number, least), error="")
         if self.row.power is None or not self.asked.keep:
             return before
-        declared = (self.asked.declared or {}).get(name)  # type: ignore[call-overload]  # a Name is a str
-        orders = replace(before, error="")
-        if declared == self.row.power:
-            return replace(orders, power=None, at=0.0, until=None, against=None, by="")
-        if before.power == self.row.power and before.until == self.asked.until and before.against == declared:
-            return orders  # it was said already
-        return replace(
-            orders, power=self.row.power, at=self.now, until=self.asked.until, against=declared, by=self.asked.by or ""
+        declared = (self.asked.declared or {}).get(name)  # type: ignore[call-overload]
+        return before.overridden(
+            self.row.power, until=self.asked.until, against=declared, by=self.asked.by or "", least=least
         )
 
     def _note(self, domain: Any, orders: Orders, before: Orders) -> bool:

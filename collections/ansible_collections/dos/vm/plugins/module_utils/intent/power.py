@@ -1,39 +1,60 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What should be on now: a function of the declaration, the orders given since, and the time. Nothing is remembered here."""
+"""What should be on now: a function of the declaration, the power overrides given since, and the time. Nothing is remembered here."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Order:
-    """Somebody's word that outranks the declaration: from `at` (seconds since 1970) until `until`, or until the next one.
+    """A power override: it outranks the declaration until `until` (seconds since 1970), or until a newer one.
 
-    `against` is what was declared when it was given: whoever declares something else since then has the last word.
+    Of two for one VM the larger `number` is newer; no clock decides that. `against` is what was declared when it was given: the
+    override ends when something else is declared. One without `on` takes back all before it. `at` is when it was given, by the
+    store's clock, and always in force where no store told it.
     """
 
-    at: float
     vm: str
-    on: bool
+    on: bool | None
+    at: float = -math.inf
     until: float = math.inf
     against: bool | None = None
+    number: int = 0
 
 
 def intended(declared: Mapping[str, bool], orders: Iterable[Order], now: float) -> dict[str, bool]:
-    """Whether each machine should be on at `now`: by its newest order in force, else as declared.
+    """Whether each VM should be on at `now`: by its newest override in force, else as declared.
 
-    Only `now` and what was said count, never when or how often this was asked before (law 7). Two orders of the same moment
-    are settled by their own order, so the sequence they are handed over in does not matter.
+    Only `now` and what was given count, never when or how often this was asked before (law 7), and not the sequence in which
+    the overrides are handed over. One that is over does not hide an older one that is not.
     """
-    intent = dict(declared)
-    for order in sorted(orders, key=_age):
-        if order.vm in intent and order.at <= now and order.against in (None, declared[order.vm]):
-            intent[order.vm] = order.on if now < order.until else declared[order.vm]
-    return intent
+    by_vm: defaultdict[str, list[Order]] = defaultdict(list)
+    for order in orders:
+        if order.at <= now:
+            by_vm[order.vm].append(order)
+    return {vm: _on(value, sorted(by_vm[vm], key=_age, reverse=True), now) for vm, value in declared.items()}
 
 
-def _age(order: Order) -> tuple[float, str, bool, float, bool]:
-    return (order.at, order.vm, order.on, order.until, bool(order.against))
+def _on(declared: bool, newest_first: Iterable[Order], now: float) -> bool:
+    for order in newest_first:
+        if order.on is None or order.against not in (None, declared):
+            return declared  # what was given before a release, or before the declaration changed, ended with that
+        if now < order.until:
+            return order.on
+    return declared
+
+
+def newer(stored: Iterable[Order], carried: Iterable[Order]) -> list[Order]:
+    """Those that VMs carry and that the store does not know: given without it, or before it was lost."""
+    last: dict[str, int] = {}
+    for order in stored:
+        last[order.vm] = max(order.number, last.get(order.vm, 0))
+    return [order for order in carried if order.vm not in last or order.number > last[order.vm]]
+
+
+def _age(order: Order) -> tuple[int, float, str, float, str]:
+    return (order.number, order.at, str(order.on), order.until, str(order.against))

@@ -61,6 +61,13 @@ class Ordering(Connection):
         default=None,
         low=0,
     )
+    numbers: dict[Name, int] | None = option(
+        "The numbers that the store gave to the power overrides, by VM. Without, the host counts them.", default=None
+    )
+    clock: float | None = option(
+        "The controller's time. O(until) is refused where the host's clock differs by more than 30 seconds.",
+        default=None,
+    )
     by: str | None = option("Who gave the order, for those who find it.", default=None)
     device: str | None = option("The device to attach or detach, as XML.", spec="HOT-01", default=None)
     file: AbsolutePath | None = option("Where on the host a screenshot is written, as PNG.", spec="VM-27", default=None)

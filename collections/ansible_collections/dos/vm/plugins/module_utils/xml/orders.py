@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from .._thirdparty import etree
@@ -27,28 +27,61 @@ Power = Literal["on", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A power override. `until` is in seconds since 1970; `against` is what was declared when it was given."""
+
+    power: Power
+    number: int
+    until: float | None = None
+    against: Power | None = None
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What was ordered of one machine. Times are seconds since 1970; `against` is what was declared when it was ordered.
+    """What was ordered of one VM. `number` counts its power overrides, releases among them, and is never taken back: of two that
+    hosts carry the larger is newer. `overrides` has the newest last; older ones stay while they may be in force again.
 
     `attached` and `detached` name devices by tag and identity. `error` is why the last start failed (VM-13).
     """
 
-    power: Power | None = None
-    at: float = 0.0
-    until: float | None = None
-    against: Power | None = None
-    by: str = ""
+    number: int = field(default=0, compare=False)
+    overrides: tuple[Override, ...] = ()
     attached: tuple[tuple[str, str], ...] = ()
     detached: tuple[tuple[str, str], ...] = ()
     error: str = ""
 
     @property
     def empty(self) -> bool:
-        return not (self.power or self.attached or self.detached or self.error)
+        return not (self.number or self.attached or self.detached or self.error)
+
+    @property
+    def newest(self) -> Override | None:
+        return self.overrides[-1] if self.overrides else None
+
+    @property
+    def power(self) -> Power | None:
+        return self.newest.power if self.newest else None
 
     def released(self) -> Orders:
-        """Nothing is ordered any longer; why the last start failed stays known."""
-        return Orders(error=self.error)
+        """Nothing is ordered any longer. Why the last start failed stays known, and how far the numbers have come."""
+        return Orders(number=self.number + bool(self.overrides), error=self.error)
+
+    def overridden(self, power: Power, *, until: float | None, against: Power | None, by: str, least: int) -> Orders:
+        """The same with a power override under the next number, which is `least` at least.
+
+        One to what is declared takes back what there is; with an end it only hides it. One that is given already changes nothing.
+        """
+        number, newest = max(self.number + 1, least), self.newest
+        if until is None and power == against:
+            return replace(self, number=number, overrides=(), error="") if self.overrides else replace(self, error="")
+        if newest is not None and (newest.power, newest.until, newest.against) == (power, until, against):
+            return replace(self, error="")
+        below = tuple(one for one in self.overrides if until is not None and (one.until is None or one.until > until))
+        if power == against and not below:
+            return replace(self, error="")
+        given = Override(power=power, number=number, until=until, against=against, by=by)
+        return replace(self, number=number, overrides=(*below, given), error="")
 
     def with_device(self, device: tuple[str, str], *, attached: bool) -> Orders:
         """The same with a device that was attached, or detached; the opposite order is taken back by it."""
@@ -62,19 +95,17 @@ def write(orders: Orders) -> str | None:
     """The element as libvirt takes it (virDomainSetMetadata); `None` for none."""
     if orders.empty:
         return None
-    power = None
-    if orders.power:
-        power = E(
-            "power", state=orders.power, at=orders.at, until=orders.until, against=orders.against, by=orders.by or None
-        )
+    power = [
+        E("power", state=one.power, number=one.number, until=one.until, against=one.against, by=one.by or None)
+        for one in orders.overrides
+    ]
     devices = [
         E("device", state=state, kind=tag, key=key)
         for state, held in (("attached", orders.attached), ("detached", orders.detached))
         for tag, key in held
     ]
-    return etree.tostring(
-        E("orders", power, devices, E("error", orders.error) if orders.error else None), encoding="unicode"
-    )
+    error = E("error", orders.error) if orders.error else None
+    return etree.tostring(E("orders", power, devices, error, number=orders.number or None), encoding="unicode")
 
 
 def read(domain: Element) -> Orders:
@@ -89,21 +120,24 @@ def read_text(text: str) -> Orders:
 
 
 def _read(held: Element) -> Orders:
-    found = {str(etree.QName(child).localname): child for child in held}
-    power, error = found.get("power"), found.get("error")
-    devices = [child for child in held if etree.QName(child).localname == "device"]
-    orders = Orders(
+    found = [(str(etree.QName(child).localname), child) for child in held]
+    devices = [child for name, child in found if name == "device"]
+    overrides = tuple(_override(child) for name, child in found if name == "power")
+    return Orders(
+        number=max([int(held.get("number", "0")), *(one.number for one in overrides)]),
+        overrides=overrides,
         attached=_named(devices, "attached"),
         detached=_named(devices, "detached"),
-        error="" if error is None else error.text or "",
+        error=next((child.text or "" for name, child in found if name == "error"), ""),
     )
-    if power is None:
-        return orders
+
+
+def _override(power: Element) -> Override:
+    """One that an older dos.vm wrote has no number, and the clock of its host, which counts no more."""
     until, against = power.get("until"), power.get("against")
-    return replace(
-        orders,
+    return Override(
         power="on" if power.get("state") == "on" else "off",
-        at=float(power.get("at", "0")),
+        number=int(power.get("number", "1")),
         until=None if until is None else float(until),
         against=None if against is None else "on" if against == "on" else "off",
         by=power.get("by", ""),
