@@ -63,8 +63,8 @@ def site(lab: Lab, hosts: dict[str, Host], tmp_path: Path) -> Iterator[Site]:
     hosts["h1"].run("truncate", "-s", "1M", f"{FOLDER}/one.raw")
     hosts["h1"].run("chmod", "666", f"{FOLDER}/one.raw")
     hosts["h1"].run("ln", "-s", f"{FOLDER}/one.raw", f"{FOLDER}/two.raw")
-    held = Site(lab, tmp_path)
-    yield held
+    made = Site(lab, tmp_path)
+    yield made
     for name, host in (("by-hand-1", "h1"), ("by-hand-2", "h2")):
         hosts[host].run("virsh", "-q", "destroy", name, check=False)
     hosts["h1"].run("rm", "-r", FOLDER)
@@ -72,9 +72,10 @@ def site(lab: Lab, hosts: dict[str, Host], tmp_path: Path) -> Iterator[Site]:
 
 def test_a_shared_file_has_one_writer_or_the_run_fails(site: Site, hosts: dict[str, Host]) -> None:
     """VM-08, VOL-10, IMG-05."""
-    told = site.play("site", succeeds=False)
+    output = site.play("site", succeeds=False)
     assert (
-        f"image one and image two are one thing, file {FOLDER}/one.raw, and it is written by both ow-1 and ow-2" in told
+        f"image one and image two are one thing, file {FOLDER}/one.raw, and it is written by both ow-1 and ow-2"
+        in output
     )
     site.declared["dos_images"]["two"]["file"] = f"{FOLDER}/two.raw"
     site.declared["dos_instances"] = {}
@@ -82,10 +83,10 @@ def test_a_shared_file_has_one_writer_or_the_run_fails(site: Site, hosts: dict[s
         xml = BY_HAND.format(name=name, file=f"{FOLDER}/{file}.raw")
         hosts[host].run("sh", "-c", 'echo "$0" > /root/by-hand.xml && virsh -q create /root/by-hand.xml', xml)
     for playbook in ("plan", "site"):
-        told = site.play(playbook, succeeds=False)
+        output = site.play(playbook, succeeds=False)
         found = (
             f"by-hand-1 on h1 AND by-hand-2 on h2 WRITE ONE DISK, file {FOLDER}/one.raw: stop one of them now (VM-08)"
         )
-        assert told.count(found) > 1, "shown, and what the run fails with"
+        assert output.count(found) > 1, "shown, and what the run fails with"
     hosts["h2"].run("virsh", "-q", "destroy", "by-hand-2")
     site.play("plan")

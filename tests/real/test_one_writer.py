@@ -66,9 +66,9 @@ def host(prefix: str) -> Iterator[Host]:
         closing(HearingHypervisor()) as hypervisor,
     ):
         Path(folder).chmod(0o755)
-        held = Host(hypervisor, prefix, Path(folder))
-        yield held
-        for domain in held.domains:  # before the directory goes
+        made = Host(hypervisor, prefix, Path(folder))
+        yield made
+        for domain in made.domains:  # before the directory goes
             subprocess.run(["virsh", "destroy", domain["name"]], check=False, capture_output=True)
 
 

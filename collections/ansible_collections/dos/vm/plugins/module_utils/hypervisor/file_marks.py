@@ -51,7 +51,7 @@ def mounts(table: Path = MOUNTS) -> Mounts:
             major, _, minor = number.partition(":")
             mount = Mount(_text(folder), *_exported(_text(source), _text(root), ",".join(options)))
             found.setdefault(os.makedev(int(major), int(minor)), []).append(mount)
-    return {number: sorted(held, key=lambda mount: -len(mount.folder)) for number, held in found.items()}
+    return {number: sorted(mounted, key=lambda mount: -len(mount.folder)) for number, mounted in found.items()}
 
 
 def _exported(source: str, root: str, options: str) -> tuple[str, str]:
@@ -69,22 +69,22 @@ def _text(field: str) -> str:
 
 def marks(path: str, servers: Mounts) -> Marks:
     """What a path leads to. One that leads nowhere is known by where it would be."""
-    held = look(path)
-    if held is None:
+    status = look(path)
+    if status is None:
         return frozenset([f"path {os.path.realpath(path)}"])
-    if stat.S_ISBLK(held.st_mode):
-        return frozenset(_of_device(_folder(held.st_rdev), held.st_rdev))
-    real = os.path.realpath(path) if held.st_dev in servers else ""
-    exports = [mount.mark(real) for mount in servers.get(held.st_dev, ()) if mount.has(real)]
-    return frozenset([f"inode {held.st_dev}:{held.st_ino}", *exports[:1]])
+    if stat.S_ISBLK(status.st_mode):
+        return frozenset(_of_device(_folder(status.st_rdev), status.st_rdev))
+    real = os.path.realpath(path) if status.st_dev in servers else ""
+    exports = [mount.mark(real) for mount in servers.get(status.st_dev, ()) if mount.has(real)]
+    return frozenset([f"inode {status.st_dev}:{status.st_ino}", *exports[:1]])
 
 
 def stands_on(path: str) -> Marks:
     """What a block device is made of: the disk of a partition, what a mapped device is over, the file of a loop device."""
-    held = look(path)
-    if held is None or not stat.S_ISBLK(held.st_mode):
+    status = look(path)
+    if status is None or not stat.S_ISBLK(status.st_mode):
         return frozenset()
-    return frozenset(_below(_folder(held.st_rdev)))
+    return frozenset(_below(_folder(status.st_rdev)))
 
 
 def look(path: str) -> os.stat_result | None:

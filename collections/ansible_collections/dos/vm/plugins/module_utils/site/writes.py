@@ -85,7 +85,7 @@ class Writes:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._hosts = frozenset(map(str, site.hosts))
-        self._reach: dict[int, Hosts] = {}
+        self._reach: dict[int, tuple[Instance, Hosts]] = {}  # by id, which is an instance's for as long as it is kept
         self._shared: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
         self._mounts: defaultdict[str, list[Pool]] = defaultdict(list)
         for pool in site.pools.values():
@@ -241,8 +241,8 @@ class Writes:
         if host is not None:
             return frozenset([str(host)])
         if id(instance) not in self._reach:
-            self._reach[id(instance)] = common(self._bindings(instance))
-        return self._reach[id(instance)]
+            self._reach[id(instance)] = instance, common(self._bindings(instance))
+        return self._reach[id(instance)][1]
 
     def _bindings(self, instance: Instance) -> Iterator[Hosts]:
         site = self.site

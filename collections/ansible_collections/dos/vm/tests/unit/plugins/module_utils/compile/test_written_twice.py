@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two running VMs that write one disk are reported, on one host or on two, whoever owns them and whatever the disk is called."""
+"""Two running VMs that write one disk are reported, on one host or on two, managed or not, and whatever the disk is called."""
 
 from __future__ import annotations
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from dosvm.errors import HypervisorError
 from dosvm.hypervisor import file_marks
 from dosvm.hypervisor.file_marks import marks, mounts, stands_on
 from dosvm.hypervisor.open_disks import Running
+from dosvm.hypervisor.ready import refuse_files, refuse_resume
 from dosvm.xml.build import parse
 
 TABLE = """\
@@ -40,14 +42,14 @@ class Domain:
         return self._name
 
     def XMLDesc(self) -> str:
-        return f"<domain><name>{self._name}</name>{self.os}<devices>{self._disks}</devices></domain>"
+        return f"<domain><name>{self._name}</name><uuid>{self._name}</uuid>{self.os}<devices>{self._disks}</devices></domain>"
 
 
 class Connection:
     """A host with running domains, by name."""
 
     def __init__(self, uri: str = "qemu:///system", **disks: str) -> None:
-        self._uri, self._domains = uri, [Domain(name, held) for name, held in disks.items()]
+        self._uri, self._domains = uri, [Domain(name, xml) for name, xml in disks.items()]
 
     def getURI(self) -> str:
         return self._uri
@@ -224,3 +226,14 @@ def test_devices_stand_on_others(tmp_path: Path, file: Path, monkeypatch: pytest
     assert len(refused(Connection(first=disk("/dev/vg/lv")), disk("/dev/sda"))) == 1
     assert len(refused(Connection(first=disk(file)), disk("/dev/loop0"))) == 1
     assert refused(Connection(first=disk("/dev/vg/lv")), disk("/dev/loop0")) == []
+
+
+def test_a_domain_does_not_resume_or_roll_back_beside_another_writer(file: Path) -> None:
+    connection = Connection(paused=disk(file), second=disk(ways(file)["symbolic"]))
+    paused = connection.listAllDomains(0)[0]
+    with pytest.raises(HypervisorError, match="resume domain paused: vda would write .* domain second, which runs"):
+        refuse_resume(paused, Running(connection))
+    captured = parse(paused.XMLDesc())
+    with pytest.raises(HypervisorError, match="roll back: vda would write .* domain second, which runs"):
+        refuse_files(connection, captured, "roll back")
+    refuse_files(Connection(paused=disk(file)), captured, "roll back")

@@ -40,7 +40,7 @@ def some_hosts(draw: Any) -> frozenset[str]:
 
 
 def spelled(draw: Any, path: str) -> str:
-    """The path, as somebody may write it."""
+    """The path, as a person may write it."""
     return path.replace("/", draw(st.sampled_from(["/", "//", "/./"]))) + draw(st.sampled_from(["", "/"]))
 
 
@@ -121,15 +121,15 @@ def _disk(
 
 def place(world: World, host: str, path: str) -> Node:
     """Where a path leads: to the server of the innermost directory that is mounted above it."""
-    above = [held for held in world.mounts if host in held[1] and path.startswith(f"{held[0]}/")]
+    above = [mount for mount in world.mounts if host in mount[1] and path.startswith(f"{mount[0]}/")]
     if not above:
         return host, path
-    folder, _, export = max(above, key=lambda held: len(held[0]))
+    folder, _, export = max(above, key=lambda mount: len(mount[0]))
     return "nas", export + path.removeprefix(folder)
 
 
 def file_at(world: World, host: str, path: str) -> Node:
-    """The file that a path of a host is: what is said to be shared is of one cluster, whoever says so."""
+    """The file that a path of a host is: what declarations call shared is of one cluster."""
     found = place(world, host, path)
     sharing = {other for top, hosts in world.shared for other in hosts if f"{path}/".startswith(f"{top}/")}
     return ("cluster", path) if found == (host, path) and host in sharing else found

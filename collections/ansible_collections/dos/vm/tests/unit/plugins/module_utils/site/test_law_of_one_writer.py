@@ -17,7 +17,7 @@ from dosvm.site.load import load
 
 def clashes(world: World, use: str) -> bool:
     """Whether a VM that is on could write what another that is on writes; or, for `layer`, any what any reads below one."""
-    found = [(vm, at, disk) for vm, held in world.disks.items() for at, disk in enumerate(held)]
+    found = [(vm, at, disk) for vm, disks in world.disks.items() for at, disk in enumerate(disks)]
     for (vm, at, disk), (other_vm, other_at, other) in itertools.permutations(found, 2):
         if disk.use != "write" or other.use != use or (use == "write" and not (world.on[vm] and world.on[other_vm])):
             continue
@@ -29,7 +29,7 @@ def clashes(world: World, use: str) -> bool:
     return False
 
 
-def told(world: World) -> str:
+def problems(world: World) -> str:
     try:
         load(world.variables, hosts=HOSTS)
     except DeclarationError as refused:
@@ -40,7 +40,7 @@ def told(world: World) -> str:
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(worlds())
 def test_two_names_of_one_file_have_one_writer_and_nothing_is_written_below_layers(world: World) -> None:
-    refused = told(world)
+    refused = problems(world)
     for rule, use in (("(VM-08)", "write"), ("(VSNP-03)", "layer")):
         expected = clashes(world, use)
         event(f"{rule} {expected}")
