@@ -54,9 +54,12 @@ class Host:
         return converge(decode(Slice, slice_), self.hypervisor, permission=Permission())
 
     def order(self, verb: str, name: str, **more: Any) -> Answer:
-        asked = decode(Ordering, {"names": [self.name(name)], "order": verb, "site": "test", **more})
-        (answer,) = carry_out(asked, self.hypervisor, dry_run=False, now=time.time())
+        (answer,) = self.orders(verb, name, **more)
         return answer
+
+    def orders(self, verb: str, *names: str, **more: Any) -> list[Answer]:
+        asked = decode(Ordering, {"names": [*map(self.name, names)], "order": verb, "site": "test", **more})
+        return carry_out(asked, self.hypervisor, dry_run=False, now=time.time())
 
 
 @pytest.fixture
@@ -109,7 +112,11 @@ def test_no_other_way_leads_to_a_second_writer(host: Host) -> None:
     host.declare("restored", host.file(host.folder / "link-to-disk"), active=None)
     host.declare("second", host.file(host.folder / "own"), active=None)
     (host.folder / "own").write_bytes(bytes(2**20))
+    host.declare("twin", disk, active=None)
     host.converge()
+    (refused,) = filter(None, (answer.refused for answer in host.orders("start", "restored", "twin")))
+    assert "(VM-08)" in refused, "of two that start at one moment, one does"
+    host.orders("stop", "restored", "twin", force=True)
     for name in ("restored", "second"):
         assert host.order("start", name).refused == ""
     assert host.order("save", "restored").refused == ""

@@ -307,8 +307,12 @@ class LibvirtHypervisor:
     def _start(self, action: Start, secrets: Mapping[str, bytes]) -> None:
         found = self._find(action.address)
         if action.address.kind == "domain":
-            make_ready(self._connection, parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)), self.running)
-        found.create()
+            xml = parse(found.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            with self.running.claim(xml):
+                make_ready(self._connection, xml, self.running)
+                found.create()
+        else:
+            found.create()
         if action.address.kind == "network":
             self._plug_in(action.address.name)
             self._release_leases(found)

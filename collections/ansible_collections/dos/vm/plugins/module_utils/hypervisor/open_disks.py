@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .._thirdparty import libvirt
 from ..xml.build import parse
 from .connection import allowing
+from .disk_claims import claimed
 from .file_marks import Marks, marks, mounts, stands_on
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ class Running:
     def forget(self) -> None:
         """Read them anew: a disk was plugged in or out."""
         self._read.clear()
+
+    def claim(self, domain: Element) -> AbstractContextManager[None]:
+        """For a start: no other start opens a disk that this one writes meanwhile. Raises `HypervisorError`."""
+        disks = (disk for disk in opened(self._connection, domain) if disk.writes and not disk.shareable)
+        known = Place(self._connection.getURI()).known(disks)
+        return claimed(
+            {mark: each.disk.path for each in known for mark in each.marks}, f"start domain {domain.findtext('name')}"
+        )
 
     def refuse_start(self, domain: Element) -> Iterator[str]:
         """Why a domain must not be brought up with these disks (VM-08)."""

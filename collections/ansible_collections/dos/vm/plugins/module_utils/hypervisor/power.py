@@ -157,9 +157,11 @@ class _Room:
                 note = self._within(domain, lambda: domain.managedSave(0), give_up=domain.abortJob)
                 return f"what was saved before is kept as {kept}" if kept else note
             case "restore":
-                refuse_restore(domain, self.hypervisor.facts(), self.hypervisor.running)
-                self._refuse_more(parse(domain.managedSaveGetXMLDesc(0)))
-                return self._within(domain, domain.create)
+                saved = parse(domain.managedSaveGetXMLDesc(0))
+                with self.hypervisor.running.claim(saved):
+                    refuse_restore(domain, self.hypervisor.facts(), self.hypervisor.running)
+                    self._refuse_more(saved)
+                    return self._within(domain, domain.create)
             case "attach" | "detach":
                 return self._device(domain, xml)
             case "screenshot":
@@ -171,9 +173,10 @@ class _Room:
         return LIMITS[self.asked.order] if given is None else given
 
     def _start(self, domain: Any, xml: Any) -> str:
-        refuse_start(self.connection, xml, self.hypervisor.facts(), self.hypervisor.running)
-        self._refuse_more(xml)
-        return self._within(domain, domain.create)
+        with self.hypervisor.running.claim(xml):
+            refuse_start(self.connection, xml, self.hypervisor.facts(), self.hypervisor.running)
+            self._refuse_more(xml)
+            return self._within(domain, domain.create)
 
     def _refuse_more(self, xml: Any) -> None:
         if self.asked.max_vcpus is not None or self.asked.max_memory is not None:

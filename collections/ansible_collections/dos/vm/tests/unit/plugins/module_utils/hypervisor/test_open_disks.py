@@ -231,9 +231,9 @@ def test_devices_stand_on_others(tmp_path: Path, file: Path, monkeypatch: pytest
 def test_a_domain_does_not_resume_or_roll_back_beside_another_writer(file: Path) -> None:
     connection = Connection(paused=disk(file), second=disk(ways(file)["symbolic"]))
     paused = connection.listAllDomains(0)[0]
-    with pytest.raises(HypervisorError, match="resume domain paused: vda would write .* domain second, which runs"):
+    with pytest.raises(HypervisorError, match=r"resume domain paused: vda would write .* domain second, which runs"):
         refuse_resume(paused, Running(connection))
     captured = parse(paused.XMLDesc())
-    with pytest.raises(HypervisorError, match="roll back: vda would write .* domain second, which runs"):
+    with pytest.raises(HypervisorError, match=r"roll back: vda would write .* domain second, which runs"):
         refuse_files(connection, captured, "roll back")
     refuse_files(Connection(paused=disk(file)), captured, "roll back")
