@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -94,6 +96,34 @@ def test_the_reconciler_applies_nothing_because_a_host_lost_its_ssh(
     assert "h2" in ended.stderr
     assert "apply:" not in ended.stderr
     assert {name: peers(hosts[name]) for name in before} == before
+
+
+def test_a_limited_run_leaves_the_others_alone(site: Declared, hosts: dict[str, Host]) -> None:
+    before, stored = {name: peers(host) for name, host in hosts.items()}, _stored(site)
+    ended = site.play("dos.vm.site", {}, "--limit", "h1")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "not asked: h2, h3; 4 VMs that were placed there stay as they are\n" in ended.stdout
+    assert "no answer from" not in ended.stdout
+    assert "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions\n" in ended.stdout
+    assert {name: peers(host) for name, host in hosts.items()} == before
+    assert _stored(site) == stored
+
+
+def _stored(site: Declared) -> dict[str, list[Any]]:
+    """What the store says of VMs that are not on h1."""
+    (file,) = site.folder.glob("**/quiet.sqlite")
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        return {
+            "placements": store.execute("select * from placements where host <> 'h1' order by vm").fetchall(),
+            "pending": store.execute("select * from pending").fetchall(),
+            "hosts": store.execute("select * from hosts where name <> 'h1' order by name").fetchall(),
+        }
+
+
+def test_a_limit_that_names_no_host_of_the_site_is_an_error(site: Declared) -> None:
+    ended = site.play("dos.vm.site", {"dos_limit": "h9"})
+    assert ended.returncode != 0
+    assert "dos_limit h9: no host of the site is left: use the name of one, h1, h2, h3" in ended.stdout + ended.stderr
 
 
 def test_an_emptied_host_is_reached_by_all_while_something_is_left_there(

@@ -92,6 +92,8 @@ def test_a_machine_without_a_host_has_waited_since_it_first_did(store: Store) ->
     assert store.pending.keep({"web-1": "no network"}, at=20.0) == {"web-1": 10.0}
     assert store.pending.keep({"web-1": "no network", "web-2": "no room"}, at=30.0) == {"web-1": 10.0, "web-2": 30.0}
     assert store.pending.since() == {"web-1": 10.0, "web-2": 30.0}
+    assert store.pending.keep({}, at=35.0, untouched=frozenset(["web-2"])) == {}
+    assert store.pending.since() == {"web-2": 30.0}
     assert store.pending.keep({}, at=40.0) == store.pending.since() == {}
 
 

@@ -14,6 +14,7 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils import loads
+from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
@@ -78,4 +79,5 @@ class ActionModule(ActionBase):
             moments |= store.loads.since_last(now)
         known = frozenset(name for instance, held in site.instances.items() for name in held.machines(instance))
         at = at if store is None else store.now()  # by which hosts answered
-        return list(loads.rows(rooms(site, states, known), states, records, moments, site.monitoring, at=at))
+        offered = rooms(site, states, known, unasked(variables, site.hosts, states))
+        return list(loads.rows(offered, states, records, moments, site.monitoring, at=at))

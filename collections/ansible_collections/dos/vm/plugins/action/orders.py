@@ -15,6 +15,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.starts import at_on
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.admission import refuse_starts
+from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
@@ -63,7 +64,8 @@ class ActionModule(ActionBase):
         states = host_states(variables, site.hosts)
         with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=False) as store:
             renamed = introduced(store, states).renamed
-            return Recall(remembered(store).memory.renamed(renamed), states, site.hosts)
+            memory = remembered(store).memory.renamed(renamed)
+        return Recall(memory, states, site.hosts, unasked(variables, site.hosts, states))
 
 
 def _words(written: Any) -> list[str]:

@@ -20,7 +20,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.admission import contradictions, observed_sizes, on_now
-from ansible_collections.dos.vm.plugins.module_utils.compile.advice import unlike_members
+from ansible_collections.dos.vm.plugins.module_utils.compile.advice import not_asked, unlike_members
 from ansible_collections.dos.vm.plugins.module_utils.compile.gateway import MOVES
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
@@ -103,8 +103,11 @@ class ActionModule(ActionBase):
         lost, pending = reckoned(decided), decided.pending()
         for sentence in _overdue(pending, since, site.monitoring.pending, time.time()):
             display.warning(sentence)
+        for sentence in not_asked(decided):
+            display.display(sentence, color="yellow")
+        elsewhere = decided.elsewhere
         for made in compiled.decisions.values():
-            if made.host is None or made.refusals:
+            if (made.host is None or made.refusals) and made.vm not in elsewhere:
                 display.display(f"{made.vm} {made.reason}", color="red")
             for host, why in made.refusals.items() if made.vm in (self._task.args.get("failed") or {}) else ():
                 display.display(f"  {host}: {why}", color="red")
@@ -224,7 +227,8 @@ def _decided(
         )
         reader.refuse(contradictions(decided, before))
         compiled = compile_situation(decided, moves=moves)
-        refuse_broken_promises(decided)
+        if not decided.unasked:  # of a part of the site nobody knows what it survives
+            refuse_broken_promises(decided)
         if store is None or not write:
             return decided, compiled, hosts.findings, _Kept(True, generation)
         if wish.get("told") is not None and not _all_told(compiled.taken, wish["told"]):
@@ -237,9 +241,10 @@ def _decided(
             store.orders.learn(carried)
             store.orders.override(_ended((*held.orders, *carried), decided), actor=who)
             store.orders.forget(_gone(changes, decided))
-            store.used.keep(used(site, decided.intent, decided.counted), at=now)
+            if not decided.unasked:
+                store.used.keep(used(site, decided.intent, decided.counted), at=now)
             store.runs.sample(running(variables, site.hosts), states, at=now)
-            store.pending.keep(decided.pending(), at=now)
+            store.pending.keep(decided.pending(), at=now, untouched=decided.undecided)
             store.loads.sample(loads(states, variables, at=now), every=site.monitoring.history)
             before = (kept.placements.get(one.vm) for one in changes)
             grown = sum(one.epoch for one in changes) - sum(one.epoch for one in before if one is not None)

@@ -13,9 +13,10 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.recall import Recal
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
-from ansible_collections.dos.vm.plugins.plugin_utils.site import host_states
+from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
 
 display = Display()
@@ -34,7 +35,7 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(
             {"site": {"default": "dos"}, "vms": {"type": "list", "elements": "str"}}
         )
-        hosts = list(variables["ansible_play_hosts_all"])
+        hosts = list(SiteReader(self._templar, variables).hosts())
         write = not self._task.check_mode
         try:
             site = Name(arguments["site"])
@@ -62,10 +63,11 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         now = time.time()
         states = host_states(variables, hosts)
-        silent = [host for host in hosts if host not in states]
+        left_out = unasked(variables, hosts, states)
+        silent = [host for host in hosts if host not in states and host not in left_out]
         known = introduced(store, states)
         kept = remembered(store).memory
-        recall = Recall(kept.renamed(known.renamed), states, hosts)
+        recall = Recall(kept.renamed(known.renamed), states, hosts, left_out)
         changes = [change for change in recall.changes({}, {}) if vms is None or change.vm in vms]
         lost = (
             store.placements.claim(kept.placements, changes, at=now, actor=who) if store is not None and write else {}

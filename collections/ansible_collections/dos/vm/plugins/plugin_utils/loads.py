@@ -76,7 +76,7 @@ def rows(
         memory = told.facts.memory if told else facts.get("memory")
         yield {
             "name": str(room.host),
-            "state": _state(told, record, how, at),
+            "state": _state(told, record, how, at) if room.asked else "not asked",
             "cpu_model": told.facts.cpu_model if told else facts.get("cpu_model"),
             "arch": told.facts.arch if told else facts.get("arch"),
             "uuid": told.facts.identity if told else record.uuid if record else None,

@@ -60,6 +60,7 @@ def situate(
         orders=held.orders,
         on=on,
         prune=prune,
+        unasked=unasked(variables, site.hosts, states),
     )
 
 
@@ -68,6 +69,15 @@ def _now(held: Remembered) -> float:
     if held.now is None:
         return time.time()
     return max([held.now, *(order.at for order in held.orders)])
+
+
+def unasked(variables: Mapping[str, Any], hosts: Iterable[str], states: Mapping[str, HostState]) -> frozenset[str]:
+    """The hosts that a limit leaves out of this run (`--limit`, `dos_limit`)."""
+    asked = variables.get("ansible_play_hosts_all") or ()
+    everything = frozenset(map(str, hosts))
+    if variables.get(FILE) or everything.isdisjoint(asked):
+        return frozenset()
+    return everything.difference(asked, states)
 
 
 def read_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, HostState]:

@@ -10,6 +10,14 @@ from ..placement.words import listed
 from .placing import Situation
 
 
+def not_asked(held: Situation) -> Iterator[str]:
+    """The hosts that a limit leaves out, and what that means."""
+    if held.unasked:
+        stay = len(held.elsewhere)
+        vms = f"; {stay} VM{' that was' if stay == 1 else 's that were'} placed there stay{'s as it is' if stay == 1 else ' as they are'}"
+        yield f"not asked: {listed(sorted(held.unasked))}{vms if stay else ''}"
+
+
 def unlike_members(held: Situation) -> Iterator[str]:
     """HGRP-05: the hosts of a group have processors of one model, so that machines can move between them while they run."""
     for name, group in held.site.host_groups.items():

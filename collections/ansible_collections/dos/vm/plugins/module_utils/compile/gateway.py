@@ -51,20 +51,21 @@ def carriers(
     *,
     moves: Mapping[str, str],
     dead: frozenset[str] = frozenset(),
+    unasked: frozenset[str] = frozenset(),
 ) -> dict[Name, Carrier]:
     """The carrier of every automatic gateway. `users` are the networks that machines of each host are on.
 
-    `moves` says which host one should be on from now on, `dead` which hosts are proven to carry nothing. Raises
-    `DeclarationError` for a move to where it cannot be.
+    `moves` says which host one should be on from now on, `dead` which hosts are proven to carry nothing, `unasked` which a limit
+    leaves out. Raises `DeclarationError` for a move to where it cannot be.
     """
-    problems = list(_bad_moves(site, moves))
+    problems = list(_bad_moves(site, moves, states, unasked))
     if problems:
         raise DeclarationError(problems)
     found: dict[Name, Carrier] = {}
     for name, network in site.networks.items():
         held = automatic(site, network)
         if held is not None:
-            found[name] = _carrier(site, name, network, held[1], states, users, moves.get(name), dead)
+            found[name] = _carrier(site, name, network, held[1], states, users, moves.get(name), dead, unasked)
     return found
 
 
@@ -77,20 +78,24 @@ def _carrier(
     users: Mapping[str, Iterable[Name]],
     move: str | None,
     dead: frozenset[str],
+    unasked: frozenset[str],
 ) -> Carrier:
-    if gateway.host is not None:
-        return Carrier(gateway.host, "bound")
     may = sorted(site.hosts_of(network) or site.hosts)
+    # One that broke down is put up again where it is; of two, after a failover, the one that is up is it.
+    among = may if gateway.host is None else site.hosts
+    having = [host for host in among if host in states and name in states[host].gateways]
+    has = next((host for host in having if states[host].gateways[name]), next(iter(having), None))
+    if gateway.host is not None:
+        if has is None or gateway.host in states or not states:
+            return Carrier(gateway.host, "bound")
+        return Carrier(has, f"has it, and is bound to {gateway.host}, {_without_answer([gateway.host], unasked)}")
     if move is not None:
         return Carrier(move, f"moved by {MOVES}")
-    # One that broke down is put up again where it is; of two, after a failover, the one that is up is it.
-    having = [host for host in may if host in states and name in states[host].gateways]
-    has = next((host for host in having if states[host].gateways[name]), next(iter(having), None))
     if has is not None:
         return Carrier(has, "has it")
     silent = [host for host in may if states and host not in states and host not in dead]
     if silent:
-        reason = f"waits: {', '.join(silent)} may be it, and there is no answer from there"
+        reason = f"waits: {', '.join(silent)} may be it, {_without_answer(silent, unasked)}"
         return Carrier(None, reason, frozenset(silent))
     able = [host for host in may if (not states or host in states) and host not in dead]
     using = [host for host in able if name in users.get(host, ())]
@@ -98,7 +103,13 @@ def _carrier(
     return Carrier(host, "first that has the network" if using else "first that may have the network")
 
 
-def _bad_moves(site: Site, moves: Mapping[str, str]) -> Iterator[Problem]:
+def _without_answer(hosts: Iterable[str], unasked: frozenset[str]) -> str:
+    return "which was not asked" if unasked.issuperset(hosts) else "and there is no answer from there"
+
+
+def _bad_moves(
+    site: Site, moves: Mapping[str, str], states: Mapping[str, HostState], unasked: frozenset[str]
+) -> Iterator[Problem]:
     for name, host in moves.items():
         network = site.networks.get(Name(name))
         held = automatic(site, network) if network else None
@@ -109,6 +120,10 @@ def _bad_moves(site: Site, moves: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem(path, f"its gateway is bound to {held[1].host}, change automatic_gateway.host of its subnet")
         elif host not in (site.hosts_of(network) or site.hosts):
             yield Problem(path, f"host {host!r} cannot have the network")
+        elif left_out := sorted(unasked.intersection(site.hosts_of(network) or site.hosts)):
+            yield Problem(path, f"{', '.join(left_out)} may have it and was not asked: leave out --limit and dos_limit")
+        elif states and host not in states:
+            yield Problem(path, f"host {host} is unreachable: move the gateway to a host that answers")
 
 
 def compile_forwards(

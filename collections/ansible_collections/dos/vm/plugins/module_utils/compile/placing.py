@@ -39,6 +39,8 @@ class Situation:
     possible: Mapping[str, frozenset[str]]  # by VM that waits, the hosts without an answer that may have it
     recall: Recall
     states: Mapping[str, HostState] = field(default_factory=dict)
+    unasked: frozenset[str] = frozenset()  # hosts that a limit leaves out
+    undecided: frozenset[str] = frozenset()  # VMs that one of those may have, or could take
     orphans: tuple[OrphanedVm, ...] = ()
     handovers: Handovers = NONE
     intent_before: Mapping[str, bool] = field(default_factory=dict)  # without what is supposed to be on
@@ -54,6 +56,11 @@ class Situation:
         """The VMs that are no longer declared and stay, as they count for quotas."""
         return tuple(orphan.counted() for orphan in self.orphans if not orphan.leaving)
 
+    @property
+    def elsewhere(self) -> frozenset[str]:
+        """The VMs that were placed on hosts that were not asked."""
+        return frozenset(vm for vm in self.undecided if self.recall.is_placed_on(vm, self.unasked))
+
     def why(self, vm: str) -> str:
         """Why a VM is not started, or is where it is, with what each host answered."""
         return self.handovers.blocked.get(vm) or _why(self.decisions[vm])
@@ -61,12 +68,13 @@ class Situation:
     def pending(self) -> dict[str, str]:
         """The VMs that are to be on and have no host, or are not started there, with the reasons (SCHED-13)."""
         homeless = {vm: _why(made) for vm, made in self.decisions.items() if made.host is None and self.intent[vm]}
-        return {**homeless, **self.handovers.blocked}
+        return {vm: why for vm, why in {**homeless, **self.handovers.blocked}.items() if vm not in self.undecided}
 
     def changes(self) -> dict[str, Placement]:
         """The placements that are to be remembered from now on, by machine."""
         projects = {str(machine.name): str(machine.instance.project) for machine in self.machines}
-        decided = {vm: made.host for vm, made in self.decisions.items()}
+        # Nothing is written of a VM that a host may have which was not asked.
+        decided = {vm: made.host for vm, made in self.decisions.items() if made.host or vm not in self.undecided}
         return {placement.vm: placement for placement in self.recall.changes(decided, projects)}
 
     @contextmanager
@@ -88,7 +96,12 @@ class Situation:
         One that runs where it may not for any other reason, and can go nowhere else, is at least running.
         """
         made, request = self.decisions[vm], self.requests[vm]
-        if vm in self.possible or made.target is not None or (made.host is not None and not made.refusals):
+        if (
+            vm in self.possible
+            or vm in self.undecided
+            or made.target is not None
+            or (made.host is not None and not made.refusals)
+        ):
             return False
         if request.failed:
             return False  # it has had its tries in this run: the others go on (SCHED-11)
@@ -110,8 +123,12 @@ def situation(
     lost: frozenset[str] = frozenset(),
     on: frozenset[str] = frozenset(),
     prune: bool = False,
+    unasked: frozenset[str] = frozenset(),
 ) -> Situation:
     """Where every machine is to be. `how` is the site's policy with its plugins, made from the site when not given.
+
+    `unasked` are hosts that a limit leaves out. They are no source, target or evidence: a VM that one of them may have, or could
+    take, waits.
 
     `on` are VMs that are supposed to be on, whatever else is intended. `prune` is whether this run removes what is no longer
     declared. `lost` are hosts that are supposed to be gone for good, though they told something: nothing runs there any more, and what
@@ -121,36 +138,46 @@ def situation(
     before = intent_of(found, states, orders, now)
     intent = before | {machine.name: True for machine in found if machine.name in on}
     requests = Requests(site, states, intent, failed or {})
-    recall = Recall(memory, states, site.hosts)
-    asked = {str(machine.name): _survivor(requests.of(machine), lost) for machine in found}
-    waits = _waits(site, found, asked, recall, requests.places) if states else {}
-    asked = {vm: _remembered(request, recall) for vm, request in asked.items()}
+    recall = Recall(memory, states, site.hosts, unasked)
+    wanted = {str(machine.name): _survivor(requests.of(machine), lost) for machine in found}
+    waits = _waits(site, found, wanted, recall, requests.places) if states else {}
+    wanted = {vm: _remembered(request, recall) for vm, request in wanted.items()}
     answering = {host: state for host, state in states.items() if host not in lost}
-    orphans = orphaned(site, answering, memory, asked, prune=prune)
+    orphans = orphaned(site, answering, memory, wanted, prune=prune)
     going = frozenset(orphan.name for orphan in orphans if orphan.leaving)
-    fleet = Fleet(rooms(site, answering, frozenset(asked) | going), how or policy(site.placement), groups(site))
+    fleet = Fleet(
+        rooms(site, answering, frozenset(wanted) | going, unasked), how or policy(site.placement), groups(site)
+    )
     for orphan in orphans:
         if orphan.stays:
             fleet.count_beside(requests.tags(orphan.vm.instance, orphan.name), orphan.host)
-    placed = place((request for vm, request in asked.items() if vm not in waits), fleet)
-    placed = {vm: _unbound(made, asked[vm], recall) for vm, made in placed.items()}
+    for machine in found if waits else ():
+        at = waits[machine.name].hosts - recall.dead if machine.name in waits else frozenset()
+        if len(at) == 1:
+            fleet.count_apart(requests.tags(machine.instance_name, machine.name), *at)
+    placed = place((request for vm, request in wanted.items() if vm not in waits), fleet)
+    placed = {vm: _unbound(made, wanted[vm], recall) for vm, made in placed.items()}
     decisions = {**{vm: Decision(vm=vm, host=None, reason=wait.reason) for vm, wait in waits.items()}, **placed}
+    undecided = _undecided(site, found, decisions, waits, unasked) if unasked else frozenset()
+    decisions |= {vm: _deferred(decisions[vm], unasked) for vm in undecided - waits.keys()}
     starting = (
         (machine, request, decisions[machine.name])
         for machine in found
-        if intent[machine.name] and not (request := asked[machine.name]).running
+        if intent[machine.name] and not (request := wanted[machine.name]).running
     )
     return Situation(
         site=site,
         machines=found,
         intent=intent,
         intent_before=before,
-        requests=asked,
+        requests=wanted,
         fleet=fleet,
         decisions=decisions,
         possible={vm: wait.hosts for vm, wait in waits.items()},
         recall=recall,
         states=states,
+        unasked=unasked,
+        undecided=undecided,
         orphans=orphans,
         handovers=handovers(site, starting, intent, answering, orphans),
     )
@@ -223,6 +250,36 @@ def _waits(
         if wait is not None:
             waits[vm] = wait
     return waits
+
+
+def _undecided(
+    site: Site,
+    found: Iterable[Machine],
+    decisions: Mapping[str, Decision],
+    waits: Mapping[str, Wait],
+    unasked: frozenset[str],
+) -> frozenset[str]:
+    """The VMs that a host may have, or could take, which was not asked."""
+    names = set()
+    for machine in found:
+        vm, made = str(machine.name), decisions[machine.name]
+        allowed = machine.hosts(site)
+        if vm in waits:
+            hosts = waits[vm].hosts
+        elif made.refusals and made.target is None:
+            hosts = unasked if allowed is None else frozenset(map(str, allowed))
+        else:
+            continue
+        if not unasked.isdisjoint(hosts):
+            names.add(vm)
+    return frozenset(names)
+
+
+def _deferred(made: Decision, unasked: Iterable[str]) -> Decision:
+    """A VM that no host could take which was asked."""
+    if made.host is not None:
+        return made
+    return replace(made, reason=f"waits: no host that was asked can take it; not asked: {', '.join(sorted(unasked))}")
 
 
 def _unbound(made: Decision, request: Request, recall: Recall) -> Decision:

@@ -15,8 +15,9 @@ MOST_TOLD = 5
 
 
 def reckoned(held: Situation) -> list[Loss]:
-    """What the loss of each host, and of each group that has a key, would mean. Nothing for a site with one host, or none."""
-    if sum(room.answers for room in held.fleet.rooms) < 2 and not held.site.placement.survives:
+    """What the loss of each host, and of each group that has a key, would mean. Nothing for a site with one host,
+    or none, and where hosts were not asked."""
+    if held.unasked or (sum(room.answers for room in held.fleet.rooms) < 2 and not held.site.placement.survives):
         return []
     return losses(held.fleet, held.requests)
 

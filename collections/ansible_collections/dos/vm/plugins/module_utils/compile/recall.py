@@ -48,12 +48,20 @@ class Wait(NamedTuple):
 
 
 class Recall:
-    """`memory` beside the `states` of the hosts that answered, of all the `hosts` there are."""
+    """`memory` beside the `states` of the hosts that answered, of all the `hosts` there are; `unasked` are left out by a limit."""
 
-    def __init__(self, memory: Memory, states: Mapping[str, HostState], hosts: Iterable[str]) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        states: Mapping[str, HostState],
+        hosts: Iterable[str],
+        unasked: frozenset[str] = frozenset(),
+    ) -> None:
+        self._unasked = unasked
         self._placements, self._surveyed = memory.placements, memory.surveyed
         self._states, self._hosts = states, frozenset(map(str, hosts))
-        self.dead = memory.dead - frozenset(states)  # by evidence, which ends when the host answers
+        # By evidence, which ends when the host answers; one that was not asked may.
+        self.dead = memory.dead - frozenset(states) - unasked
         self._silent = self._hosts - frozenset(states) - self.dead
         self._fences: dict[str, int] = {}
         for state in states.values():
@@ -84,6 +92,11 @@ class Recall:
         held = self._placements.get(vm)
         return held.host if held is not None and held.host in self._states else None
 
+    def is_placed_on(self, vm: str, hosts: frozenset[str]) -> bool:
+        """Whether the last that is remembered of a VM is that it is on one of these."""
+        held = self._placements.get(vm)
+        return held is not None and held.host in hosts
+
     def wait(self, vm: str, trace: Trace) -> Wait | None:
         """Why a machine may be started nowhere now; nothing when it may."""
         held = self._placements.get(vm)
@@ -104,7 +117,11 @@ class Recall:
         if held is not None and held.host is not None:
             was = "was" if held.seen else "was placed"
             it = f"it {was} on {held.host}, is not there{' any more' if held.seen else ''}, and"
-        return Wait(f"waits: {it} may be on {', '.join(sorted(doubtful))}, and there is no answer from there", doubtful)
+        return Wait(f"waits: {it} may be on {', '.join(sorted(doubtful))}, {self._without_answer(doubtful)}", doubtful)
+
+    def _without_answer(self, hosts: Iterable[str]) -> str:
+        """Why nothing is known of hosts, as the end of a sentence."""
+        return "which was not asked" if self._unasked.issuperset(hosts) else "and there is no answer from there"
 
     def _doubtful(self, held: Placement | None, trace: Trace) -> frozenset[str]:
         """The silent hosts that may have a machine which no other host has.
@@ -136,7 +153,7 @@ class Recall:
             )
         older = [one for one in self._on.get(vm, ()) if not self._states[one].runs(vm)]
         beside = f"; {', '.join(older)} has an older definition, which must not be started" if older else ""
-        return f"waits: it is on {host}, and there is no answer from there{beside}"
+        return f"waits: it is on {host}, {self._without_answer([host])}{beside}"
 
     def operand(self, vm: str) -> str:
         """The host that an operation on a VM goes to: where it runs, else where it was placed, else its newest definition.
@@ -152,7 +169,8 @@ class Recall:
             return running[0]
         if placed is not None and placed not in self._states and placed not in self.dead:
             older = f"; {', '.join(on)} has an older definition, which is never started" if on else ""
-            raise _refused(vm, f"is on {placed}, which is unreachable{older}")
+            word = "which was not asked: leave out --limit" if placed in self._unasked else "which is unreachable"
+            raise _refused(vm, f"is on {placed}, {word}{older}")
         if not on:
             raise _refused(vm, "is on no host that answered; dos.vm.site makes it")
         if placed in on:
@@ -173,7 +191,8 @@ class Recall:
             elif len(hosts) > 1:
                 yield f"{vm} is defined on {' and '.join(hosts)}: undefine it on all but one"
             elif running and held is not None and held.host in self._silent:
-                yield f"{vm} runs on {running[0]}, and was placed on {held.host}, which does not answer"
+                word = "was not asked" if held.host in self._unasked else "does not answer"
+                yield f"{vm} runs on {running[0]}, and was placed on {held.host}, which {word}"
 
     def changes(self, decided: Mapping[str, str | None], projects: Mapping[str, str]) -> tuple[Placement, ...]:
         """The placements that are to be remembered from now on, as far as they are not yet.

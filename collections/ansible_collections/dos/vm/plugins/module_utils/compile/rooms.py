@@ -25,8 +25,11 @@ def groups(site: Site) -> dict[str, dict[str, frozenset[Name]]]:
     return dict(found)
 
 
-def rooms(site: Site, states: Mapping[str, HostState], known: frozenset[str]) -> list[Room]:
-    """A room for every host. `known` are the site's machines; what else runs there has taken its share already.
+def rooms(
+    site: Site, states: Mapping[str, HostState], known: frozenset[str], unasked: frozenset[str] = frozenset()
+) -> list[Room]:
+    """A room for every host. `known` are the site's machines; what else runs there has taken its share already. `unasked` are
+    the hosts that this run leaves out.
 
     Raises `DeclarationError` for a limit that is more than the host can have (HOST-09).
     """
@@ -35,7 +38,7 @@ def rooms(site: Site, states: Mapping[str, HostState], known: frozenset[str]) ->
     for host in site.hosts:
         state = states.get(host)
         if state is None:
-            found.append(Room(host=host, memory=0, answers=False))
+            found.append(Room(host=host, memory=0, answers=False, asked=host not in unasked))
             continue
         settings = site.host_settings.get(host, HostSettings())
         most = state.facts.memory - LEAST_RESERVE

@@ -119,7 +119,7 @@ def compile_situation(held: Situation, *, moves: Mapping[str, str] | None = None
     )
     plugged: dict[str, Mapping[Name, list[Machine]]] = {host: _plugged(by_host[host]) for host in site.hosts}
     beside = plugged_by_host(site, staying)
-    gateways = carriers(site, held.states, plugged, moves=moves or {}, dead=held.recall.dead)
+    gateways = carriers(site, held.states, plugged, moves=moves or {}, dead=held.recall.dead, unasked=held.unasked)
     on_host: dict[str, list[tuple[Name, Network]]] = {
         host: list(_needed(networks.on(host), {*plugged[host], *beside.get(host, ()), *_carried(gateways, host)}))
         for host in site.hosts

@@ -37,7 +37,7 @@ def answers(request: Request, room: Room) -> bool:
 
 
 def tell_answers(request: Request, room: Room) -> str:
-    return "answers" if room.answers else "does not answer"
+    return "answers" if room.answers else "does not answer" if room.asked else "was not asked"
 
 
 def active(request: Request, room: Room) -> bool:

@@ -114,6 +114,12 @@ class Fleet:
             for zone in self.by_host[host].zones.values():
                 zone.tags[tag] += 1
 
+    def count_apart(self, tags: Iterable[str], host: str) -> None:
+        """Rules that keep VMs apart see one on a host without an answer; those that bring VMs together do not look there."""
+        room = self.by_host.get(host)
+        for key, zone in room.zones.items() if room is not None else ():
+            zone.tags.update(() if key == SITE else tags)
+
     # Asking
 
     def accepts(self, request: Request, room: Room) -> bool:

@@ -56,6 +56,7 @@ class Room:
     cpus: int = 1
     vcpus: int | None = None
     answers: bool = True
+    asked: bool = True  # one that is not has no answer either
     active: bool = True
     maintenance: bool = False
     kvm: bool = True

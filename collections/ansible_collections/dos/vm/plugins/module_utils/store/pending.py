@@ -28,10 +28,12 @@ class Pending:
             lambda connection: {vm: float(since) for vm, since in connection.execute(query)},
         )
 
-    def keep(self, reasons: Mapping[str, str], *, at: float) -> dict[str, float]:
+    def keep(
+        self, reasons: Mapping[str, str], *, at: float, untouched: frozenset[str] = frozenset()
+    ) -> dict[str, float]:
         """Write down which machines wait now, and why; since when each of them has been waiting.
 
-        Who waits no longer is forgotten, and begins anew the next time.
+        Who waits no longer is forgotten, and begins anew the next time; `untouched` are VMs of which nothing is known now.
         """
 
         def work(connection: Connection) -> dict[str, float]:
@@ -39,7 +41,7 @@ class Pending:
                 row["vm"]: (float(row["since"]), row["reason"])
                 for row in connection.execute(sa.select(self._table)).mappings()
             }
-            over = [{"of": vm} for vm in held if vm not in reasons]
+            over = [{"of": vm} for vm in held if vm not in reasons and vm not in untouched]
             changed = [{"of": vm, "why": why} for vm, why in reasons.items() if vm in held and held[vm][1] != why]
             mine = self._table.c.vm == sa.bindparam("of")
             if over:

@@ -264,14 +264,20 @@ def sites(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(sites(), st.sampled_from(HOSTS), st.booleans())
+@given(sites(), st.sampled_from(HOSTS), st.booleans(), st.booleans())
 def test_a_host_without_an_answer_changes_nothing_on_the_others(
-    variables: dict[str, Any], unreachable: str, with_store: bool
+    variables: dict[str, Any], left_out: str, with_store: bool, asked: bool
 ) -> None:
+    """Whether it is unreachable or, by a limit, was not asked; then nothing is written about its VMs either."""
     site = read(variables)
     first = compile_site(site, {host: HostState(facts=FACTS) for host in HOSTS}, now=0.0)
     states, memory = applied(first), recorded(first) if with_store else NOTHING
     steady = compile_site(site, states, now=0.0, memory=memory)
-    again = compile_site(site, without(states, unreachable), now=0.0, memory=memory)
-    for host in set(HOSTS) - {unreachable}:
+    unasked = frozenset() if asked else frozenset([left_out])
+    held = situation(site, without(states, left_out), now=0.0, memory=memory, unasked=unasked)
+    again = compile_situation(held)
+    for host in set(HOSTS) - {left_out}:
         assert again.slices[host] == steady.slices[host]
+    there = {vm for vm, made in first.decisions.items() if made.host == left_out}
+    if not asked:
+        assert not there & (held.changes().keys() | held.pending().keys())
