@@ -69,6 +69,6 @@ def test_a_renamed_vm_starts_when_its_old_one_is_off(operator: Operator) -> None
     assert f"cannot be started: {why}" in told
 
     told = operator.play("site", "-e", "dos_prune=true")
-    assert told.index("domain pw-old has been stopped") < told.index("domain pw-new has been started")
+    assert "not started" not in told
     assert [operator.state(vm) for vm in ("pw-old", "pw-new")] == ["none", "running"]
     assert reserved() == f"<host mac='{MAC}' name='pw-new' ip='192.168.239.11'/>"

@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
             rising = order in RISING
             limits = refuse_starts(self._templar, variables, reader, site, names) if rising else {}
         except DosVmError as error:
-            return {**result, **refused(error)}
+            return {**result, **refused(error, read=True)}
         hosts: defaultdict[str, dict[str, Any]] = defaultdict(lambda: {"names": [], "declared": {}})
         for machine in chosen:
             held = hosts[where[machine.name]]

@@ -95,7 +95,7 @@ class ActionModule(ActionBase):
                 "waves": [],
             }
         except DosVmError as error:
-            return {**result, **refused(error)}
+            return {**result, **refused(error, read=True)}
         for line in () if self._task.args.get("told") else summary_of_use(_usage(decided, before)):
             display.display(line)
         for sentence in log(decided, compiled.placements, time.monotonic() - began) if display.verbosity else ():

@@ -30,7 +30,7 @@ class ActionModule(HostAction):
         try:
             self._judge(variables)
         except DosVmError as error:
-            return {**result, **refused(error)}
+            return {**result, **refused(error, read=True)}
         try:
             with self._noted(variables) as (arguments, settle):
                 told = self.ask("dos.vm.vm", arguments, variables)
