@@ -36,7 +36,7 @@ class ActionModule(HostAction):
                 told = self.ask("dos.vm.vm", arguments, variables)
                 settle(told.get("machines", ()))
         except DosVmError as error:
-            return {**result, **refused(error)}
+            return {**result, **refused(error, read=True)}
         result.update(told)
         for told in result.get("machines", ()):
             colour = "red" if told["refused"] else "yellow" if told["changed"] else None
