@@ -54,37 +54,12 @@ moves:
   elements: dict
 """
 
-import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.dos.vm.plugins.module_utils.hypervisor.capabilities import MAINTENANCE
-
-
-def noted(path: Path) -> dict[str, Any] | None:
-    """What is noted; nothing in a note that cannot be read, for the host is in maintenance all the same."""
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return held if isinstance(held, dict) else {}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return {}
-
-
-def write(path: Path, note: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(note, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+from ansible_collections.dos.vm.plugins.module_utils.hypervisor.maintenance import MAINTENANCE, read, write
 
 
 def merged(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,7 +80,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    before = noted(MAINTENANCE)
+    before = read()
     moves = (before or {}).get("moves", [])
     if module.params["state"] == "absent":
         if before is not None and not module.check_mode:
@@ -114,7 +89,7 @@ def main() -> None:
     since = (before or {}).get("since") or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     note = {"reason": module.params["reason"], "since": since, "moves": merged(moves, module.params["moves"])}
     if note != before and not module.check_mode:
-        write(MAINTENANCE, note)
+        write(note)
     module.exit_json(changed=note != before, moves=note["moves"])
 
 

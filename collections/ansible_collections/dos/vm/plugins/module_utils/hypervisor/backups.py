@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from .._thirdparty import libvirt
 from ..errors import ConflictError, HypervisorError
 from ..model.backup import BackingUp
@@ -258,6 +259,7 @@ def _link(folder: Path, file: str, before: str | None) -> None:
     if before is not None:
         _run("qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", before, str(folder / file))
     os.chmod(folder / file, 0o600)
+    durable.settle(folder / file)  # before the list names it
 
 
 def _restore(asked: BackingUp, folder: Path, known: tuple[Backup, ...], dry_run: bool) -> Told:
@@ -287,9 +289,7 @@ def _restore(asked: BackingUp, folder: Path, known: tuple[Backup, ...], dry_run:
 
 
 def _write(folder: Path, backups: tuple[Backup, ...]) -> None:
-    half = folder / f"{LIST}.part"
-    half.write_text(json.dumps([asdict(held) for held in backups], indent=1) + "\n", encoding="utf-8")
-    half.replace(folder / LIST)
+    durable.write(folder / LIST, json.dumps([asdict(held) for held in backups], indent=1) + "\n", 0o644)
 
 
 def _sum(path: Path) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,6 @@ from .._thirdparty import libvirt
 from ..model.host import NumaNode
 from ..model.types import ByteSize
 from ..xml.build import parse
-
-# What `dos.vm.drain` leaves on a host, so that it is known without a store.
-MAINTENANCE = Path("/var/lib/dos-vm/maintenance.json")
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -38,16 +34,6 @@ def kvm_works(arch: str, device: str = "/dev/kvm", cpuinfo: str = "/proc/cpuinfo
         return True
     flags = next((line.split() for line in Path(cpuinfo).read_text().splitlines() if line.startswith("flags")), [])
     return "vmx" in flags or "svm" in flags
-
-
-def maintenance(noted: Path = MAINTENANCE) -> str | None:
-    """Why the host is in maintenance, as noted on it; `None` when it is in service."""
-    try:
-        return str(json.loads(noted.read_text(encoding="utf-8"))["reason"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as broken:
-        return f"{noted} cannot be read: {broken}"  # whoever wrote it meant something by it
 
 
 def emulators(capabilities: Element) -> dict[str, str]:

@@ -6,11 +6,11 @@ libvirt keeps the secret too, for its note of which value was set; it hands none
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import durable
 from ..errors import DeclarationError
 from ..model.secret import CREDENTIALS
 from ..xml.secret import read_description
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 FOLDER = Path(CREDENTIALS)
-NEW = ".new"  # what is written before it is whole; no secret has such a name
 
 
 def is_for_mount(xml: Element) -> bool:
@@ -31,15 +30,8 @@ def write(name: str, value: bytes) -> None:
     """Keep a value for mount.cifs. Raises `DeclarationError` for one that would not be read back as it is."""
     if b"\n" in value or b"\0" in value:
         raise DeclarationError.at(f"dos_secrets.{name}.value", "has several lines, and a password of CIFS has one")
-    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = FOLDER / f"{name}{NEW}"
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(b"password=" + value + b"\n")
-        file.flush()
-        os.fsync(descriptor)
-    unfinished.replace(FOLDER / name)
+    durable.folder(FOLDER, 0o700)
+    durable.write(FOLDER / name, b"password=" + value + b"\n")
 
 
 def forget(name: str) -> None:

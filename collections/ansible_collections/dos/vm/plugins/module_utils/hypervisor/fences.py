@@ -7,10 +7,10 @@ A controller that decided earlier and comes later finds it there, whatever its s
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from .. import durable
 from ..errors import HypervisorError
 
 FENCES = Path("/var/lib/dos-vm/fences.json")
@@ -28,16 +28,11 @@ def fences(noted: Path = FENCES) -> dict[str, int]:
 
 
 def raise_fences(epochs: Mapping[str, int], noted: Path = FENCES, *, dry_run: bool = False) -> bool:
-    """Note the epochs, none lower than before; whether that changed anything. Whole or not at all, and on disk."""
+    """Note the epochs, none lower than before; whether that changed anything. Whole or not at all, and on the disk with its folder."""
     before = fences(noted)
     after = before | {vm: max(epoch, before.get(vm, 0)) for vm, epoch in epochs.items()}
     if after == before or dry_run:
         return after != before
-    noted.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    beside = noted.with_suffix(".new")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(after, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(noted)
+    durable.folder(noted.parent, 0o711)
+    durable.write(noted, json.dumps(after, indent=1, sort_keys=True), 0o644)
     return True

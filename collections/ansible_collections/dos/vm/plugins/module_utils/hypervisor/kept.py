@@ -8,7 +8,6 @@ takes `start` and `stop`. The script says all there is to do, so that a host nee
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import durable
 from ..errors import DeclarationError, HypervisorError, InternalError
 from ..model.address import Address, KindName
 from ..plan.action import Action, Define, Start, Stop, Undefine
@@ -125,7 +125,7 @@ def definition_of(keeper: Keeper, name: str) -> Element:
 def define(keeper: Keeper, name: str, xml: str) -> None:
     """Write an object down, and whether it starts with the host."""
     definition = parse(xml)
-    keeper.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    durable.folder(keeper.folder)
     texts = keeper.files(definition)
     for suffix, text in texts.items():
         _write(keeper.folder / f"{name}{suffix}", text, 0o644 if suffix in keeper.readable else 0o600)
@@ -133,8 +133,9 @@ def define(keeper: Keeper, name: str, xml: str) -> None:
     wanted = _wanted(keeper, name)
     wanted.unlink(missing_ok=True)
     if keeper.at_boot(definition):
-        wanted.parent.mkdir(exist_ok=True)
+        durable.folder(wanted.parent)
         wanted.symlink_to(f"../{keeper.unit}.service")
+        durable.settle(wanted.parent)
     _write(keeper.folder / f"{name}{DEFINITION}", xml)
     for left in _files(keeper, name) - {*texts, DEFINITION}:
         (keeper.folder / f"{name}{left}").unlink(missing_ok=True)
@@ -205,11 +206,5 @@ def _wanted(keeper: Keeper, name: str) -> Path:
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:
     """Whole or not at all: a host may lose its power at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    with open(fresh, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    durable.folder(path.parent)
+    durable.write(path, text, mode)

@@ -60,7 +60,6 @@ from .capabilities import (
     kvm_works,
     load,
     machines,
-    maintenance,
     memory,
     numa,
     offers_kvm,
@@ -73,8 +72,10 @@ from .known_volumes import Known, known_volumes, note_volumes
 from .links import links, traffic
 from .lock import lock_file, noted, wait_for
 from .look import Look, secret_name
+from .maintenance import maintenance
 from .open_disks import Running
 from .plug import bridge_of, plug, unplugged
+from .reached import is_elsewhere, is_local_qemu
 from .ready import is_here, make_ready, refuse_attach
 from .replace import replace
 from .schema import is_known_valid
@@ -102,7 +103,7 @@ class LibvirtHypervisor:
 
     def __init__(self, uri: str = "qemu:///system") -> None:
         self.uri = uri
-        self._here = uri.startswith("qemu:///")  # what is beside libvirt is seen on this machine only
+        self._here = is_local_qemu(uri)  # what is beside libvirt is seen on this machine only
         self._connection = open_connection(uri)
         self.running = Running(self._connection)
         self._secret_uuids: dict[str, str] = {}  # libvirt does not keep the names of secrets
@@ -163,7 +164,7 @@ class LibvirtHypervisor:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held while a run changes the host; waits `patience` seconds for the run that has it, then names it."""
-        with lock_file(self.uri) as held:
+        with lock_file(*self._reached()) as held:
             deadline = time.monotonic() + self.patience
             wait_for(held, deadline, self.step)
             with noted(held) as killed:
@@ -171,6 +172,12 @@ class LibvirtHypervisor:
                     with saying("wait for what a run that was killed had begun"):
                         await_volumes(self._connection, deadline, self.step)
                 yield
+
+    def _reached(self) -> tuple[str, str]:
+        """The URI without libvirt's aliases, and the host's name where the URI names one."""
+        with saying("read which host this is"):
+            uri = self._connection.getURI()
+            return uri, self._connection.getHostname() if is_elsewhere(uri) else ""
 
     # What the host holds
 

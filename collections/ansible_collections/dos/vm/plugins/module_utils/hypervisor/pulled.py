@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import durable
 from ..errors import HypervisorError
 from ..xml.build import E, parse
 from .connection import allowing
@@ -80,7 +81,8 @@ def read(domain: Any, folder: Path, files: Mapping[str, Path], *, changed: bool,
                 _changed(url, folder / "nbd", target, half, deadline)
             else:
                 _run(deadline, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", url, str(half))
-            half.replace(path)
+            durable.settle(half)
+            durable.move(half, path)
     finally:
         with allowing("VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_DOMAIN"):  # the guest went off
             domain.abortJob()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from .ready import is_here
 
 FOLDER = Path("/var/lib/libvirt/qemu/save")  # where libvirt of the system keeps it; no call tells
@@ -26,5 +27,5 @@ def keep_saved(connection: Any, name: str, now: float, folder: Path = FOLDER) ->
     if not is_here(connection) or not there.exists():
         return ""
     kept = there.with_name(f"{name}.{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}.saved")
-    there.rename(kept)
+    durable.move(there, kept)
     return str(kept)

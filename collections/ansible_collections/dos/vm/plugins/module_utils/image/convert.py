@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from ..errors import DeclarationError, HypervisorError
 from ..model.image import Convert, Rebase
 from ..model.types import ByteSize
@@ -182,12 +183,7 @@ def settle(draft: str, destination: str, *, keep: bool = False) -> None:
     _write(draft)
     if keep and os.path.exists(destination):
         os.link(destination, free_name(destination + ORIGINAL))
-    os.replace(draft, destination)
-    folder = os.open(os.path.dirname(destination), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    durable.move(draft, destination)
 
 
 @contextmanager

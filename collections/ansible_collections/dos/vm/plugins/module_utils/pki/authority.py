@@ -12,14 +12,13 @@ the old one is forgotten. So at any moment every two hosts trust each other's ce
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from .. import durable
 from ..errors import ConflictError
 from ..model.certificate import Authorities
 from ..model.decode import encode
@@ -174,8 +173,8 @@ def take(step: Step, declared: Authorities, name: str, *, days: int, passphrase:
             _make(files.next, files.next_key, declared, name, days, passphrase, now)
         case "put in charge":
             _write(files.previous, files.certificate.read_bytes(), 0o644)
-            os.replace(files.next_key, files.key)
-            os.replace(files.next, files.certificate)
+            durable.move(files.next_key, files.key)
+            durable.move(files.next, files.certificate)
         case "forgotten":
             files.previous.unlink()
 
@@ -184,7 +183,7 @@ def finish(declared: Authorities, name: str) -> None:
     """Of two files that take over, the key goes first: a certificate without its own is one that was left behind."""
     files = Files(Path(declared.folder, name))
     if files.next.exists() and not files.next_key.exists():
-        os.replace(files.next, files.certificate)
+        durable.move(files.next, files.certificate)
 
 
 def _make(
@@ -216,11 +215,5 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, data: bytes, mode: int) -> None:
     """All of it or nothing, and a key is never readable by others, not even while it is written."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    durable.folder(path.parent, 0o700)
+    durable.write(path, data, mode)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from ..errors import ConflictError, MissingLibraryError
 from ..model.certificate import Asked, FilesRun, Holding, Installed
 
@@ -125,17 +126,11 @@ def _make_key(path: str, asked: Asked) -> None:
 def install(installed: Installed) -> None:
     path = Path(installed.path)
     _folder(path.parent)
-    beside = path.with_name(path.name + NEW)
-    beside.unlink(missing_ok=True)
-    with open(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PUBLIC), "w") as file:
-        os.fchmod(file.fileno(), PUBLIC)
-        os.fchown(file.fileno(), 0, 0)
-        file.write(installed.text)
-        file.flush()
-        os.fsync(file.fileno())
+    beside = durable.draft(path, installed.text, PUBLIC, owner=(0, 0))
     if installed.key is not None:
-        os.replace(installed.key + NEW, installed.key)
-    os.replace(beside, path)
+        durable.settle(installed.key + NEW)
+        durable.move(installed.key + NEW, installed.key)
+    durable.move(beside, path)
 
 
 def restore(holding: Holding) -> None:
