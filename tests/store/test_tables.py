@@ -309,3 +309,59 @@ def test_what_does_not_fit_is_refused_and_not_cut(mariadb: Server) -> None:
         pytest.raises(StoreError, match="Data too long"),
     ):
         store.hosts.beat("x" * 65)
+
+
+# Clocks: the database's is the one that counts.
+
+
+def test_a_clock_that_is_a_day_ahead_bills_nothing_and_hides_no_history(store: Store) -> None:
+    """Six controllers sample a minute apart in the last minutes; the clock of one is a day ahead, and one is set right."""
+    here, day = store.now(), 86_400.0
+    run = replace(WEB, run="boot/1", vcpus=4)
+    for age in (300.0, 240.0, -day, 120.0, 60.0, 0.0):
+        store.loads.sample([load(here - age)], every=60.0)
+        store.runs.sample([run], ["h1"], at=here - age)
+    assert len(store.loads.read()) >= 5
+    assert store.runs.vcpu_seconds()["shop"] == pytest.approx(4 * 300.0, abs=4 * 60)
+
+
+@pytest.mark.parametrize("wrong", [3_600.0, 86_400.0])
+def test_a_database_clock_that_was_ahead_is_corrected_by_the_next_sample(
+    store: Store, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    """An SQLite file has its controller's clock."""
+    monkeypatch.setattr("dosvm.store.runs.now", lambda connection: clock)
+    monkeypatch.setattr("dosvm.store.loads.now", lambda connection: clock)
+    begun = replace(WEB, vm="begun", run="boot/2")
+    run = replace(WEB, run="boot/1")
+    for clock, running in ((1000.0, [run]), (1030.0 + wrong, [run, begun]), (1060.0, [run, begun]), (1090.0, [run])):
+        store.runs.sample(running, ["h1"], at=clock)
+        store.loads.sample([load(clock)], every=30.0)
+    assert store.runs.vcpu_seconds() == {"shop": 2 * 90.0}
+    assert [moment.load.at for moment in store.loads.read()] == [1000.0, 1060.0, 1090.0]
+    assert store.loads.since_last([load(1120.0 + wrong)])["h1"].load.at == 1090.0
+    clock = 1030.0 + 2 * wrong
+    assert store.runs.vcpu_seconds() == {"shop": 2 * 90.0}, "what was corrected comes back when its time has come"
+
+
+def test_a_clock_that_starts_at_1970_corrects_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dosvm.store.runs.now", lambda connection: clock)
+    for clock in (1e9, 1e9 + 60, 5.0, 1e9 + 120):
+        store.runs.sample([replace(WEB, run="boot/1")], ["h1"], at=clock)
+    assert store.runs.vcpu_seconds() == {"shop": 2 * 120.0}
+
+
+def test_a_history_is_read_by_name_and_time_and_says_when_it_is_cut(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MON-06: of 20 hosts with 10 rows each the newest 100 are told of, and of one host all that are asked for."""
+    monkeypatch.setattr("dosvm.store.loads.MOST", 100)
+    for at in range(10):
+        store.loads.sample([load(60.0 * at, f"h{number:03}") for number in range(20)], every=60.0)
+    whole = store.loads.read()
+    assert (len(whole), whole.cut, min(moment.load.at for moment in whole)) == (100, True, 300.0)
+    one = store.loads.read(name="h007")
+    assert ([moment.load.at for moment in one], one.cut) == ([60.0 * at for at in range(10)], False)
+    assert {moment.load.host for moment in store.loads.read(name="00")} == {f"h00{number}" for number in range(10)}
+    assert [list(store.loads.read(name=name)) for name in ("H007", "%", "h_07")] == [[], [], []]
+    assert len(store.loads.read(name="h01", until=120.0)) == 20

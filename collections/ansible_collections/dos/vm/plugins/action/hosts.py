@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import time
+import datetime
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -12,6 +12,7 @@ from ansible.utils.display import Display
 from ansible_collections.dos.vm.plugins.module_utils.compile.rooms import rooms
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
+from ansible_collections.dos.vm.plugins.module_utils.store.loads import MOST, History
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils import loads
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
@@ -19,7 +20,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, url_of
 
 display = Display()
 
@@ -34,34 +35,41 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         variables, wish = task_vars or {}, self._task.args
-        write, at = not self._task.check_mode, time.time()
+        write = not self._task.check_mode
         try:
             since, until, before = (
                 loads.moment_of(f"dos_{name}", wish.get(name)) for name in ("since", "until", "purge_before")
             )
             site = SiteReader(self._templar, variables).load(check=False)
             who = actor(self._templar, variables)
+            part = str(wish.get("name") or "")
             with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=write) as store:
+                at = moment(store)
                 found = self._hosts(site, store, variables, at, write=write)
-                past = []
+                past = History()
                 if store is not None and (since is not None or until is not None):
-                    past = loads.history(store.loads.read(since=since, until=until))
+                    past = store.loads.read(name=part, since=since, until=until)
                 purged = 0
                 if store is not None and before is not None and write:
                     purged = store.loads.purge(before, at=at, actor=who)
         except DosVmError as error:
             return {**result, **refused(error)}
-        part = str(wish.get("name") or "")
-        found, past = [row for row in found if part in row["name"]], [row for row in past if part in row["host"]]
+        found, rows = [row for row in found if part in row["name"]], loads.history(past)
         for line in (
-            table(past, loads.HISTORY) if since is not None or until is not None else table(found, loads.COLUMNS)
+            table(rows, loads.HISTORY) if since is not None or until is not None else table(found, loads.COLUMNS)
         ):
             display.display(line)
         for line in loads.details(found[0]) if len(found) == 1 and since is None and until is None else ():
             display.display(line)
+        if past.cut:
+            first = datetime.datetime.fromtimestamp(min(one.load.at for one in past), datetime.UTC)
+            display.warning(
+                f"these are the newest {MOST} rows, and nothing before {first:%Y-%m-%d %H:%M:%S} is among them: set dos_until to"
+                " that for the rows before, or dos_name for one host"
+            )
         if before is not None:
             display.display(f"{purged} rows of history were forgotten", color="bright blue")
-        return {**result, "changed": bool(purged), "hosts": found, "history": past, "purged": purged}
+        return {**result, "changed": bool(purged), "hosts": found, "history": rows, "cut": past.cut, "purged": purged}
 
     @staticmethod
     def _hosts(
@@ -78,6 +86,5 @@ class ActionModule(ActionBase):
             records = {record.name: record for record in store.hosts.all()}
             moments |= store.loads.since_last(now)
         known = frozenset(name for instance, held in site.instances.items() for name in held.machines(instance))
-        at = at if store is None else store.now()  # by which hosts answered
         offered = rooms(site, states, known, unasked(variables, site.hosts, states))
         return list(loads.rows(offered, states, records, moments, site.monitoring, at=at))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,7 +22,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.moves import in_service, pl
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
 
 display = Display()
 
@@ -94,7 +93,7 @@ def _blocked(found: Relocation, held: Situation) -> Iterator[dict[str, Any]]:
 
 def _claim(store: Store, memory: Memory, leaving: Iterable[Placement], who: str) -> None:
     """Keep where machines go before they do: of two who move one, one does."""
-    lost = store.placements.claim(memory.placements, leaving, at=time.time(), actor=who)
+    lost = store.placements.claim(memory.placements, leaving, at=moment(store), actor=who)
     if lost:
         where = ", ".join(f"{vm} to {at.host if at else 'nowhere'}" for vm, at in sorted(lost.items()))
         raise StoreError("move machines", f"somebody else placed {where} meanwhile: run this again", retryable=True)

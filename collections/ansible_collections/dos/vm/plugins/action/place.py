@@ -47,7 +47,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, tol
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
 
 ROUNDS = 5  # of deciding anew because another controller was faster
 display = Display()
@@ -84,6 +84,7 @@ class ActionModule(ActionBase):
                     wish=self._task.args,
                 )
                 since = {} if store is None else store.pending.since()
+                ended = moment(store)
         except _Stale as late:
             return {
                 **result,
@@ -101,7 +102,7 @@ class ActionModule(ActionBase):
         for sentence in log(decided, compiled.placements, time.monotonic() - began) if display.verbosity else ():
             display.v(sentence)
         lost, pending = reckoned(decided), decided.pending()
-        for sentence in _overdue(pending, since, site.monitoring.pending, time.time()):
+        for sentence in _overdue(pending, since, site.monitoring.pending, ended):
             display.warning(sentence)
         for sentence in not_asked(decided):
             display.display(sentence, color="yellow")
@@ -214,7 +215,7 @@ def _decided(
     """
     states = host_states(told(variables, site.hosts), site.hosts)
     for _ in range(ROUNDS):
-        now = time.time()
+        now = moment(store)
         hosts = introduced(store, states)
         held = remembered(store)
         kept = held.memory

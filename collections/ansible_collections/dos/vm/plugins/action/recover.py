@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -17,7 +16,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
 
 display = Display()
 
@@ -61,7 +60,7 @@ class ActionModule(ActionBase):
         vms: list[str] | None,
         write: bool,
     ) -> dict[str, Any]:
-        now = time.time()
+        now = moment(store)
         states = host_states(variables, hosts)
         left_out = unasked(variables, hosts, states)
         silent = [host for host in hosts if host not in states and host not in left_out]

@@ -20,7 +20,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import moment, opened, remembered, url_of
 from ansible_collections.dos.vm.plugins.plugin_utils.usage import COLUMNS, page, table_rows, usage
 
 display = Display()
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             with opened(url, site.name, write=write) as store:
                 states = host_states(variables, site.hosts)
                 if store is not None and write and states:
-                    store.runs.sample(running(variables, site.hosts), states, at=now)
+                    store.runs.sample(running(variables, site.hosts), states, at=moment(store))
                 before = None if store is None else store.used.read()
                 kept = remembered(store)
                 seconds = {} if store is None else store.runs.vcpu_seconds()

@@ -59,6 +59,10 @@ history:
   returned: success
   type: list
   elements: dict
+cut:
+  description: Whether C(history) is the newest part only, for there are more than 10,000 rows.
+  returned: success
+  type: bool
 purged:
   description: How many rows were forgotten.
   returned: success

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ def opened(url: str | None, site: str, *, write: bool) -> Iterator[Store | None]
     finally:
         if store is not None:
             store.close()
+
+
+def moment(store: Store | None) -> float:
+    """Now, by the clock that all controllers of the site share, or by this controller's where there is no store."""
+    return time.time() if store is None else store.now()
 
 
 @dataclass(frozen=True, slots=True)

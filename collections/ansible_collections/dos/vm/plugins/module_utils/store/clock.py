@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The database's time, which is one for all who use it; those of the hosts may differ."""
+"""The database's time, which is one for all who use it; those of hosts and controllers may differ.
+
+On MariaDB a session is in UTC (`engine`). An SQLite file has the time of the controller that opens it.
+"""
 
 from __future__ import annotations
 

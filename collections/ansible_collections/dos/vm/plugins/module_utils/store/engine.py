@@ -183,6 +183,8 @@ def _server(url: URL) -> Engine:
     @sa.event.listens_for(engine, "connect")
     def connected(connection: Any, record: object) -> None:
         with connection.cursor() as cursor:
+            # Of a local time with summer time one hour of the year is there twice, and the server's clock jumps (`clock`).
+            cursor.execute("SET SESSION time_zone = '+00:00'")
             cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
             if (cursor.fetchone() or ("", "OFF"))[1] == "ON":
                 # A node of Galera answers reads from what it has applied; this makes it catch up first.

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._sql import sa
+from .clock import now
 from .engine import Database
 from .tables import Tables
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+AHEAD = 2 * 86_400.0  # by more than that no clock was wrong before: it is wrong now, and nothing is corrected by it
 GAP = 900.0  # seconds between two samples that count as one run when nothing else says whether it is
 
 
@@ -36,19 +38,29 @@ class Runs:
         self._database, self._table, self._meta = database, tables.runs, tables.meta
 
     def sample(self, running: Iterable[Running], hosts: Iterable[str], *, at: float, gap: float = GAP) -> None:
-        """Add what is running on the hosts that answered. Samples may come from anywhere, twice, and late."""
+        """Add what is running on the hosts that answered. Samples may come from anywhere, twice, and late.
+
+        None counts later than the database's time, so no clock of a controller adds time that has not passed. What was seen in
+        the future, before the clock was set right, is corrected by the next sample.
+        """
         seen, answered = {held.vm: held for held in running}, frozenset(hosts)
 
         def work(connection: Connection) -> None:
+            here = now(connection)
+            at_ = min(at, here)
             # Writers take turns by this row, whichever engine it is.
-            turn = self._meta.update().where(self._meta.c.name == "metered").values(value=repr(at))
+            turn = self._meta.update().where(self._meta.c.name == "metered").values(value=repr(at_))
             connection.execute(turn)
+            held = self._table.c
+            open_runs = held.ended.is_(None)
+            ahead = sa.and_(open_runs, held.seen > here, held.started <= here + AHEAD)
+            begun = sa.case((held.started > here, here), else_=held.started)
+            connection.execute(self._table.update().where(ahead).values(started=begun, seen=here))
             open_ = {
-                row["vm"]: dict(row)
-                for row in connection.execute(sa.select(self._table).where(self._table.c.ended.is_(None))).mappings()
+                row["vm"]: dict(row) for row in connection.execute(sa.select(self._table).where(open_runs)).mappings()
             }
-            new, longer, over = _sorted_out(seen, open_, answered, at, gap)
-            for ids, values in ((longer, {"seen": at}), (over, {"ended": self._table.c.seen})):
+            new, longer, over = _sorted_out(seen, open_, answered, at_, gap)
+            for ids, values in ((longer, {"seen": at_}), (over, {"ended": self._table.c.seen})):
                 if ids:
                     mine = self._table.c.id == sa.bindparam("run_id")
                     connection.execute(
@@ -60,12 +72,17 @@ class Runs:
         self._database.write("meter what runs", work)
 
     def vcpu_seconds(self) -> dict[str, float]:
-        """Processor seconds by project, over all runs."""
+        """Processor seconds by project, over all runs, as far as they have passed by the database's time."""
         held = self._table.c
-        query = sa.select(held.project, sa.func.sum(held.vcpus * (held.seen - held.started))).group_by(held.project)
-        return self._database.read(
-            "add up what ran", lambda connection: {project: float(sum_) for project, sum_ in connection.execute(query)}
-        )
+
+        def work(connection: Connection) -> dict[str, float]:
+            here = now(connection)
+            until = sa.case((held.seen > here, here), else_=held.seen)
+            query = sa.select(held.project, sa.func.sum(held.vcpus * (until - held.started)))
+            rows = connection.execute(query.where(held.started <= here).group_by(held.project))
+            return {project: float(seconds) for project, seconds in rows}
+
+        return self._database.read("add up what ran", work)
 
 
 def _sorted_out(

@@ -47,6 +47,10 @@ class Store:
         self.proofs = Proofs(database, tables)
         self.used = Used(database, tables)
 
+    def now(self) -> float:
+        """The database's time: what controllers write down and compare is of this clock."""
+        return self._database.read("read the store's clock", now)
+
     def site(self) -> str | None:
         """Whose store it is."""
         query = sa.select(self._meta.c.value).where(self._meta.c.name == "site")
@@ -56,10 +60,6 @@ class Store:
         """What compile needs to know of earlier runs."""
         surveyed = frozenset(host.name for host in self.hosts.all() if host.surveyed is not None)
         return Memory(placements=self.placements.all(), surveyed=surveyed, dead=frozenset(self.proofs.dead()))
-
-    def now(self) -> float:
-        """The database's time, which is one for all controllers."""
-        return self._database.read("read the time", now)
 
     def close(self) -> None:
         self._database.close()
