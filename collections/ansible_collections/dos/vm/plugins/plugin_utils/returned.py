@@ -175,6 +175,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
     ),
     "hosts": frozenset(
         {
+            "cut",
             "history",
             "hosts",
             "purged",
