@@ -80,7 +80,7 @@ class ActionModule(ActionBase):
         records, moments = {}, {load.host: loads.Moment(load=load) for load in now}
         if store is not None:
             if write:
-                held = introduced(store, states)
+                held = introduced(store, states, store.memory())
                 register(store, held, looked_at=False)
                 store.loads.sample(now, every=site.monitoring.history)
             records = {record.name: record for record in store.hosts.all()}

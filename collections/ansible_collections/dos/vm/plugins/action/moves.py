@@ -21,6 +21,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
 from ansible_collections.dos.vm.plugins.plugin_utils.moves import in_service, plain, relocation, ways_of
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, without_foreign
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
 
@@ -48,6 +49,7 @@ class ActionModule(ActionBase):
             write = may_move and not self._task.check_mode
             with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=write) as store:
                 kept = remembered(store)
+                states = without_foreign(states, introduced(store, states, kept.memory))
                 held = situate(site, variables, held=kept, states=states)
                 found = relocation(held, states, wish, ways_of(self._templar, variables))
                 going = prepared(held, found.moves) if may_move else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -17,7 +18,7 @@ from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.admission import refuse_starts
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
-from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced
+from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, without_foreign
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, remembered, url_of
 
@@ -63,9 +64,10 @@ class ActionModule(ActionBase):
         """What the hosts that answered have, beside what the store remembers."""
         states = host_states(variables, site.hosts)
         with opened(url_of(self._templar, variables, site.name, site.hosts), site.name, write=False) as store:
-            renamed = introduced(store, states).renamed
-            memory = remembered(store).memory.renamed(renamed)
-        return Recall(memory, states, site.hosts, unasked(variables, site.hosts, states))
+            memory = remembered(store).memory
+            hosts = introduced(store, states, memory)
+            memory = replace(memory.renamed(hosts.renamed), foreign=frozenset(hosts.foreign))
+        return Recall(memory, without_foreign(states, hosts), site.hosts, unasked(variables, site.hosts, states))
 
 
 def _words(written: Any) -> list[str]:

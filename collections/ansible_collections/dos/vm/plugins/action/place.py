@@ -33,19 +33,20 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.promises import (
 from ansible_collections.dos.vm.plugins.module_utils.compile.shared_paths import notes
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compiled, compile_situation
 from ansible_collections.dos.vm.plugins.module_utils.compile.starts import told as starts_told
-from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, StoreError
+from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order, newer
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import Row, Used, rows, used
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import summary as summary_of_use
+from ansible_collections.dos.vm.plugins.module_utils.store.identity import Registration
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.explain import log
 from ansible_collections.dos.vm.plugins.plugin_utils.loads import loads
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
-from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
+from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register, without_foreign
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
 
@@ -94,6 +95,7 @@ class ActionModule(ActionBase):
                 "taken": {},
                 "decisions": {},
                 "waves": [],
+                "foreign": {},
             }
         except DosVmError as error:
             return {**result, **refused(error, read=True)}
@@ -120,7 +122,7 @@ class ActionModule(ActionBase):
             display.display(f"{vm} is {'on' if on else 'off'} by order, and declared otherwise", color="yellow")
         for sentence in compiled.untold:
             display.warning(sentence)
-        for text in (*compiled.findings, *known):
+        for text in (*compiled.findings, *known.findings, *known.foreign.values()):
             display.display(text, color="red")
         for sentence in unlike_members(decided):
             display.warning(sentence)
@@ -151,7 +153,8 @@ class ActionModule(ActionBase):
             "taken": {
                 str(host): {str(vm): epoch for vm, epoch in epochs.items()} for host, epochs in compiled.taken.items()
             },
-            "findings": [*compiled.findings, *known],
+            "foreign": {str(host): why for host, why in known.foreign.items()},
+            "findings": [*compiled.findings, *known.findings, *known.foreign.values()],
             "errors": list(compiled.errors),
         }
 
@@ -207,33 +210,41 @@ def _decided(
     write: bool,
     moves: Mapping[str, str],
     wish: Mapping[str, Any],
-) -> tuple[Situation, Compiled, tuple[str, ...], _Kept]:
+) -> tuple[Situation, Compiled, Registration, _Kept]:
     """The decisions, kept in the store, and what must be known of the hosts.
 
     They are made anew where another controller placed one of the machines meanwhile. Who says which hosts were `told` what
     is taken from them has nothing kept before all of them were. Raises `_Stale`.
     """
-    states = host_states(told(variables, site.hosts), site.hosts)
+    answers = host_states(told(variables, site.hosts), site.hosts)
     for _ in range(ROUNDS):
         now = moment(store)
-        hosts = introduced(store, states)
         held = remembered(store)
         kept = held.memory
+        hosts = introduced(store, answers, kept)
+        states = without_foreign(answers, hosts)
+        if hosts.foreign and not states:
+            raise DeclarationError(Problem("", why) for why in hosts.foreign.values())
         generation = kept.generation
         if store is not None and write and wish.get("generation") not in (None, generation):
             raise _Stale(generation)
-        known = replace(held, memory=kept.renamed(hosts.renamed))
+        memory = replace(kept.renamed(hosts.renamed), foreign=frozenset(hosts.foreign))
         decided = situate(
-            site, variables, failed=wish.get("failed"), held=known, prune=boolean(wish.get("prune", False))
+            site,
+            variables,
+            failed=wish.get("failed"),
+            held=replace(held, memory=memory),
+            states=states,
+            prune=boolean(wish.get("prune", False)),
         )
         reader.refuse(contradictions(decided, before))
         compiled = compile_situation(decided, moves=moves)
         if not decided.unasked:  # of a part of the site nobody knows what it survives
             refuse_broken_promises(decided)
         if store is None or not write:
-            return decided, compiled, hosts.findings, _Kept(True, generation)
+            return decided, compiled, hosts, _Kept(True, generation)
         if wish.get("told") is not None and not _all_told(compiled.taken, wish["told"]):
-            return decided, compiled, hosts.findings, _Kept(False, generation)
+            return decided, compiled, hosts, _Kept(False, generation)
         changes = [*compiled.placements, *_renamed(kept, hosts.renamed, compiled.placements)]
         unreachable = frozenset(map(str, site.hosts)) - frozenset(states)
         if not store.placements.claim(kept.placements, changes, at=now, actor=who, unreachable=unreachable):
@@ -249,7 +260,7 @@ def _decided(
             store.loads.sample(loads(states, variables, at=now), every=site.monitoring.history)
             before = (kept.placements.get(one.vm) for one in changes)
             grown = sum(one.epoch for one in changes) - sum(one.epoch for one in before if one is not None)
-            return decided, compiled, hosts.findings, _Kept(True, generation + grown)
+            return decided, compiled, hosts, _Kept(True, generation + grown)
     raise StoreError(
         "place the machines", "others placed the same ones again and again; run this again", retryable=True
     )

@@ -14,7 +14,7 @@ from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
-from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
+from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register, without_foreign
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
 
@@ -64,8 +64,9 @@ class ActionModule(ActionBase):
         states = host_states(variables, hosts)
         left_out = unasked(variables, hosts, states)
         silent = [host for host in hosts if host not in states and host not in left_out]
-        known = introduced(store, states)
         kept = remembered(store).memory
+        known = introduced(store, states, kept)
+        states = without_foreign(states, known)
         recall = Recall(kept.renamed(known.renamed), states, hosts, left_out)
         changes = [change for change in recall.changes({}, {}) if vms is None or change.vm in vms]
         lost = (
@@ -74,7 +75,7 @@ class ActionModule(ActionBase):
         if store is not None and write and not lost and vms is None:
             register(store, known)
             store.orders.learn(one for state in states.values() for one in state.orders)
-        findings = [] if vms is not None else [*recall.findings(), *known.findings]
+        findings = [] if vms is not None else [*recall.findings(), *known.findings, *known.foreign.values()]
         for text in [*findings, *(f"no answer from {host}: what is there is not known" for host in silent)]:
             display.display(text, color="red")
         message = (

@@ -98,6 +98,12 @@ findings:
   returned: success
   type: list
   elements: str
+foreign:
+  description: >-
+    Hosts by whose name another machine answers than the one that VMs were placed on, each with what to do. They are not
+    used, and those VMs wait.
+  returned: success
+  type: dict
 errors:
   description: Those of the findings with which a run fails, such as two VMs that write one disk.
   returned: success

@@ -308,6 +308,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
             "decisions",
             "errors",
             "findings",
+            "foreign",
             "generation",
             "images",
             "losses",

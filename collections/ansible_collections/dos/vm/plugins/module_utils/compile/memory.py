@@ -22,12 +22,14 @@ class Placement:
 class Memory:
     """`surveyed` are the hosts of which everything is remembered: a machine without a placement is not on them.
 
-    `dead` are those of which evidence says that they run nothing, as long as they do not answer.
+    `dead` are those of which evidence says that they run nothing, as long as they do not answer. Another machine answers by the
+    name of those that are `foreign`.
     """
 
     placements: Mapping[str, Placement] = field(default_factory=dict)
     surveyed: frozenset[str] = frozenset()
     dead: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
 
     @property
     def generation(self) -> int:
@@ -43,7 +45,7 @@ class Memory:
             for vm, held in self.placements.items()
         }
         surveyed = frozenset(names.get(host, host) for host in self.surveyed)
-        return Memory(placements=placements, surveyed=surveyed, dead=self.dead - frozenset(names))
+        return Memory(placements=placements, surveyed=surveyed, dead=self.dead - frozenset(names), foreign=self.foreign)
 
 
 NOTHING = Memory()

@@ -294,5 +294,8 @@ def _unbound(made: Decision, request: Request, recall: Recall) -> Decision:
 
 def _remembered(request: Request, recall: Recall) -> Request:
     """A machine that no host has yet is where it was placed: somebody may be defining it there this very moment."""
+    if request.current is not None and not request.running:
+        # A host that returned has an older definition, which is not the VM any more.
+        return replace(request, current=recall.newest(request.vm) or request.current)
     at = recall.host(request.vm) if request.current is None else None
     return request if at is None or at in request.failed else replace(request, current=at)

@@ -60,6 +60,7 @@ class Recall:
         self._unasked = unasked
         self._placements, self._surveyed = memory.placements, memory.surveyed
         self._states, self._hosts = states, frozenset(map(str, hosts))
+        self._foreign = memory.foreign
         # By evidence, which ends when the host answers; one that was not asked may.
         self.dead = memory.dead - frozenset(states) - unasked
         self._silent = self._hosts - frozenset(states) - self.dead
@@ -153,6 +154,8 @@ class Recall:
             )
         older = [one for one in self._on.get(vm, ()) if not self._states[one].runs(vm)]
         beside = f"; {', '.join(older)} has an older definition, which must not be started" if older else ""
+        if host in self._foreign:
+            return f"waits: it is on {host}, and another machine answers by that name{beside}"
         return f"waits: it is on {host}, {self._without_answer([host])}{beside}"
 
     def operand(self, vm: str) -> str:
@@ -173,13 +176,23 @@ class Recall:
             raise _refused(vm, f"is on {placed}, {word}{older}")
         if not on:
             raise _refused(vm, "is on no host that answered; dos.vm.site makes it")
-        if placed in on:
-            return str(placed)
-        newest = max(self._states[host].epochs.get(vm, 0) for host in on)
-        last = [host for host in on if self._states[host].epochs.get(vm, 0) == newest]
+        last = self._newest(vm)
         if len(last) > 1:
             raise _refused(vm, f"is defined on {' and '.join(last)}, and none is newer: undefine it on all but one")
         return last[0]
+
+    def newest(self, vm: str) -> str | None:
+        """Of several hosts that have a VM which runs on none of them, the one with the newest definition, if one is."""
+        last = self._newest(vm) if len(self._on.get(vm, ())) > 1 else []
+        return last[0] if len(last) == 1 else None
+
+    def _newest(self, vm: str) -> list[str]:
+        """The hosts with the newest definition: the one that it was placed on, else those of the highest epoch."""
+        on, held = self._on[vm], self._placements.get(vm)
+        if held is not None and held.host in on:
+            return [held.host]
+        epochs = {host: self._states[host].epochs.get(vm, 0) for host in on}
+        return [host for host in on if epochs[host] == max(epochs.values())]
 
     def findings(self) -> Iterator[str]:
         """Machines that are defined on more than one host, and those that run where nobody remembers them to be."""

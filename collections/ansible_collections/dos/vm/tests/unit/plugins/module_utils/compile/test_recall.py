@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from dosvm.compile.memory import Memory, Placement
 from dosvm.compile.recall import Recall
 from dosvm.compile.site import Compiled, HostState, compile_site
+from dosvm.errors import DeclarationError
 from dosvm.hypervisor.fake import FakeHypervisor
 from dosvm.site.load import load
 
@@ -170,6 +171,26 @@ def test_an_older_definition_is_not_started_while_the_newer_may_run() -> None:
     assert "h1 has an older definition, which must not be started" in reason(made)
 
 
+def test_of_two_definitions_the_newer_is_the_vm_and_the_older_is_never_started() -> None:
+    """A host returned after its release; the VM is off on both."""
+    at = {"h1": ["free"], "h3": ["free"]}
+    held = states(HOSTS, at, off=["free"])
+    made = compiled(placed("free", "h3", 5), held)
+    assert made.decisions["free"].host == "h3"
+    assert {(change.host, change.epoch) for change in made.placements if change.vm == "free"} == {("h3", 5)}
+    assert "free" not in {domain.name for domain in made.slices["h1"].domains}
+    held["h3"] = replace(held["h3"], epochs={"free": 5})
+    assert compiled(Memory(), held).decisions["free"].host == "h3", "the store was lost"
+    recall = Recall(placed("free", "h3", 5), held, HOSTS)
+    assert recall.operand("free") == "h3"
+    with pytest.raises(DeclarationError, match=r"is on h3, which is unreachable; h1 has an older definition"):
+        Recall(placed("free", "h3", 5), {"h1": held["h1"]}, HOSTS).operand("free")
+    with pytest.raises(DeclarationError, match=r"runs on h1 and h3: stop it on all but one"):
+        Recall(ALL, states(HOSTS, at), HOSTS).operand("free")
+    with pytest.raises(DeclarationError, match=r"is defined on h1 and h3, and none is newer"):
+        Recall(ALL, states(HOSTS, at, off=["free"]), HOSTS).operand("free")
+
+
 def test_what_runs_is_where_it_runs_and_the_contradiction_is_told() -> None:
     made = compiled(placed("free", "h2", 5), states(["h1", "h3"], {"h1": ["free"]}))
     assert made.decisions["free"].host == "h1"
@@ -256,6 +277,11 @@ def test_what_was_on_a_host_that_evidence_says_is_dead_is_placed_anew() -> None:
     assert reason(made, "bound") == "None: waits: it is bound to h2, confirmed to run nothing any more"
 
 
+def test_what_was_on_a_host_whose_name_another_machine_has_waits() -> None:
+    made = compiled(replace(placed("free", "h2", 3), foreign=frozenset(["h2"])), states(["h1", "h3"], {}))
+    assert reason(made) == "None: waits: it is on h2, and another machine answers by that name"
+
+
 def test_a_host_that_left_the_inventory_and_is_dead_holds_up_no_vm() -> None:
     made = compiled(replace(placed("free", "h9", 3), dead=frozenset(["h9"])), states(HOSTS, {}))
     assert made.decisions["free"].host in HOSTS
@@ -333,8 +359,6 @@ TestNothingRunsTwice.settings = settings(max_examples=200, stateful_step_count=1
 
 @pytest.mark.parametrize("memory", [Memory(), ALL])
 def test_no_answer_at_all_keeps_everything(memory: Memory) -> None:
-    from dosvm.errors import DeclarationError
-
     with pytest.raises(DeclarationError, match="no host answered"):
         compiled(memory, {})
 

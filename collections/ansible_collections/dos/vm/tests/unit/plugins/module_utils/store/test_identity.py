@@ -68,6 +68,37 @@ def test_another_machine_under_an_old_name_is_told() -> None:
     assert made.records[0].registered == 9.0
 
 
+PLACED = {"h1": frozenset(["web-1"])}
+
+
+def foreign(*, placed: dict[str, frozenset[str]] = PLACED, **hosts: Told) -> Registration:
+    return identify([H1, H2], hosts, at=9.0, placed=placed)
+
+
+def test_another_machine_under_the_name_of_a_host_with_vms_is_not_used() -> None:
+    """A new machine is no evidence that the former one is dead: nothing is registered, and a person has to confirm it."""
+    made = foreign(h1=Told(identity="u9", hardware="z"))
+    assert (made.records, made.replaced, made.findings) == ((), (), ())
+    assert "web-1 may still run on the former one, so h1 is not used" in made.foreign["h1"]
+    assert "-e dos_release=h1 -e dos_confirm=h1" in made.foreign["h1"]
+    assert foreign(h1=Told(identity="u9", hardware="z"), placed={}).foreign == {}
+
+
+def test_a_host_installed_anew_is_used_when_it_has_its_vms_or_was_released() -> None:
+    assert "h1" in foreign(h1=Told(identity="u9", hardware="a")).foreign
+    assert names(foreign(h1=Told(identity="u9", hardware="a", vms=PLACED["h1"]))) == [("u9", "h1")]
+    released = identify([H2], {"h1": Told(identity="u9", hardware="a")}, at=9.0, placed={})
+    assert (names(released), released.findings) == ([("u9", "h1")], ())
+
+
+def test_a_known_host_takes_no_name_whose_host_is_gone() -> None:
+    """`ansible_host` of h1 leads to h2 by mistake: what was placed on h1 is not on it."""
+    made = foreign(h1=Told(identity="u2", hardware="b", vms=PLACED["h1"]))
+    assert (made.renamed, list(made.foreign)) == ({}, ["h1"])
+    swapped = foreign(h1=Told(identity="u2", hardware="b"), h2=Told(identity="u1", hardware="a"))
+    assert (swapped.renamed, swapped.foreign) == ({"h1": "h2", "h2": "h1"}, {})
+
+
 def test_a_clone_is_told_once_and_not_registered() -> None:
     made = identify([H1], told(h1=("u1", "a"), h2=("u1", "b"), h3=("u3", "c")), at=9.0)
     assert names(made) == [("u3", "h3")]
