@@ -57,14 +57,22 @@ def handovers(
     intent: Mapping[str, bool],
     states: Mapping[str, HostState],
     orphans: Iterable[OrphanedVm],
+    away: Iterable[tuple[Machine, frozenset[str]]] = (),
+    unasked: frozenset[str] = frozenset(),
 ) -> Handovers:
-    """What stands in the way of the VMs that are to be started. `intent` has every declared VM."""
+    """What stands in the way of the VMs that are to be started. `intent` has every declared VM.
+
+    `away` are VMs that may run on hosts without an answer, with these; `unasked` are those that a limit leaves out.
+    """
     coming = [(machine, str(made.host)) for machine, _, made in starting if made.host is not None]
     if not coming:
         return NONE
     had = _Had(site)
     for orphan in orphans:
-        had.add_orphan(orphan)
+        had.add_orphan(orphan, unasked)
+    for machine, hosts in away:
+        if not intent[machine.name]:  # two that are intended on are compared by the rules
+            had.add_declared(machine, hosts, unasked)
     for host, state in states.items():
         for name, vm in state.vms.items():
             if name in intent and state.runs(name):
@@ -88,10 +96,20 @@ def _declared(name: str, host: str, *, goes: bool) -> Holder:
     return Holder(name, host, f"which runs on {host}", "stop or restart it", goes=goes, declared=True)
 
 
-def _orphaned(orphan: OrphanedVm) -> Holder:
-    gone = f"if that host is permanently gone: ansible-playbook dos.vm.release -e dos_release={orphan.host}"
-    remedy = PRUNE if orphan.reachable else gone
-    return Holder(orphan.name, orphan.host, f"{orphan.where} and is no longer declared", remedy, goes=orphan.leaving)
+def _orphaned(orphan: OrphanedVm, unasked: frozenset[str]) -> Holder:
+    where, remedy = orphan.where, PRUNE
+    if not orphan.reachable:
+        where, remedy = _away(frozenset([orphan.host]), unasked)
+    return Holder(orphan.name, orphan.host, f"{where} and is no longer declared", remedy, goes=orphan.leaving)
+
+
+def _away(hosts: frozenset[str], unasked: frozenset[str]) -> tuple[str, str]:
+    """Where a VM may be of which nothing was told, in words, and the remedy."""
+    listed = ", ".join(sorted(hosts))
+    if hosts <= unasked:
+        return f"which may run on {listed}, which was not asked,", "leave out --limit and dos_limit"
+    gone = f"if that host is permanently gone: ansible-playbook dos.vm.release -e dos_release={listed}"
+    return f"which may run on {listed}, which is unreachable,", gone
 
 
 def _by_holder(met: Iterable[tuple[str, Holder]]) -> dict[Holder, list[str]]:
@@ -118,9 +136,21 @@ class _Had:
         self._addresses: defaultdict[Address, list[Holder]] = defaultdict(list)
         self._disks: Meeting[tuple[Holder, bool]] = Meeting()
 
-    def add_orphan(self, orphan: OrphanedVm) -> None:
+    def add_declared(self, machine: Machine, hosts: frozenset[str], unasked: frozenset[str]) -> None:
+        """A VM that is to be off, and of which it is not known whether it is."""
+        where, remedy = _away(hosts, unasked)
+        holder = Holder(str(machine.name), min(hosts), where, remedy, declared=True)
+        for mac in machine.macs():
+            self._macs[mac].append(holder)
+        for place in range(len(machine.instance.interfaces)):
+            for address in machine.ips(place):
+                self._addresses[address].append(holder)
+        for use in self._writes.written(machine.instance, hosts):
+            self._disks.add(use.identities, (holder, use.shareable))
+
+    def add_orphan(self, orphan: OrphanedVm, unasked: frozenset[str]) -> None:
         if orphan.active:
-            holder = _orphaned(orphan)
+            holder = _orphaned(orphan, unasked)
             self.add(holder, orphan.vm, orphan.host)
             for mac in orphan.macs - orphan.vm.macs:
                 self._macs[mac].append(holder)

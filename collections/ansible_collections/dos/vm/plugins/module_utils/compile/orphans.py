@@ -47,9 +47,7 @@ class OrphanedVm:
     @property
     def where(self) -> str:
         """In words, where it is."""
-        return (
-            f"which runs on {self.host}" if self.reachable else f"which may run on {self.host}, which is unreachable,"
-        )
+        return f"which {'runs' if self.reachable else 'may run'} on {self.host}"
 
     def counted(self) -> Orphan:
         """What of it counts for the quotas of its project."""

@@ -165,6 +165,11 @@ def situation(
         for machine in found
         if intent[machine.name] and not (request := wanted[machine.name]).running
     )
+    away = (
+        (machine, hosts)
+        for machine in (found if waits else ())
+        if machine.name in waits and (hosts := waits[machine.name].hosts - recall.dead)
+    )
     return Situation(
         site=site,
         machines=found,
@@ -179,7 +184,7 @@ def situation(
         unasked=unasked,
         undecided=undecided,
         orphans=orphans,
-        handovers=handovers(site, starting, intent, answering, orphans),
+        handovers=handovers(site, starting, intent, answering, orphans, away, unasked),
     )
 
 

@@ -192,7 +192,10 @@ def test_what_is_on_an_unreachable_host_is_known_by_what_others_have_for_it() ->
     memory = Memory(placements={"old": Placement(vm="old", host="h1", epoch=1, seen=True, project="p")})
     states = {"h2": state(gateways={"lan": True}, addresses=(kept(),)), "h3": state()}
     found = held(states, memory=memory, instances=instance(hosts=["h2"]))
-    assert "used by VM old, which may run on h1, which is unreachable" in found.handovers.blocked["new"]
+    assert (
+        "used by VM old, which may run on h1, which is unreachable, and is no longer declared"
+        in found.handovers.blocked["new"]
+    )
     assert "dos.vm.release -e dos_release=h1" in found.handovers.blocked["new"]
 
 
