@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 
 from dosvm.apply import Outcome, converge
+from dosvm.errors import HypervisorError
 from dosvm.hypervisor.events import HearingHypervisor
 from dosvm.hypervisor.power import Answer, carry_out
+from dosvm.model.address import Address
 from dosvm.model.decode import decode
 from dosvm.model.order import Ordering
 from dosvm.model.slice import Permission, Slice
+from dosvm.plan.action import DeleteVolume
 
 pytestmark = pytest.mark.libvirt
 
@@ -102,6 +105,9 @@ def test_a_second_domain_does_not_open_a_file_by_another_path(host: Host) -> Non
     assert host.order("stop", "first", force=True).refused == ""
     host.domains = [host.domains[0], host.domains[3]]
     assert host.converge().failures == (), "alone it runs"
+    with pytest.raises(HypervisorError, match=f"is open in domain {host.name('above')}, which runs: stop it first"):
+        host.hypervisor.perform(DeleteVolume(address=Address("volume", f"{host.prefix}/data")), {})
+    assert (host.pool / "data").exists()
 
 
 def test_no_other_way_leads_to_a_second_writer(host: Host) -> None:

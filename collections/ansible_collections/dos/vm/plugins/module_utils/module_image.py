@@ -15,6 +15,7 @@ from typing import Any
 from .errors import ConflictError, DeclarationError
 from .hypervisor.block_copy import block_copy, source_of
 from .hypervisor.capabilities import kvm_works
+from .hypervisor.file_marks import is_one
 from .hypervisor.libvirt import LibvirtHypervisor
 from .image import convert, edit, file, shared
 from .image.header import read_header, shown
@@ -278,8 +279,10 @@ class _Disks:
 
     def users(self, path: str) -> list[str]:
         """The machines that are defined with a file, and what is layered over it."""
-        found = self._layers
-        return [*map(str, found.opened.get(path, ())), *found.over.get(path, ())]
+        found, running = self._layers, self._hypervisor.running.users(path)
+        names = [name for name in {**found.opened, **found.over} if is_one(name, path)]
+        users = [user for name in names for user in (*map(str, found.opened.get(name, ())), *found.over.get(name, ()))]
+        return list(dict.fromkeys([*users, *(f"domain {name}" for name in running)]))
 
     def refuse_users(self, path: str) -> None:
         """A disk that is replaced is nobody's just now, and nothing is layered over it (EDIT-01)."""

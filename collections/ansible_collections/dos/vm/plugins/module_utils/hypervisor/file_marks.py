@@ -79,6 +79,13 @@ def marks(path: str, servers: Mounts) -> Marks:
     return frozenset([f"inode {status.st_dev}:{status.st_ino}", *exports[:1]])
 
 
+def is_one(first: str, second: str) -> bool:
+    """Whether two paths of this host lead to one thing. What is no path is known by its text."""
+    if first == second or not (first.startswith("/") and second.startswith("/")):
+        return first == second
+    return not marks(first, {}).isdisjoint(marks(second, {}))
+
+
 def stands_on(path: str) -> Marks:
     """What a block device is made of: the disk of a partition, what a mapped device is over, the file of a loop device."""
     status = look(path)

@@ -423,14 +423,22 @@ class LibvirtHypervisor:
         if self._here:
             refuse_too_small(action.address, xml)
         pool = self._find(Address("pool", action.address.name.partition("/")[0]))
+        self._refuse_open(action, self._find(action.address))
         replace(pool, action.address, action.xml, wiped=action.wipe)
 
     @_perform.register
     def _delete_volume(self, action: DeleteVolume, secrets: Mapping[str, bytes]) -> None:
         volume = self._find(action.address)
+        self._refuse_open(action, volume)
         if action.wipe:
             wipe(volume)
         volume.delete()
+
+    def _refuse_open(self, action: Action, volume: Any) -> None:
+        """By whatever path: a file that a running domain has open is its data, and no name of it goes."""
+        if users := self.running.users(volume.path()):
+            text = f"{volume.path()} is open in domain {users[0]}, which runs: stop it first"
+            raise HypervisorError(f"{action.verb} {action.address}", text)
 
     @_perform.register
     def _set_secret_value(self, action: SetSecretValue, secrets: Mapping[str, bytes]) -> None:

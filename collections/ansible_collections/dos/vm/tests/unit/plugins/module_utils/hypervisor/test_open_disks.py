@@ -11,7 +11,7 @@ import pytest
 
 from dosvm.errors import HypervisorError
 from dosvm.hypervisor import file_marks
-from dosvm.hypervisor.file_marks import marks, mounts, stands_on
+from dosvm.hypervisor.file_marks import is_one, marks, mounts, stands_on
 from dosvm.hypervisor.open_disks import Running
 from dosvm.hypervisor.ready import refuse_files, refuse_resume
 from dosvm.xml.build import parse
@@ -194,6 +194,13 @@ def test_a_file_on_a_server_is_one_by_whatever_mount(tmp_path: Path, device: int
     found = mounts(table)
     assert [mount.mark(path) for mount in found[os.makedev(0, device)] if mount.has(path)] == [mark]
     assert os.makedev(8, 1) not in found
+
+
+def test_paths_that_lead_to_one_file(file: Path) -> None:
+    assert all(is_one(str(file), str(path)) for path in ways(file).values())
+    assert is_one("pool/a", "pool/a")
+    assert not is_one(str(file), str(file.parent / "other"))
+    assert not is_one(str(file), "pool/a")
 
 
 def test_devices_stand_on_others(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
