@@ -23,7 +23,14 @@ from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, tol
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, without_foreign
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import (
+    actor,
+    moment,
+    opened,
+    refuse_restored,
+    remembered,
+    url_of,
+)
 
 display = Display()
 
@@ -55,6 +62,7 @@ class ActionModule(ActionBase):
                 going = prepared(held, found.moves) if may_move else {}
                 leaving = held.recall.leave(departures(found.moves, held))
                 if store is not None and write:
+                    refuse_restored(store, states, site.name)
                     _claim(store, kept.memory, leaving, actor(self._templar, variables))
         except DosVmError as error:
             return {**result, **refused(error)}

@@ -48,7 +48,14 @@ from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, tol
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register, without_foreign
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import (
+    actor,
+    moment,
+    opened,
+    refuse_restored,
+    remembered,
+    url_of,
+)
 
 ROUNDS = 5  # of deciding anew because another controller was faster
 display = Display()
@@ -86,6 +93,7 @@ class ActionModule(ActionBase):
                 )
                 since = {} if store is None else store.pending.since()
                 ended = moment(store)
+                state = store.lineage.known() if store is not None and write and kept.claimed else None
         except _Stale as late:
             return {
                 **result,
@@ -141,7 +149,8 @@ class ActionModule(ActionBase):
             "images": {host: [encode(file) for file in files] for host, files in images_by_host(site).items()},
             # For show everything is started at once: the order is told in words.
             "slices": {
-                host: encode(held if write else replace(held, waits=())) for host, held in compiled.slices.items()
+                host: encode(replace(held, store=state) if write else replace(held, waits=()))
+                for host, held in compiled.slices.items()
             },
             "waves": [wave.plain() for wave in compiled.waves],
             "losses": [dataclasses.asdict(loss) for loss in lost if loss.homeless],
@@ -217,6 +226,7 @@ def _decided(
     is taken from them has nothing kept before all of them were. Raises `_Stale`.
     """
     answers = host_states(told(variables, site.hosts), site.hosts)
+    refuse_restored(store, answers, site.name)
     for _ in range(ROUNDS):
         now = moment(store)
         held = remembered(store)

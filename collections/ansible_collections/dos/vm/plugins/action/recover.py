@@ -16,7 +16,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register, without_foreign
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
-from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, remembered, url_of
+from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, notes_of, opened, remembered, url_of
 
 display = Display()
 
@@ -43,7 +43,10 @@ class ActionModule(ActionBase):
                 return {**result, "skipped": True, "msg": "the site has no store (dos_store: none)"}
             who = actor(self._templar, variables)
             with opened(url, site, write=write) as store:
-                return {**result, **self._recover(store, variables, hosts, who, vms=arguments["vms"], write=write)}
+                return {
+                    **result,
+                    **self._recover(store, variables, hosts, site, who, vms=arguments["vms"], write=write),
+                }
         except (DosVmError, ValueError) as error:
             return {
                 **result,
@@ -55,6 +58,7 @@ class ActionModule(ActionBase):
         store: Store | None,
         variables: dict[str, Any],
         hosts: list[str],
+        site: str,
         who: str,
         *,
         vms: list[str] | None,
@@ -73,6 +77,9 @@ class ActionModule(ActionBase):
             store.placements.claim(kept.placements, changes, at=now, actor=who) if store is not None and write else {}
         )
         if store is not None and write and not lost and vms is None:
+            if store.lineage.raise_above(notes_of(states, site)):
+                display.display("the store was older than what hosts have seen of it", color="yellow")
+                known = introduced(store, states)
             register(store, known)
             store.orders.learn(one for state in states.values() for one in state.orders)
         findings = [] if vms is not None else [*recall.findings(), *known.findings, *known.foreign.values()]

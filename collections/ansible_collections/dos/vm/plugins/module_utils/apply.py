@@ -192,7 +192,9 @@ def _plan(held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: 
 
 
 def _note(held: Slice, hypervisor: Hypervisor, deleted: Collection[str], context: Context) -> None:
-    """Keep which volumes are there, where that is not kept yet."""
+    """Keep which volumes are there, and how far the store has come, where that is not kept yet."""
+    if held.store is not None and held.store.is_newer((context.host.stores or {}).get(held.site)):
+        hypervisor.note_store(held.site, held.store)
     known, unmounted = noted(held, deleted, context), context.host.unmounted or {}
     moved = [pool for pool in unmounted if f"pool {pool}" in context.permission.data_loss]
     if moved or known != set(context.host.known_volumes):

@@ -13,7 +13,7 @@ from ansible_collections.dos.vm.plugins.module_utils.store.identity import Regis
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 
 # Of these a host says something else every time.
-FLEETING = ("free_memory", "available_memory", "traffic", "load", "boot", "fences")
+FLEETING = ("free_memory", "available_memory", "traffic", "load", "boot", "fences", "stores")
 
 
 def introduced(store: Store | None, states: Mapping[str, HostState], memory: Memory) -> Registration:

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import NOTHING, Memory
+from ansible_collections.dos.vm.plugins.module_utils.compile.states import HostState
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
+from ansible_collections.dos.vm.plugins.module_utils.model.host import StoreState
+from ansible_collections.dos.vm.plugins.module_utils.store.lineage import refuse_older
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store, open_store, read_store
 from ansible_collections.dos.vm.plugins.module_utils.store.url import PATH, beside
 
@@ -53,6 +56,19 @@ def opened(url: str | None, site: str, *, write: bool) -> Iterator[Store | None]
 def moment(store: Store | None) -> float:
     """Now, by the clock that all controllers of the site share, or by this controller's where there is no store."""
     return time.time() if store is None else store.now()
+
+
+def notes_of(states: Mapping[str, HostState], site: str) -> Iterator[tuple[str, StoreState]]:
+    """What hosts noted of the store of a site."""
+    for host, state in states.items():
+        if (seen := (state.facts.stores or {}).get(site)) is not None:
+            yield str(host), seen
+
+
+def refuse_restored(store: Store | None, states: Mapping[str, HostState], site: str) -> None:
+    """Raises `StoreError` where a host has seen the store further than it is."""
+    if store is not None:
+        refuse_older(store.name, store.lineage.read(), notes_of(states, site))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import HypervisorError, InternalError, Unanswered, VolumeExists
 from ..model.address import Address, KindName, own_uuid
-from ..model.host import HostFacts
+from ..model.host import HostFacts, StoreState
 from ..model.types import ByteSize
 from ..plan.action import (
     Action,
@@ -114,6 +114,7 @@ class FakeHypervisor(Objects):
         self._numbers = count(1)
         self._locked = False
         self.noted: set[str] = set()  # volumes that runs made or found
+        self.stores: dict[str, StoreState] = {}
         self.unmounted: dict[str, str] = {}  # mount points of file systems that pools were on, and that are not mounted
 
     # Reading
@@ -135,6 +136,7 @@ class FakeHypervisor(Objects):
             links=dict(fake_kept.LINKS),
             known_volumes=tuple(sorted(self.noted)),
             unmounted=self.unmounted or None,
+            stores=dict(self.stores) or None,
         )
 
     @contextmanager
@@ -208,6 +210,9 @@ class FakeHypervisor(Objects):
         return {path: found for path in paths if (found := self.blocks.get(path, Device(path))).found}
 
     # Writing
+
+    def note_store(self, site: str, state: StoreState) -> None:
+        self.stores[site] = state
 
     def note_volumes(self, volumes: Collection[str], moved: Collection[str] = ()) -> None:
         self.noted = set(volumes)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import durable
 from ..errors import HypervisorError
 
 KNOWN = Path("/var/lib/dos-vm/volumes.json")
@@ -69,18 +70,8 @@ def note_volumes(
         if pool in pools and (pool in moved or pool not in unmounted or mounts[pool].path != path):
             mounts[pool] = Mounted(path, _mount_of(path))
     document = {"volumes": pools, "mounts": {pool: held for pool, held in mounts.items() if held.mount != "/"}}
-    noted.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    beside = noted.with_suffix(".new")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(noted)
-    folder = os.open(noted.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    durable.folder(noted.parent, 0o711)
+    durable.write(noted, json.dumps(document, indent=1), 0o644)
 
 
 def _mount_of(path: str) -> str:

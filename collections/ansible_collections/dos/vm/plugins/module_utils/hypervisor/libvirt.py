@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .._thirdparty import libvirt
 from ..errors import HypervisorError, InternalError, VolumeExists
 from ..model.address import Address
-from ..model.host import HostFacts
+from ..model.host import HostFacts, StoreState
 from ..model.types import ByteSize
 from ..plan.action import (
     Action,
@@ -81,6 +81,7 @@ from .replace import replace
 from .schema import is_known_valid
 from .stale_leases import release
 from .storage import await_volumes, create_volume, directories, refuse_too_small, wipe
+from .store_notes import note_store, store_notes
 from .values import value_of, with_secrets
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class LibvirtHypervisor:
                 load=load(cpus),
                 maintenance=maintenance(),
                 fences=fences() or None if here else None,
+                stores=store_notes() or None if here else None,
                 known_volumes=tuple(sorted(self._known.volumes)),
                 unmounted=self._known.unmounted() or None,
                 links=links() if self._here else None,
@@ -210,6 +212,11 @@ class LibvirtHypervisor:
         if self._here and os.geteuid() == 0:
             with saying("note which volumes were made"):
                 note_volumes(volumes, directories(self._connection), moved)
+
+    def note_store(self, site: str, state: StoreState) -> None:
+        """Keep how far the store of a site has come; nothing as `note_volumes`."""
+        if self._here and os.geteuid() == 0:
+            note_store(site, state)
 
     def perform(self, action: Action, secrets: Mapping[str, bytes]) -> None:
         """Do one thing and return when it is done. A value that is missing from `secrets` is a `DeclarationError`."""

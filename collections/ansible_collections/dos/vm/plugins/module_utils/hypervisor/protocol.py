@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..model.address import Address
-from ..model.host import HostFacts
+from ..model.host import HostFacts, StoreState
 from ..plan.action import Action
 from ..plan.devices import Device
 from ..plan.plan import Observed
@@ -55,6 +55,10 @@ class Hypervisor(Protocol):
     def note_volumes(self, volumes: Collection[str], moved: Collection[str] = ()) -> None:
         """Keep which volumes were made or found here, as `pool/name`, and the mount points of the file systems that their pools are
         on, for `facts` of later runs. `moved` are pools that may be on another one than before."""
+        ...
+
+    def note_store(self, site: str, state: StoreState) -> None:
+        """Keep how far the store of a site has come, for `facts` of later runs."""
         ...
 
     def close(self) -> None:

@@ -26,6 +26,18 @@ class NumaNode:
 
 
 @declaration
+class StoreState:
+    """Which store a site has, and how far it has come."""
+
+    id: str = option("Identity of the store, made once.")
+    generation: int = option("A number that grows with every change of a VM's host.")
+
+    def is_newer(self, other: StoreState | None) -> bool:
+        """Whether it is further than another state, or of another store."""
+        return other is None or self.id != other.id or self.generation > other.generation
+
+
+@declaration
 class HostFacts:
     """Read from libvirt's capabilities and from the host itself (DEP-02, HOST-T1)."""
 
@@ -78,6 +90,11 @@ class HostFacts:
     )
     fences: dict[str, int] | None = option(
         "Machines that were given to another host, by name, and the epoch of that placement: no older one makes them here.",
+        spec="ARCH-10",
+        default=None,
+    )
+    stores: dict[str, StoreState] | None = option(
+        "How far the stores of sites had come when the host was last made as declared, by site.",
         spec="ARCH-10",
         default=None,
     )

@@ -7,6 +7,7 @@ from .bridge import Bridge
 from .declaration import declaration, option
 from .domain import Domain
 from .gateway import Gateway
+from .host import StoreState
 from .network import Network
 from .nwfilter import Nwfilter
 from .pool import Pool
@@ -40,6 +41,11 @@ class Slice:
     part: bool = option(
         "Whether this is only a part of what the host should hold. If true, what it does not declare is left as it is.",
         default=False,
+    )
+    store: StoreState | None = option(
+        "How far the site's store has come; the host keeps a note of it, by which an older one is recognised.",
+        spec="ARCH-10",
+        default=None,
     )
     known: dict[str, str] | None = option(
         "Volumes, `pool/name`, that were there before as far as the other hosts and the store tell, each with the reason; a missing "

@@ -18,6 +18,7 @@ from .events import Events
 from .evidence import Proofs
 from .hosts import Hosts
 from .leases import Leases
+from .lineage import Lineage
 from .loads import Loads
 from .orders import Orders
 from .pending import Pending
@@ -46,6 +47,7 @@ class Store:
         self.loads = Loads(database, tables)
         self.proofs = Proofs(database, tables)
         self.used = Used(database, tables)
+        self.lineage = Lineage(database, tables)
 
     def now(self) -> float:
         """The database's time: what controllers write down and compare is of this clock."""

@@ -14,8 +14,11 @@ from dosvm import durable
 from dosvm.hypervisor import backups, credentials, kept, maintenance, saved
 from dosvm.hypervisor.bridges import BRIDGES
 from dosvm.hypervisor.fences import raise_fences
+from dosvm.hypervisor.known_volumes import note_volumes
+from dosvm.hypervisor.store_notes import note_store
 from dosvm.image.convert import settle
 from dosvm.model.certificate import Installed
+from dosvm.model.host import StoreState
 from dosvm.pki import authority
 from dosvm.pki.files import install
 
@@ -53,6 +56,16 @@ class Disk:
 def _fence(folder: Path) -> Path:
     raise_fences({"web-1": 4}, folder / "new" / "fences.json")
     return folder / "new" / "fences.json"
+
+
+def _store(folder: Path) -> Path:
+    note_store("lab", StoreState(id="x", generation=4), folder / "new" / "stores.json")
+    return folder / "new" / "stores.json"
+
+
+def _volumes(folder: Path) -> Path:
+    note_volumes(["pool/web-1-vda"], {"pool": str(folder)}, noted=folder / "new" / "volumes.json")
+    return folder / "new" / "volumes.json"
 
 
 def _maintenance(folder: Path) -> Path:
@@ -93,7 +106,7 @@ def _image(folder: Path) -> Path:
     return folder / "image"
 
 
-WRITERS = (_fence, _maintenance, _bridge, _credential, _backup, _key, _certificate, _image)
+WRITERS = (_fence, _store, _volumes, _maintenance, _bridge, _credential, _backup, _key, _certificate, _image)
 
 
 @pytest.fixture
