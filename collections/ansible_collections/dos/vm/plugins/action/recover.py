@@ -79,7 +79,6 @@ class ActionModule(ActionBase):
         if store is not None and write and not lost and vms is None:
             if store.lineage.raise_above(notes_of(states, site)):
                 display.display("the store was older than what hosts have seen of it", color="yellow")
-                known = introduced(store, states)
             register(store, known)
             store.orders.learn(one for state in states.values() for one in state.orders)
         findings = [] if vms is not None else [*recall.findings(), *known.findings, *known.foreign.values()]
