@@ -21,6 +21,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.admission import contradictions, observed_sizes, on_now
 from ansible_collections.dos.vm.plugins.module_utils.compile.advice import not_asked, unlike_members
+from ansible_collections.dos.vm.plugins.module_utils.compile.attached import attached
 from ansible_collections.dos.vm.plugins.module_utils.compile.gateway import MOVES
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
@@ -176,7 +177,7 @@ class ActionModule(ActionBase):
 def _usage(decided: Situation, before: Used | None) -> list[Row]:
     """What projects use, with what runs though it is not intended or declared."""
     observed = observed_sizes(decided.site, decided.machines, decided.states)
-    return rows(decided.site, before, on_now(decided), decided.counted, observed)
+    return rows(decided.site, before, on_now(decided), (*decided.counted, *attached(decided)), observed)
 
 
 def _overdue(pending: Mapping[str, str], since: Mapping[str, float], patience: int, now: float) -> Iterator[str]:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.dos.vm.plugins.module_utils.compile.admission import refused_disks, refused_starts
+from ansible_collections.dos.vm.plugins.module_utils.compile.admission import refused_starts
+from ansible_collections.dos.vm.plugins.module_utils.compile.attached import refused_disks
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation
 from ansible_collections.dos.vm.plugins.module_utils.compile.states import running_vms
 from ansible_collections.dos.vm.plugins.module_utils.placement.room import Room

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..site.device_sources import Source, disk_sources
-from ..site.index import Finding, Index, Intent, Place
+from ..site.index import Finding, Intent
 from ..site.site import Site
 from ..site.sizes import Sizes, own_disks
 from ..site.usage import Used, used
 from ..site.validate import EXCLUSIVE, LIMITS, findings_of_intent
-from ..site.writes import Meeting
 from .machine import Machine
 from .placing import Situation
 from .states import HostState
@@ -44,41 +42,6 @@ def refused_starts(held: Situation, rising: frozenset[str]) -> list[Finding]:
     now = {**on_now(held), **dict.fromkeys(rising, False)}
     by_host = _without_a_host(held, rising) if held.states else ()
     return [*_excluded(held, now, rising), *_over_limits(held, now, rising), *by_host]
-
-
-def refused_disks(held: Situation, vm: str, host: str, device: str) -> list[Finding]:
-    """Why a VM cannot be given a disk, as XML, on its host: another VM that is on may write it (HOT-06)."""
-    machine = next((machine for machine in held.machines if machine.name == vm), None)
-    sources = [source for source in disk_sources(f"<devices>{device}</devices>") if source.writable]
-    if machine is None or not sources:
-        return []
-    on = Index(held.site, intent=on_now(held))
-    place = ("dos_instances", machine.instance_name, "vms", machine.name)
-    found = []
-    for source in sources:
-        for words, other, where in _writers(held, on, source, vm, host):
-            text = (
-                f"cannot be given {source}: {words} is written by {other} too: stop it, or attach it read-only (VM-08)"
-            )
-            found.append(Finding(place, text, where))
-    return found
-
-
-def _writers(held: Situation, on: Index, source: Source, vm: str, host: str) -> Iterator[tuple[str, str, Place | None]]:
-    """What a disk is on, and who else may write to that now."""
-    here: Meeting[None] = Meeting()
-    here.add(on.writes.of_source(source, frozenset([host])), None)
-    for machine in on.machines:
-        if machine.on and machine.name != vm:
-            made = held.decisions[machine.name].host
-            at = on.writes.reach(machine.instance, machine.vm.host) if made is None else frozenset([str(made)])
-            for use in on.writes.written(machine.instance, at):
-                if next(here.met(use.identities), None) and not (use.shareable and source.shareable):
-                    yield use.words, str(machine.name), ("dos_instances", machine.instance_name, *use.field)
-    for orphan in held.orphans:
-        for other in orphan.vm.writes if orphan.stays else ():
-            if next(here.met(on.writes.of_source(other, frozenset([orphan.host]))), None):
-                yield str(other), f"{orphan.name}, {orphan.where} and is no longer declared,", None
 
 
 def _excluded(held: Situation, now: Intent, rising: frozenset[str]) -> Iterator[Finding]:

@@ -56,7 +56,7 @@ def turned_off(*machines: Machine) -> str:
 
 
 class Orphan(NamedTuple):
-    """A VM of the site that is no longer declared, as far as it still counts for its project. Sizes are bytes."""
+    """What hosts have for a project that is not declared, with the remedy: a VM, or a volume. Sizes are bytes."""
 
     name: str
     host: str
@@ -64,6 +64,7 @@ class Orphan(NamedTuple):
     vcpus: int = 0
     memory: int = 0
     disk: int = 0
+    remedy: str = "no longer declared: remove it (dos_prune: true)"
 
 
 class Index:

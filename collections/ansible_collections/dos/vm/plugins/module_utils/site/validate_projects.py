@@ -104,16 +104,14 @@ def quotas_hold(index: Index) -> Iterator[Finding]:
 
 
 def _of_orphans(found: Iterable[Use]) -> str:
-    """What VMs use that are no longer declared, as part of a sentence, with the remedy."""
+    """What is used that is not declared, as part of a sentence, with the remedy."""
     named = [
-        f"{shown(use.quota, use.amount)} by {use.orphan.name} on {use.orphan.host}"
+        f"{shown(use.quota, use.amount)} by {use.orphan.name} on {use.orphan.host}, {use.orphan.remedy}"
         for use in found
         if use.orphan and use.amount
     ]
-    if not named:
-        return ""
-    listed = f"{', '.join(named[:3])}{' …' if len(named) > 3 else ''}"
-    return f"; of that {listed}, no longer declared: remove it (dos_prune: true)"
+    more = " …" if len(named) > 3 else ""
+    return f"; of that {'; '.join(named[:3])}{more}" if named else ""
 
 
 def counted_images_have_a_size(index: Index) -> Iterator[Finding]:

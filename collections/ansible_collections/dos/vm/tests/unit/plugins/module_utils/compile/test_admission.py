@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from dosvm.compile.admission import contradictions, observed_sizes, on_now, refused_disks, refused_starts
+from dosvm.compile.admission import contradictions, observed_sizes, on_now, refused_starts
+from dosvm.compile.attached import attached, refused_disks
 from dosvm.compile.placing import Situation, situation
-from dosvm.compile.states import HostState, running_vms
+from dosvm.compile.states import HostState, HostVm, WrittenDisk, running_vms
 from dosvm.hypervisor.fake import FakeHypervisor
 from dosvm.intent.power import Order
 from dosvm.model.types import ByteSize
+from dosvm.site.device_sources import Source
 from dosvm.site.load import load
 from dosvm.site.usage import used
 
@@ -167,3 +169,34 @@ def test_a_disk_counts_with_what_its_host_has_where_nothing_declares_its_size() 
     sizes = observed_sizes(site, held.machines, seen)
     assert sizes == {("d1", 0): 7, ("data", 0): 5}
     assert used(site, observed=sizes)["p", "disk"] == 7, "the volume is of no project, and says its size"
+
+
+def test_a_volume_of_another_vm_is_not_attached() -> None:
+    """One that is made for a VM that is intended on, and one that any domain writes."""
+    own = {"project": "p", "memory": "1 MiB", "disks": [{"pool": "common", "capacity": "1 MiB"}], "vms": {"o1": {}}}
+    site = load({**SITE, "dos_instances": {**SITE["dos_instances"], "o": own}}, hosts=tuple(HOSTS))
+    by_hand = WrittenDisk(domain="foreign", source=Source(name="/srv/common/other"))
+    seen = {**states("a1"), "h1": replace(states("a1")["h1"], written=(by_hand,))}
+    held = situation(site, seen, now=0.0)
+    (found,) = refused_disks(held, "c2", "h2", DISK.format("volume", "pool='common' volume='o1-vda'", ""))
+    assert "is written by o1 too" in found.text
+    (found,) = refused_disks(held, "c2", "h2", DEVICES["another"])
+    assert "is written by foreign too" in found.text
+    assert refused_disks(held, "o1", "h1", DISK.format("volume", "pool='common' volume='o1-vda'", "")) == []
+
+
+def test_a_volume_that_counts_for_nobody_counts_when_it_is_attached() -> None:
+    """HOT-06: it passes no quota, and is in the usage that is shown."""
+    site = load({**SITE, "dos_projects": {"p": {"quota": {"disk": "10 B"}}}}, hosts=tuple(HOSTS))
+    sizes = {"common/first": 6, "common/second": 5, "common/c1-vda": 90, "common/data": 90}
+    vm = HostVm(
+        project="p", writes=tuple(Source(name=name.partition("/")[2], pool="common") for name in (*sizes,)[::2])
+    )
+    seen = {host: replace(state, capacities=sizes) for host, state in states("c1").items()}
+    seen["h1"] = replace(seen["h1"], vms={"c1": vm})
+    held = situation(site, seen, now=0.0)
+    (counted,) = attached(held)
+    assert (counted.name, counted.project, counted.disk) == ("volume common/first", "p", 6)
+    (found,) = refused_disks(held, "c1", "h1", DISK.format("volume", "pool='common' volume='second'", ""))
+    assert "quota disk of project p is 10 B: 6 B used, 5 B requested" in found.text
+    assert refused_disks(held, "c1", "h1", DISK.format("volume", "pool='common' volume='data'", "<readonly/>")) == []
