@@ -202,10 +202,21 @@ class Recall:
             if len(running) > 1:
                 yield f"{vm} RUNS ON {' AND '.join(running)}: stop it on all but one now (law 8)"
             elif len(hosts) > 1:
-                yield f"{vm} is defined on {' and '.join(hosts)}: undefine it on all but one"
+                yield self._twice(vm, hosts, running[0] if running else self.newest(vm))
             elif running and held is not None and held.host in self._silent:
                 word = "was not asked" if held.host in self._unasked else "does not answer"
                 yield f"{vm} runs on {running[0]}, and was placed on {held.host}, which {word}"
+
+    def _twice(self, vm: str, hosts: list[str], home: str | None) -> str:
+        """What to say of a VM with two definitions: which one is left from before, where that is known."""
+        held = self._placements.get(vm)
+        older = [host for host in hosts if host != home]
+        if home is None or held is None or held.host != home:
+            return f"{vm} is defined on {' and '.join(hosts)}: undefine it on all but one"
+        return (
+            f"{', '.join(older)} has an older definition of {vm}, which is on {home} now: it is never started, and"
+            " dos_prune: true removes it"
+        )
 
     def changes(self, decided: Mapping[str, str | None], projects: Mapping[str, str]) -> tuple[Placement, ...]:
         """The placements that are to be remembered from now on, as far as they are not yet.

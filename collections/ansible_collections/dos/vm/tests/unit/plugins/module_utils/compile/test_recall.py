@@ -179,6 +179,9 @@ def test_of_two_definitions_the_newer_is_the_vm_and_the_older_is_never_started()
     assert made.decisions["free"].host == "h3"
     assert {(change.host, change.epoch) for change in made.placements if change.vm == "free"} == {("h3", 5)}
     assert "free" not in {domain.name for domain in made.slices["h1"].domains}
+    assert made.findings == (
+        "h1 has an older definition of free, which is on h3 now: it is never started, and dos_prune: true removes it",
+    )
     held["h3"] = replace(held["h3"], epochs={"free": 5})
     assert compiled(Memory(), held).decisions["free"].host == "h3", "the store was lost"
     recall = Recall(placed("free", "h3", 5), held, HOSTS)
