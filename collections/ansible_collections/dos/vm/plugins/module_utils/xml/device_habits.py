@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # --- what libvirt chose, and where it may stay -------------------------------------------------------------------------
 
 
+def whole(kib: int) -> int:
+    """KiB as QEMU rounds them: up to whole MiB, so that a definition and what runs are the same."""
+    return -(-kib // 1024) * 1024
+
+
 def card_model(domain: Domain) -> Any:
     """The card of a guest that has a driver for it (DOMX-07)."""
     if domain.guest != "windows":

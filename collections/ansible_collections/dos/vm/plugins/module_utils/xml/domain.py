@@ -164,7 +164,9 @@ def _tidy_os(os: Element) -> None:
 
 
 def _tidy_memory(element: Element) -> None:
-    element.text = str(_kib(element))
+    domain = element.getparent()
+    cells = domain is not None and domain.find("cpu/numa/cell") is not None
+    element.text = str(_kib(element) if cells else device_habits.whole(_kib(element)))
     element.attrib.pop("unit", None)
 
 

@@ -29,8 +29,8 @@ def explicit(domain: Domain) -> Domain:
     disks = tuple(_named(domain))
     return replace(
         domain,
-        memory=ByteSize(domain.memory.kib * 1024),
-        memory_max=_more(domain.memory_max and ByteSize(domain.memory_max.kib * 1024), domain.memory.kib * 1024),
+        memory=_settled(domain, domain.memory),
+        memory_max=_more(domain.memory_max and _settled(domain, domain.memory_max), _settled(domain, domain.memory)),
         vcpus_max=_more(domain.vcpus_max, domain.vcpus),
         # What libvirt writes when nobody says where to boot from. It cannot stand beside an order of devices.
         boot=domain.boot or (() if any(domain.boot_orders(disks, domain.interfaces)) else ("hd",)),
@@ -52,6 +52,11 @@ def explicit(domain: Domain) -> Domain:
         serial=domain.serial or Serial(),
         xml=(),
     )
+
+
+def _settled(domain: Domain, memory: ByteSize) -> ByteSize:
+    """Whole MiB, as QEMU rounds memory up; that of NUMA cells is their sum, to the KiB."""
+    return ByteSize(memory.kib * 1024 if domain.numa else device_habits.whole(memory.kib) * 1024)
 
 
 def _hyperv(domain: Domain) -> bool | None:

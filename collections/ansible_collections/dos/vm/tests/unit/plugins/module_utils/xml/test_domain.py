@@ -85,8 +85,8 @@ def test_an_optical_drive_is_where_the_board_has_one(machine: str, bus: str) -> 
     assert explicit(domain(machine=machine, disks=[{"device": "cdrom"}])).disks[0].bus == bus
 
 
-def test_memory_is_given_in_whole_kib() -> None:
-    assert render(replace(domain(), memory=ByteSize(2**20 + 1))).findtext("memory") == "1025"
+def test_memory_is_given_in_whole_mib() -> None:
+    assert render(replace(domain(), memory=ByteSize(2**20 + 1))).findtext("memory") == "2048"
 
 
 def test_a_machine_without_a_console_has_no_video_card() -> None:
@@ -257,3 +257,13 @@ def test_what_is_laid_over_stays_the_object_that_it_was() -> None:
     ):
         with pytest.raises(DeclarationError, match="leave it out"), same_identity(rendered, "xml[0]"):
             overlay(rendered, parse_xml(f"<domain>{said}</domain>"), SHAPE)
+
+
+@pytest.mark.parametrize("on_host", ["97657", "98304"])
+def test_memory_that_is_no_whole_mib_is_as_declared_before_and_after_qemu_rounds_it(on_host: str) -> None:
+    """libvirt keeps what was defined, and a running domain has what QEMU rounded that up to."""
+    found = render(domain(memory="100 MB"))
+    assert found.findtext("memory") == "98304"
+    found.find("memory").text = on_host
+    wanted = normalize(render(domain(memory="100 MB")), SHAPE)
+    assert not list(compare(normalize(found, SHAPE), merge(wanted, normalize(found, SHAPE), SHAPE), SHAPE))
