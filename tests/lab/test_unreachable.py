@@ -8,6 +8,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from test_bridges import Declared, plug, reaches, unplug
 from test_site import UNREACHABLE
 
 CARD = {"network": "walk", "boot_rom": False}
+FAILED = 2  # ansible-playbook's exit status
 # It runs, and nothing runs in it.
 SMALL = {"project": "p", "memory": "16 MiB", "stop_timeout": 0, "interfaces": [CARD]}
 QUIET: dict[str, Any] = {
@@ -71,17 +73,23 @@ def peers(host: Host) -> dict[str, set[str]]:
     return found
 
 
-def test_a_host_without_sshd_stays_an_end_of_every_tunnel(site: Declared, hosts: dict[str, Host], deaf: Host) -> None:
+def test_a_host_without_sshd_stays_an_end_of_every_tunnel(
+    site: Declared, hosts: dict[str, Host], deaf: Host, tmp_path: Path
+) -> None:
     """Without a store as well, where the peers of the others are the only evidence."""
     before = {name: peers(hosts[name]) for name in ("h1", "h3")}
     for name, address in (("h2", "10.62.0.2"), ("h3", "10.62.0.3")):
         plug(hosts[name], "end", f"{address}/24", "ip link set enda master br-front")
     try:
-        ended = site.play("dos.vm.site", {"dos_store": "none"})
+        ended = site.play("dos.vm.site", {"dos_store": "none", "dos_plan_file": str(tmp_path / "plan.json")})
         assert ended.returncode == UNREACHABLE, ended.stdout + ended.stderr
         assert "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions\n" in ended.stdout
         assert {name: peers(hosts[name]) for name in before} == before
         assert reaches(hosts["h3"], "end", "10.62.0.2")
+        plan = json.loads((tmp_path / "plan.json").read_text())
+        assert {held["vm"] for held in plan["waiting"]} == {"rooted", "walker", "web-h2"}
+        assert plan["gateways"] == [{"network": "lan", "host": "h1", "reason": "has it"}]
+        assert (plan["silent"], plan["moves"], plan["findings"]) == (["h2"], [], [])
     finally:
         for name in ("h2", "h3"):
             unplug(hosts[name], "end")
@@ -118,6 +126,24 @@ def _stored(site: Declared) -> dict[str, list[Any]]:
             "pending": store.execute("select * from pending").fetchall(),
             "hosts": store.execute("select * from hosts where name <> 'h1' order by name").fetchall(),
         }
+
+
+def test_a_vm_that_runs_twice_fails_the_plan_and_is_in_its_document(
+    site: Declared, hosts: dict[str, Host], tmp_path: Path
+) -> None:
+    """What somebody started by hand on a second host."""
+    hosts["h2"].run("sh", "-c", "virsh dumpxml walker >/srv/shared/walker.xml")
+    hosts["h3"].run(
+        "sh", "-c", "sed '/<interface/,/<.interface>/d' /srv/shared/walker.xml >/run/w.xml; virsh create /run/w.xml"
+    )
+    try:
+        ended = site.play("dos.vm.plan", {"dos_plan_file": str(tmp_path / "plan.json")})
+    finally:
+        hosts["h3"].run("virsh", "destroy", "walker")
+    told = "walker RUNS ON h2 AND h3: stop it on all but one now (law 8)"
+    assert ended.returncode == FAILED, ended.stdout + ended.stderr
+    assert told in ended.stdout
+    assert json.loads((tmp_path / "plan.json").read_text())["findings"] == [{"message": told, "error": True}]
 
 
 def test_a_limit_that_names_no_host_of_the_site_is_an_error(site: Declared) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -249,4 +250,55 @@ def test_a_plan_is_counted_by_what_it_does_and_what_it_waits_for() -> None:
 
 
 def test_a_plan_of_another_format_is_a_failure_and_not_a_guess() -> None:
+    assert isinstance(read({"version": 3, "hosts": {}}), Failure)
     assert isinstance(read({"version": 2}), Failure)
+
+
+EMPTY: dict[str, Any] = {"version": 2, "hosts": {"h1": []}, "moves": [], "waiting": [], "gateways": [], "findings": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (
+            {"findings": [{"message": "web RUNS ON h1 AND h2", "error": True}]},
+            "web RUNS ON h1 AND h2",
+        ),
+        (
+            {"waiting": [{"vm": "web", "reason": "waits: it is on h2", "since": 1.0}]},
+            "1 waits for a host, and nothing may be done about it",
+        ),
+        (
+            {"gateways": [{"network": "lan", "host": None, "reason": "waits"}, {"network": "dmz", "host": "h1", "reason": "x"}]},
+            "1 waits for a host, and nothing may be done about it",
+        ),
+        (
+            {"moves": [{"vm": "web", "source": "h1", "target": "h2", "reason": "x", "blocked_by": "migrate"}]},
+            "1 object differs, and nothing may be done about it",
+        ),
+    ],
+    ids=["finding", "waiting", "gateway", "blocked move"],
+)
+def test_what_no_object_shows_is_drift_all_the_same(more: dict[str, Any], why: str) -> None:
+    """D9: the daemon said that everything was as declared while a VM ran on two hosts."""
+    assert decide(State(rules=ACTING), read(EMPTY), 0.0).verdict is Verdict.NOTHING
+    seen = read({**EMPTY, **more})
+    assert isinstance(seen, Plan)
+    decision = decide(State(rules=ACTING), seen, 100.0)
+    assert (decision.verdict, decision.why) == (Verdict.DRIFT, why)
+    metrics = Metrics()
+    metrics.planned(seen)
+    text = metrics.text().decode()
+    assert "dos_drift_objects 1.0" in text
+    assert ("dos_findings 1.0" in text, "dos_waiting 1.0" in text) == ("finding" in why or "RUNS" in why, "waits" in why)
+    assert seen.text.startswith(("web RUNS", "web waits", "gateway of lan waits", "web goes from h1 to h2: x  [blocked by"))
+
+
+def test_a_finding_fails_the_plan_and_is_told_before_what_failed() -> None:
+    seen = read({**EMPTY, "findings": [{"message": "web RUNS ON h1 AND h2", "error": True}]}, failed="h1: web RUNS ON h1 AND h2")
+    assert decide(State(rules=ACTING), seen, 0.0).verdict is Verdict.DRIFT
+
+
+def test_a_move_that_is_allowed_is_done() -> None:
+    move = {"vm": "web", "source": "h1", "target": "h2", "reason": "h1 is in maintenance", "blocked_by": None}
+    assert decide(State(rules=ACTING), read({**EMPTY, "moves": [move]}), 0.0).verdict is Verdict.APPLY

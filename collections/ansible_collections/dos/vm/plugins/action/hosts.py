@@ -15,6 +15,7 @@ from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.module_utils.store.loads import MOST, History
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils import loads
+from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
@@ -83,6 +84,7 @@ class ActionModule(ActionBase):
                 held = introduced(store, states, store.memory())
                 register(store, held, looked_at=False)
                 store.loads.sample(now, every=site.monitoring.history)
+                store.runs.sample(running(variables, site.hosts), states, at=at)
             records = {record.name: record for record in store.hosts.all()}
             moments |= store.loads.since_last(now)
         known = frozenset(name for instance, held in site.instances.items() for name in held.machines(instance))

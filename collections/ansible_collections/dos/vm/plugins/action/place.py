@@ -166,6 +166,18 @@ class ActionModule(ActionBase):
             "foreign": {str(host): why for host, why in known.foreign.items()},
             "findings": [*compiled.findings, *known.findings, *known.foreign.values()],
             "errors": list(compiled.errors),
+            "waiting": [
+                {"vm": str(vm), "reason": why, "since": since.get(vm)} for vm, why in decided.waiting().items()
+            ],
+            "unmoved": [
+                {"vm": str(vm), "host": _plain(decided.decisions[vm].host), "reason": why}
+                for vm, why in decided.unmoved().items()
+            ],
+            "gateways": [
+                {"network": str(name), "host": _plain(carrier.host), "reason": carrier.reason}
+                for name, carrier in compiled.gateways.items()
+            ],
+            "not_asked": sorted(decided.unasked),
         }
 
     def _moves(self, variables: dict[str, Any]) -> dict[str, str]:

@@ -81,7 +81,8 @@ class ActionModule(ActionBase):
                 display.display("the store was older than what hosts have seen of it", color="yellow")
             register(store, known)
             store.orders.learn(one for state in states.values() for one in state.orders)
-        findings = [] if vms is not None else [*recall.findings(), *known.findings, *known.foreign.values()]
+        found = [*recall.errors(), *recall.findings(), *known.findings, *known.foreign.values()]
+        findings = found if vms is None else []
         for text in [*findings, *(f"no answer from {host}: what is there is not known" for host in silent)]:
             display.display(text, color="red")
         message = (

@@ -67,6 +67,11 @@ stuck:
   description: The machines that should move and cannot, each with the reason of every host.
   returned: success
   type: dict
+blocked:
+  description: The same as a list, each with C(domain), C(source), the hosts that refuse it as C(targets), and C(why).
+  returned: success
+  type: list
+  elements: dict
 leaving:
   description: By host, the machines that leave it and the epochs of their new placements, for M(dos.vm.fence).
   returned: success

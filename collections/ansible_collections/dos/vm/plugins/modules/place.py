@@ -109,6 +109,26 @@ errors:
   returned: success
   type: list
   elements: str
+waiting:
+  description: The VMs that have no host or are not started, each with C(vm), C(reason) and C(since) as far as the store knows.
+  returned: success
+  type: list
+  elements: dict
+unmoved:
+  description: The running VMs that must leave their host and that no host can take, each with C(vm), C(host) and C(reason).
+  returned: success
+  type: list
+  elements: dict
+gateways:
+  description: The automatic gateways, each with C(network), its C(host), which is empty where it waits, and the C(reason).
+  returned: success
+  type: list
+  elements: dict
+not_asked:
+  description: Hosts of the site that a limit leaves out.
+  returned: success
+  type: list
+  elements: str
 waves:
   description: >-
     The machines that are started after others, wave by wave, each with its C(starts), its C(gates) and the C(checks) by host,

@@ -30,6 +30,41 @@ options:
     type: list
     elements: dict
     default: []
+  stuck:
+    description: The moves that cannot be made, as M(dos.vm.moves) returned them in C(blocked).
+    type: list
+    elements: dict
+    default: []
+  findings:
+    description: What contradicts what, as M(dos.vm.place) returned it.
+    type: list
+    elements: str
+    default: []
+  errors:
+    description: Those of O(findings) with which the run fails.
+    type: list
+    elements: str
+    default: []
+  waiting:
+    description: The VMs that have no host or are not started, as M(dos.vm.place) returned them.
+    type: list
+    elements: dict
+    default: []
+  unmoved:
+    description: The running VMs that must leave their host and that no host can take, as M(dos.vm.place) returned them.
+    type: list
+    elements: dict
+    default: []
+  gateways:
+    description: The automatic gateways, as M(dos.vm.place) returned them.
+    type: list
+    elements: dict
+    default: []
+  not_asked:
+    description: Hosts of the site that a limit leaves out.
+    type: list
+    elements: str
+    default: []
   exit_code:
     description: Whether the task fails when something is to be done, for a pipeline to see.
     type: bool

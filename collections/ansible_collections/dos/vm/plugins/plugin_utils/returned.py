@@ -264,6 +264,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
     ),
     "moves": frozenset(
         {
+            "blocked",
             "coming",
             "leaving",
             "moves",
@@ -309,15 +310,19 @@ RETURNED: Mapping[str, frozenset[str]] = {
             "errors",
             "findings",
             "foreign",
+            "gateways",
             "generation",
             "images",
             "losses",
+            "not_asked",
             "ordered",
             "pending",
             "shared",
             "slices",
             "stale",
             "taken",
+            "unmoved",
+            "waiting",
             "waves",
         }
     ),

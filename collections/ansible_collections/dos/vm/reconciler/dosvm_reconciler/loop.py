@@ -65,14 +65,16 @@ def decide(state: State, seen: Seen, now: float) -> Decision:
             return Decision(Verdict.PARKED, resync, seen.text)
         case Failure():
             return Decision(Verdict.RETRY, now + backoff(state), seen.text)
+        case Plan() if seen.findings and not (rules.apply and seen.changes):
+            return Decision(Verdict.DRIFT, resync, _differ(seen))
         case Plan() if seen.failed and not (rules.apply and seen.changes):
             return Decision(Verdict.RETRY, now + backoff(state), seen.failed)
         case Plan(drift=0, changes=0):
             return Decision(Verdict.NOTHING, resync, "everything is as declared")
         case Plan(changes=0):
-            return Decision(Verdict.DRIFT, resync, f"{_differ(seen.drift)}, and nothing may be done about it")
+            return Decision(Verdict.DRIFT, resync, f"{_differ(seen)}, and nothing may be done about it")
         case Plan() if not rules.apply:
-            return Decision(Verdict.DRIFT, resync, _differ(seen.drift))
+            return Decision(Verdict.DRIFT, resync, _differ(seen))
         case Plan() if too_much := excess(seen, rules):
             return Decision(Verdict.FROZEN, resync, too_much)
     return Decision(Verdict.APPLY, max(now, state.not_before), f"{_count(seen.changes)} to be made as declared")
@@ -102,8 +104,16 @@ def backoff(state: State) -> float:
     return min(state.rules.interval, FIRST_RETRY * 2.0 ** min(state.attempts, 30))
 
 
-def _differ(objects: int) -> str:
-    return f"{_count(objects)} differ{'s' if objects == 1 else ''}"
+def _differ(plan: Plan) -> str:
+    """What is not as declared, contradictions first."""
+    objects = plan.drift - plan.waiting - len(plan.findings)
+    listed = [
+        *plan.findings,
+        f"{plan.waiting} wait{'s' if plan.waiting == 1 else ''} for a host" if plan.waiting else "",
+        f"{_count(objects)} differ{'s' if objects == 1 else ''}" if objects or plan.drift == 0 else "",
+        plan.failed if plan.findings else "",
+    ]
+    return "; ".join(filter(None, listed))
 
 
 def _count(objects: int) -> str:

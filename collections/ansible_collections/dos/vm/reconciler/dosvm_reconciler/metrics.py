@@ -19,6 +19,8 @@ class Metrics:
         self.registry = held = CollectorRegistry()
         self._objects = Gauge("dos_plan_objects", "Objects in the last plan, by verdict", ["verdict"], registry=held)
         self._drift = Gauge("dos_drift_objects", "Objects that are not as declared", registry=held)
+        self._waiting = Gauge("dos_waiting", "VMs and gateways that wait for a host", registry=held)
+        self._findings = Gauge("dos_findings", "Contradictions, such as a VM that runs on two hosts", registry=held)
         self._interruptions = Gauge(
             "dos_interruptions_pending", "Objects whose changes wait for an interruption", registry=held
         )
@@ -49,6 +51,8 @@ class Metrics:
             self._objects.labels(verdict).set(plan.verdicts.get(verdict, 0))
         self._drift.set(plan.drift)
         self._interruptions.set(plan.interruptions)
+        self._waiting.set(plan.waiting)
+        self._findings.set(len(plan.findings))
 
     def froze(self, frozen: bool) -> None:
         """Whether the dead-man rule holds now."""

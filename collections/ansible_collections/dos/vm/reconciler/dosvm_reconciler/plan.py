@@ -14,7 +14,7 @@ INTERRUPTING = frozenset(["restart", "migrate", "recreate", "data_loss"])
 # What is made anew is removed first.
 REMOVING = frozenset(["recreate", "data_loss"])
 SILENT = frozenset(["keep", "unmanaged"])
-VERSION = 1
+VERSIONS = (1, 2)  # that are read; the second adds moves, waiting, gateways and findings
 
 Told = Mapping[str, Any]  # one object's plan, as the `host` module told it
 
@@ -24,12 +24,14 @@ class Plan:
     """The difference between what is declared and what the hosts hold, in numbers and as text."""
 
     verdicts: Mapping[str, int]
-    changes: int  # objects something would be done to: made, changed or removed
+    changes: int  # objects something would be done to: made, changed, removed, or moved to another host
     removals: int  # of these, the ones removed, or removed to be made anew
     drift: int  # objects that are not as declared, also where nothing may be done about it
     interruptions: int  # objects that wait for an interruption: planned, not allowed, or the next start
     text: str
     failed: str = ""  # the hosts this says nothing of, each with the reason
+    waiting: int = 0  # VMs and gateways that wait for a host, which drift counts as well
+    findings: tuple[str, ...] = ()  # what contradicts what, such as a VM that runs on two hosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +47,42 @@ Seen = Plan | Failure
 
 def read(document: Mapping[str, Any], failed: str = "") -> Seen:
     """The plan that `dos_plan_file` holds; `failed` says of which hosts it holds nothing."""
-    if document.get("version") != VERSION:
-        return Failure(text=f"the plan has format {document.get('version')!r}; this daemon reads format {VERSION}")
+    if document.get("version") not in VERSIONS or "hosts" not in document:
+        known = " and ".join(map(str, VERSIONS))
+        return Failure(text=f"the plan has format {document.get('version')!r}; this daemon reads formats {known}")
     hosts: Mapping[str, list[Told]] = document["hosts"]
     objects = [told for plans in hosts.values() for told in plans]
     done = [told for told in objects if _acts(told)]
+    moves: list[Told] = list(document.get("moves", ()))
+    allowed = [move for move in moves if move["blocked_by"] is None]
+    waiting = list(_waiting(document))
+    findings = tuple(str(finding["message"]) for finding in document.get("findings", ()))
     return Plan(
         verdicts=Counter(told["verdict"] for told in objects),
-        changes=len(done),
+        changes=len(done) + len(allowed),
         removals=sum(_removes(told) for told in done),
-        drift=sum(_differs(told) for told in objects),
-        interruptions=sum(_interrupts(told) for told in objects),
-        text="\n".join(_lines(hosts)),
+        drift=sum(_differs(told) for told in objects) + len(moves) + len(waiting) + len(findings),
+        interruptions=sum(_interrupts(told) for told in objects) + len(moves),
+        text="\n".join((*findings, *waiting, *map(_move, moves), *_lines(hosts))),
         failed=failed,
+        waiting=len(waiting),
+        findings=findings,
     )
+
+
+def _waiting(document: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every VM and every gateway that waits for a host."""
+    for held in document.get("waiting", ()):
+        yield f"{held['vm']} {held['reason']}"
+    for gateway in document.get("gateways", ()):
+        if gateway["host"] is None:
+            yield f"gateway of {gateway['network']} {gateway['reason']}"
+
+
+def _move(told: Told) -> str:
+    target = f" to {told['target']}" if told["target"] else ""
+    blocked = f"  [blocked by {told['blocked_by']}]" if told["blocked_by"] else ""
+    return f"{told['vm']} goes from {told['source']}{target}: {told['reason']}{blocked}"
 
 
 def _acts(told: Told) -> bool:

@@ -70,6 +70,23 @@ class Situation:
         homeless = {vm: _why(made) for vm, made in self.decisions.items() if made.host is None and self.intent[vm]}
         return {vm: why for vm, why in {**homeless, **self.handovers.blocked}.items() if vm not in self.undecided}
 
+    def waiting(self) -> dict[str, str]:
+        """The VMs that have no host, or are not started where they are, with the reasons; not those that are left out."""
+        found = {
+            vm: self.why(vm)
+            for vm, made in self.decisions.items()
+            if made.host is None or (self.intent[vm] and not self.starts(vm))
+        }
+        return {vm: why for vm, why in found.items() if vm not in self.elsewhere}
+
+    def unmoved(self) -> dict[str, str]:
+        """The VMs that run where a rule or a declared host sends them away from, and that no host can take; with the reasons."""
+        return {
+            vm: f"{self.requests[vm].current}: {_why(made)}"
+            for vm, made in self.decisions.items()
+            if made.host is not None and made.refusals and made.target is None and self.requests[vm].running
+        }
+
     def changes(self) -> dict[str, Placement]:
         """The placements that are to be remembered from now on, by machine."""
         projects = {str(machine.name): str(machine.instance.project) for machine in self.machines}

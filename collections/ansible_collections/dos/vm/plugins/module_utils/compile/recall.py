@@ -194,14 +194,21 @@ class Recall:
         epochs = {host: self._states[host].epochs.get(vm, 0) for host in on}
         return [host for host in on if epochs[host] == max(epochs.values())]
 
+    def errors(self) -> Iterator[str]:
+        """VMs that run on more than one host."""
+        for vm, hosts in sorted(self._on.items()):
+            running = [host for host in hosts if self._states[host].runs(vm)]
+            if len(running) > 1:
+                yield f"{vm} RUNS ON {' AND '.join(running)}: stop it on all but one now (law 8)"
+
     def findings(self) -> Iterator[str]:
-        """Machines that are defined on more than one host, and those that run where nobody remembers them to be."""
+        """Further contradictions: VMs that are defined on more than one host, and those that run where they were not placed."""
         for vm, hosts in sorted(self._on.items()):
             held = self._placements.get(vm)
             running = [host for host in hosts if self._states[host].runs(vm)]
             if len(running) > 1:
-                yield f"{vm} RUNS ON {' AND '.join(running)}: stop it on all but one now (law 8)"
-            elif len(hosts) > 1:
+                continue  # an error
+            if len(hosts) > 1:
                 yield self._twice(vm, hosts, running[0] if running else self.newest(vm))
             elif running and held is not None and held.host in self._silent:
                 word = "was not asked" if held.host in self._unasked else "does not answer"

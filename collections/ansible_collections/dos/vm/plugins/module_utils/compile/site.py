@@ -146,7 +146,7 @@ def compile_situation(held: Situation, *, moves: Mapping[str, str] | None = None
         for host in site.hosts
     }
     untold = refuse_untrue(site, by_host, slices)
-    errors = tuple(written_twice(site, held.states))
+    errors = (*held.recall.errors(), *written_twice(site, held.states))
     others = elsewhere(site, slices, by_host[""])
     later = waves(held, by_host)
     waits = _waits(later)
@@ -164,7 +164,7 @@ def compile_situation(held: Situation, *, moves: Mapping[str, str] | None = None
         untold=untold,
         placements=tuple(changes.values()),
         taken=held.recall.taken(changes.values()),
-        findings=(*held.recall.findings(), *errors),
+        findings=(*errors, *held.recall.findings()),
         errors=errors,
         gateways=gateways,
         ends=ends,
