@@ -98,3 +98,20 @@ def test_two_controllers_give_a_store_one_identity(opened: Opened) -> None:
     stores = [opened(), opened()]
     with ThreadPoolExecutor(2) as pool:
         assert len({state.id for state in pool.map(lambda store: store.lineage.known(), stores)}) == 1
+
+
+def test_a_store_has_its_identity_from_the_beginning_and_one_without_is_older_than_any_note(store: Store) -> None:
+    seen = store.lineage.read()
+    assert seen is not None
+    place(store, "a")
+    meta = Tables().metadata.tables["meta"]
+    forget = meta.delete().where(meta.c.name == "identity")
+    store._database.write("as before stores had one", lambda connection: connection.execute(forget))
+    assert store.lineage.read() is None
+    refuse_older(store.name, None, [])
+    with pytest.raises(StoreError, match=r"without a generation, and 0 there.* restored from a backup"):
+        refuse_older(store.name, None, [("h1", seen)])
+    assert store.lineage.raise_above([("h1", seen)])
+    now = store.lineage.known()
+    assert now.id != seen.id
+    refuse_older(store.name, now, [("h1", seen)])

@@ -13,13 +13,14 @@ from ..errors import StoreError
 from ..model.host import StoreState
 from ._sql import sa
 from .engine import Database
+from .schema import IDENTITY
 from .tables import Tables
 from .token import token
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-IDENTITY, RAISED = "identity", "raised"  # rows of `meta`
+RAISED = "raised"  # a row of `meta`, beside the identity
 Notes = Iterable[tuple[str, StoreState]]  # hosts, and what each noted of the store of this site
 
 
@@ -58,8 +59,11 @@ class Lineage:
         def work(connection: Connection) -> bool:
             found = self._state(connection)
             highest = max((state.generation for _, state in _ahead(found, notes_)), default=None)
-            if found is None or highest is None:
+            if highest is None:
                 return False
+            if found is None:
+                connection.execute(self._meta.insert(), {"name": IDENTITY, "value": token()})
+                found = StoreState(id="", generation=0)
             raised = self._rows(connection).get(RAISED)
             value = int(raised or 0) + highest + 1 - found.generation
             mine = self._meta.c.name == RAISED
@@ -88,14 +92,16 @@ class Lineage:
 def refuse_older(name: str, state: StoreState | None, notes: Notes) -> None:
     """Raises `StoreError` where a host has seen this store further than it is: what was placed since is not in it."""
     for host, seen in _ahead(state, notes):
+        here = "without a generation" if state is None else f"generation {state.generation}"
         text = (
-            f"it is older than what host {host} has seen of it (generation {state and state.generation}, and {seen.generation} there):"
+            f"it is older than what host {host} has seen of it ({here}, and {seen.generation} there):"
             " it was restored from a backup, and VMs that were placed since are not in it; run dos.vm.recover, then this again"
         )
         raise StoreError(f"use the store {name}", text)
 
 
 def _ahead(state: StoreState | None, notes: Notes) -> list[tuple[str, StoreState]]:
+    """The notes that are further. A store without an identity is of a time before hosts noted any: every note is."""
     if state is None:
-        return []
+        return list(notes)
     return [(host, seen) for host, seen in notes if seen.id == state.id and seen.generation > state.generation]

@@ -14,6 +14,7 @@ from ..errors import MissingLibraryError, StoreError
 from ._sql import sa
 from .engine import Database
 from .tables import Tables
+from .token import token
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -28,6 +29,7 @@ REVISIONS = (
 )  # oldest first; a test holds them to the files in migrations/
 HEAD = REVISIONS[-1]
 FOLDER = Path(__file__).with_name("migrations")
+IDENTITY = "identity"  # the row of `meta` that says which store this is
 LOCK = "dos.vm store"
 PATIENCE = 60  # seconds to wait for another that upgrades
 
@@ -80,7 +82,8 @@ def _upgrade(connection: Connection, site: str, to: str) -> None:
 
 
 def _signed(connection: Connection, site: str) -> None:
-    """Write down whose store it is, once."""
+    """Write down whose store it is, and which, once. One that was made before stores had an identity gets it later."""
     meta = Tables().meta
     if connection.execute(sa.select(meta.c.value).where(meta.c.name == "site")).scalar() is None:
-        connection.execute(meta.insert(), [{"name": "site", "value": site}, {"name": "metered", "value": None}])
+        rows = {"site": site, "metered": None, IDENTITY: token()}
+        connection.execute(meta.insert(), [{"name": name, "value": value} for name, value in rows.items()])
