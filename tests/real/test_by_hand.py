@@ -21,6 +21,7 @@ from dosvm.hypervisor.power import Answer, carry_out
 from dosvm.model.decode import decode
 from dosvm.model.order import Ordering
 from dosvm.model.slice import Permission
+from dosvm.plan.disruption import Disruption
 from dosvm.plan.plan import Plan
 from dosvm.site.load import load
 
@@ -100,6 +101,77 @@ def site(hypervisor: LibvirtHypervisor, prefix: str) -> Iterator[Site]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def test_a_device_that_was_attached_by_hand_stays(site: Site) -> None:
+    number, more = site.number(), site.folder / "more.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", more, "4M")
+    virsh("attach-disk", site.vm, more, "sdb", "--targetbus", "usb", "--subdriver", "qcow2", "--persistent")
+    virsh(
+        "attach-interface", site.vm, "network", site.name, "--mac", "52:54:00:99:00:01", "--model", "virtio", "--live"
+    )
+    disk, card = sorted(site.plan().notes)
+    assert disk.startswith(f"disk sdb ({more}) was attached outside dos.vm, and stays")
+    assert card.startswith(
+        f"interface 52:54:00:99:00:01 ({site.name}) was attached to the running guest outside dos.vm"
+    )
+    site.is_at_rest()
+    assert site.converge(restart=True, prune=True).performed == ()
+
+    # The rest of the VM changes as ever, and the guest that is started anew has the disk.
+    site.instance["memory"] = "40 MiB"
+    site.converge(restart=True)
+    assert site.number() != number
+    assert str(more) in virsh("domblklist", site.vm)
+    site.is_at_rest()
+
+    # What dos.vm gave it goes when it is declared no longer.
+    site.instance["vms"][site.vm]["power"] = "off"
+    site.declared["dos_volumes"] = {f"{site.name}-more": {"pool": site.name, "capacity": "16 MiB"}}
+    site.instance["disks"].append({"volume": f"{site.name}-more", "target": "vdc"})
+    site.converge()
+    assert f"{site.name}-more" in virsh("domblklist", site.vm)
+    site.instance["disks"].pop()
+    outcome = site.converge()
+    assert f"domain {site.vm} has been redefined" in outcome.performed
+    assert f"{site.name}-more" not in virsh("domblklist", site.vm, "--inactive")
+    assert str(more) in virsh("domblklist", site.vm, "--inactive")
+
+
+def test_a_disk_gets_other_data_only_when_what_it_has_is_named(site: Site) -> None:
+    """Also while the VM is off, when nobody would be interrupted."""
+    other, again = f"{site.name}-other", f"volume {site.name}/{site.name}-other"
+    site.declared["dos_volumes"] = {other: {"pool": site.name, "capacity": "16 MiB"}}
+    for state in ("running", "off"):
+        number = site.number()
+        if state == "off":
+            virsh("destroy", site.vm)
+        site.instance["disks"] = [{"volume": other}]
+        plan = site.plan(restart=True)
+        assert plan.disruption < Disruption.DATA_LOSS
+        assert f"data_loss: [{site.volume}]" in plan.needs
+        assert plan.reason == f"disk vda has its data in {site.volume}, and {again} is declared in its place"
+        assert {held.disruption for held in plan.changes} == {Disruption.DATA_LOSS}
+        assert not [line for line in site.converge(restart=True).performed if line.startswith("domain")]
+        assert f"{site.vm}-vda" in virsh("domblklist", site.vm, "--inactive")
+        assert site.number() == (number if state == "running" else "-")
+    site.converge(data_loss=(site.volume,))
+    assert other in virsh("domblklist", site.vm)
+    site.is_at_rest()
+    assert site.disk.exists()
+
+    # The same file by its path is the same data.
+    xml = virsh("dumpxml", site.vm, "--inactive")
+    volume = f"<source pool='{site.name}' volume='{other}'/>"
+    assert volume in xml
+    text = xml.replace("type='volume'", "type='file'").replace(volume, f"<source file='{site.folder / other}'/>")
+    (site.folder / "by-hand.xml").write_text(text)
+    virsh("destroy", site.vm)
+    virsh("define", site.folder / "by-hand.xml")
+    plan = site.plan()
+    assert {held.disruption for held in plan.changes} == {Disruption.NONE}
+    site.converge()
+    site.is_at_rest()
+
+
 def test_what_is_undefined_while_it_runs_is_defined_again(site: Site) -> None:
     number = site.number()
     virsh("undefine", site.vm)
@@ -137,3 +209,61 @@ def test_a_volume_that_was_grown_stays_as_large_as_it_is(site: Site) -> None:
     site.instance["disks"][0]["capacity"] = "40 MiB"
     assert f"{site.volume} has been grown" in site.converge().performed
     assert '"virtual-size": 41943040' in run("qemu-img", "info", "-U", "--output=json", site.disk)
+
+
+LAYER = "is on layer {layer} over {volume}, made outside dos.vm, and stays on it"
+
+
+def written(path: Path, byte: int) -> None:
+    """64 KiB at the beginning of a disk, as a guest would have written them."""
+    run("qemu-io", "-f", "qcow2", "-c", f"write -P {byte} 0 64k", path)
+
+
+def reads(path: Path, byte: int) -> None:
+    assert "verification failed" not in run("qemu-io", "-U", "-r", "-f", "qcow2", "-c", f"read -P {byte} 0 64k", path)
+
+
+def test_a_vm_stays_on_a_layer_that_a_backup_script_made(site: Site) -> None:
+    layer = site.folder / f"{site.vm}-vda.s3"
+    told = LAYER.format(layer=layer, volume=site.volume)
+    options = ("--disk-only", "--atomic", "--no-metadata", "--diskspec", f"vda,file={layer}")
+    virsh("snapshot-create-as", site.vm, "nightly", *options)
+    number = site.number()
+    assert told in site.plan().notes[0]
+    site.is_at_rest()
+    assert site.converge(restart=True).performed == ()
+    assert site.number() == number
+
+    # The guest has written to it, and is off: it goes on with what it wrote.
+    virsh("destroy", site.vm)
+    written(layer, 0xAA)
+    assert site.converge().performed == (f"domain {site.vm} has been started",)
+    assert str(layer) in virsh("domblklist", site.vm)
+    reads(layer, 0xAA)
+
+    # What it stands on stays as it is, and so does the VM while its data is in the layer.
+    virsh("pool-refresh", site.name)
+    site.instance["disks"][0]["capacity"] = "40 MiB"
+    assert "merge the layer first" in site.plan(site.volume).reason
+    site.is_at_rest()
+    site.instance["disks"][0]["capacity"] = "8 MiB"
+    declared, site.declared["dos_instances"] = site.declared["dos_instances"], {}
+    lost = (site.volume, f"{site.volume}.s3")
+    left = {str(plan.address): plan for plan in site.converge(prune=True, data_loss=(site.volume,)).plans}
+    assert "Merge them first" in left[f"domain {site.vm}"].reason
+    assert all(left[address].verdict == "left" for address in lost)
+    assert layer.exists()
+    assert site.disk.exists()
+    site.declared["dos_instances"] = declared
+
+    # Merged as the plan says, it is on its own disk again, with what was written.
+    note = site.plan().notes[0]
+    run(*note.partition(" with ")[2].partition(", then ")[0].split())
+    virsh("pool-refresh", site.name)
+    assert f"{layer} is layered over {site.disk}, which the guest writes" in site.plan().notes[0]
+    layer.unlink()
+    virsh("pool-refresh", site.name)
+    site.converge()
+    assert site.plan().notes == ()
+    site.is_at_rest()
+    reads(site.disk, 0xAA)

@@ -26,7 +26,7 @@ from ..errors import ConflictError, HypervisorError
 from ..model.checkpoint import Checkpointing
 from ..model.overlay import Layer, image_of, layered
 from ..plan.checkpoint import targets
-from ..plan.layered import FORM
+from ..plan.disks import FORM
 from ..xml.build import E, parse, to_text
 from .ready import is_here
 

@@ -172,6 +172,7 @@ class FakeHypervisor(Objects):
         info = {}
         if address.kind == "domain":
             info = {"state": "running" if held.active else "shut off"}
+            info |= self._chains(held)
             info |= {"seed": path} if (path := seed_of(held.xml)) in self.files and path else {}
         if address.kind == "secret":
             info = {"description": held.xml.findtext("description") or "", "uuid": held.xml.findtext("uuid") or ""}
@@ -190,6 +191,17 @@ class FakeHypervisor(Objects):
             ours=_is_ours(address, held.xml, site),
             info=info,
         )
+
+    def _chains(self, held: Held) -> dict[str, str]:
+        """What the files of a domain's disks are layered over, as a host reads it."""
+        trees = (held.xml,) if held.live is None else (held.xml, held.live)
+        paths = {source.get("file", "") for tree in trees for source in tree.iterfind("devices/disk/source[@file]")}
+        chains = {path: [path, *self._below(path)] for path in paths}
+        return {f"chain of {path}": "\n".join(files) for path, files in chains.items() if len(files) > 1}
+
+    def _below(self, path: str) -> Iterator[str]:
+        while path in self.files and (path := self.files[path].findtext("backingStore/path") or ""):
+            yield path
 
     def _seen_volumes(self, pool: Observed) -> Iterator[Observed]:
         directory = pool.xml.findtext("target/path")
@@ -478,6 +490,7 @@ class FakeHypervisor(Objects):
         counts = {str(device.tag): len(live.findall(str(device.tag))) - 1}
         domains.running_device(device, counts, next(self._numbers))
         live.append(device)
+        domains.note(live, device, attached=True)
 
     @_perform.register
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
@@ -487,6 +500,7 @@ class FakeHypervisor(Objects):
         for held in live.findall(str(device.tag)):
             if device_identity(held) == device_identity(device):
                 live.remove(held)
+        domains.note(live, device, attached=False)
 
     @_perform.register
     def _set_vcpus(self, action: SetVcpus, secrets: Mapping[str, bytes]) -> None:

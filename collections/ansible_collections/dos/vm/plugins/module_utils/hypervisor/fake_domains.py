@@ -9,7 +9,9 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from ..xml.build import E
+from ..xml.build import E, compact, parse
+from ..xml.common import RECORD
+from ..xml.device_record import changed
 from .fake_definitions import Chance, NotInSchemaError, bytes_of, with_uuid
 
 if TYPE_CHECKING:
@@ -279,6 +281,14 @@ def running_device(element: Element, counts: dict[str, int], number: int) -> Non
     if tag not in ("emulator", "graphics") and element.find("alias") is None:
         prefix = {"interface": "net", "disk": "disk-"}.get(tag, tag)
         element.append(E("alias", name=f"{prefix}{index}"))
+
+
+def note(devices: Element, device: Element, *, attached: bool) -> None:
+    """Keep the record of what a running guest was given, where it has one."""
+    metadata = devices.find("../metadata")
+    held = None if metadata is None else metadata.find(RECORD)
+    if metadata is not None and held is not None:
+        metadata.replace(held, parse(changed(compact(held), deepcopy(device), attached=attached)))
 
 
 def find_slot(devices: Element, element: Element) -> bool:

@@ -472,16 +472,18 @@ class LibvirtHypervisor:
         refuse_attach(found, parse(action.xml), self.running)
         self.running.forget()
         found.attachDeviceFlags(action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        live.record(found, action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE, attached=True)
 
     @_perform.register
     def _detach_device(self, action: DetachDevice, secrets: Mapping[str, bytes]) -> None:
-        operation = f"{action.verb} {action.address}"
+        operation, domain = f"{action.verb} {action.address}", self._find(action.address)
         self.running.forget()
         live.detach(
-            self._find(action.address),
+            domain,
             action.xml,
             self._until(operation, f"still holds {action.device}, and is asked again in the next run,"),
         )
+        live.record(domain, action.xml, libvirt.VIR_DOMAIN_AFFECT_LIVE, attached=False)
 
     @_perform.register
     def _set_vcpus(self, action: SetVcpus, secrets: Mapping[str, bytes]) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .._thirdparty import libvirt
 from ..errors import Unanswered
 from ..xml.build import parse
+from ..xml.common import RECORD_NAMESPACE
+from ..xml.device_record import PREFIX, changed
 from ..xml.identity import device_identity
 from .connection import allowing
 
@@ -59,6 +61,14 @@ def detach(domain: Any, xml: str, until: Until) -> None:
     with allowing("VIR_ERR_DEVICE_MISSING", "VIR_ERR_OPERATION_FAILED"):
         domain.detachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     until.wait(lambda: not _has_device(parse(domain.XMLDesc()), parse(xml)))
+
+
+def record(domain: Any, xml: str, flags: int, *, attached: bool) -> None:
+    """Note in a domain's record, where it has one, that a device of ours came or went. `flags` say in which of its sides."""
+    with allowing("VIR_ERR_NO_DOMAIN_METADATA"):
+        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, RECORD_NAMESPACE, flags)
+        text = changed(text, parse(xml), attached=attached)
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, PREFIX, RECORD_NAMESPACE, flags)
 
 
 def set_vcpus(domain: Any, count: int, operation: str) -> None:

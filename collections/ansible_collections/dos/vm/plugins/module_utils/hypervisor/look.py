@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._thirdparty import libvirt
+from ..chain import chain
 from ..model.address import Address, own_uuid
 from ..plan.plan import Observed
 from ..xml.build import parse
@@ -179,7 +181,7 @@ class Look:
                 info={
                     "state": SAVED if name in saved and not active else STATES.get(state, "no state"),
                     **in_the_air(now, bridges, own),
-                    **(nodes(xml, now) if here else {}),
+                    **({**nodes(xml, now), **_chains(xml, now)} if here else {}),
                     **seeds.seen(xml),
                 },
             )
@@ -223,6 +225,7 @@ def _volumes(pool: Any, held: Observed, fresh: Collection[str] = ()) -> Iterator
     The pool is not refreshed: reading must not write. A file whose volume libvirt does not know yet is found at creation.
     """
     path, here = held.xml.findtext("target/path"), is_here(pool.connect())
+    real = os.path.realpath(path) if path and here else path
 
     def look(volume: Any) -> Iterator[Observed]:
         xml = parse(volume.XMLDesc())
@@ -230,6 +233,8 @@ def _volumes(pool: Any, held: Observed, fresh: Collection[str] = ()) -> Iterator
         info["path"] = xml.findtext("target/path") or f"{path}/{volume.name()}"
         if here and (device := node(info["path"])):
             info["node"] = device
+        elif real != path:
+            info["real"] = f"{real}/{volume.name()}"
         if volume.name() in fresh and is_recent(info["path"]):
             info["fresh"] = "yes"
         address = Address("volume", f"{held.address.name}/{volume.name()}")
@@ -237,6 +242,27 @@ def _volumes(pool: Any, held: Observed, fresh: Collection[str] = ()) -> Iterator
 
     with allowing("VIR_ERR_OPERATION_INVALID"):  # the pool was stopped a moment ago, perhaps after it was listed
         yield from list(_each(look, pool.listAllVolumes()))
+
+
+def _chains(*domains: Element | None) -> dict[str, str]:
+    """What the files are layered over that a domain has for disks, each as `chain of <path>`.
+
+    A volume is not asked for: libvirt told what it is layered over. A raw disk is layered over nothing.
+    """
+    found = {}
+    for path in {path for domain in domains if domain is not None for path in _layerable(domain)}:
+        files = chain(path)
+        if files != (path,):
+            found[f"chain of {path}"] = "\n".join(files)
+    return found
+
+
+def _layerable(domain: Element) -> Iterator[str]:
+    for disk in domain.iterfind("devices/disk/driver[@type='qcow2']/.."):
+        source = disk.find("source")
+        path = None if source is None else source.get("file") or source.get("dev")
+        if path and disk.find("readonly") is None and disk.find("transient") is None:
+            yield path
 
 
 def _definition(held: Any, inactive: int) -> Element:

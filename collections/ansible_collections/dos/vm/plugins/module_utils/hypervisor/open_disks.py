@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .._thirdparty import libvirt
+from ..chain import chain
 from ..xml.build import parse
 from .connection import allowing
 from .disk_claims import claimed
@@ -22,8 +23,6 @@ from .file_marks import Marks, marks, mounts, stands_on
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
-QCOW = b"QFI\xfb"
-DEEPEST = 200  # layers; QEMU gives up before
 GONE = ("VIR_ERR_NO_STORAGE_POOL", "VIR_ERR_NO_STORAGE_VOL", "VIR_ERR_OPERATION_INVALID")
 
 
@@ -180,7 +179,7 @@ def _layers(connection: Any, disk: Element, path: str) -> Iterable[str]:
     """What a disk is layered over: libvirt knows it of one that is open, the file itself of another."""
     if disk.find("backingStore") is not None:
         return _paths(connection, disk.iterfind(".//backingStore/source"))
-    return _chain(path) if disk.find("driver[@type='qcow2']") is not None else ()
+    return chain(path)[1:] if disk.find("driver[@type='qcow2']") is not None else ()
 
 
 def _target(disk: Element) -> str:
@@ -208,21 +207,3 @@ def _of_volume(connection: Any, pool: str, volume: str) -> str | None:
         folder = parse(connection.storagePoolLookupByName(pool).XMLDesc()).findtext("target/path")
         return folder and f"{folder}/{volume}"
     return None
-
-
-def _chain(path: str) -> list[str]:
-    """What a qcow2 file that is not open yet is layered over."""
-    found: list[str] = []
-    while len(found) < DEEPEST and (path := _backing(path)):
-        found.append(path)
-    return found
-
-
-def _backing(path: str) -> str:
-    with suppress(OSError), open(path, "rb") as file:
-        head = file.read(20)
-        at, length = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:20], "big")
-        if head.startswith(QCOW) and at and length < 1024:
-            file.seek(at)
-            return os.path.join(os.path.dirname(path), os.fsdecode(file.read(length)))
-    return ""

@@ -275,12 +275,21 @@ class _Room:
             if not there:
                 start_pools(domain.connect(), element)
                 domain.attachDeviceFlags(text, flags)
+                self._record(domain, text, attached=True)
             return ""
         if there:
             domain.detachDeviceFlags(text, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        if key in read(xml).attached:
+            self._record(domain, text, attached=False)
         if domain.isActive():
             live.detach(domain, text, self._until(domain, "still holds the device"))
         return ""
+
+    def _record(self, domain: Any, device: str, *, attached: bool) -> None:
+        """Note that a device of ours came or went: once the operation is released, it is one that nothing declares."""
+        sides = [libvirt.VIR_DOMAIN_AFFECT_CONFIG, *([libvirt.VIR_DOMAIN_AFFECT_LIVE] if domain.isActive() else [])]
+        for side in sides:
+            live.record(domain, device, side, attached=attached)
 
 
 def state_of(domain: Any) -> str:

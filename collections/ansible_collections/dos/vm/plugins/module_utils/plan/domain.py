@@ -16,6 +16,7 @@ from ..model.address import Address, KindName
 from ..model.domain import Domain
 from ..model.fragment import named
 from ..model.host import HostFacts
+from ..xml import device_record
 from ..xml.build import compact
 from ..xml.common import absent
 from ..xml.compare import Change
@@ -28,18 +29,17 @@ from .definition import (
     classified,
     creation,
     defined_again,
-    definition_of,
     differ,
     foreign,
     powered,
     redefined,
 )
+from .disks import Kept, kept
 from .disruption import Disruption
 from .fence import overtaken
 from .hotplug import PLUGGABLE, Room, pluggable
 from .injection import injected
-from .layered import with_layers
-from .layers import refuse_writing_a_base
+from .layers import refuse_writing_a_base, written_bases
 from .maxima import MEMORY, VCPUS, memory, vcpus, worded
 from .outdated import needs_new_disk, with_old_disks
 from .outside import notes
@@ -114,10 +114,10 @@ def _planned(address: Address, domain: Domain, observed: Observed | None, contex
         domain = with_old_disks(domain, observed, context)
     declared = render(domain)
     seed = seeded(domain, declared, observed)
-    if observed is not None:
-        declared = with_layers(as_ordered(declared, observed.xml), observed.xml, context)
-    difference = worded(differ(declared, definition_of(observed), SHAPE))
+    record = device_record.record_of(declared)
     if observed is None:
+        device_record.lay(declared, record)
+        difference = worded(differ(declared, None, SHAPE))
         found = Observed(address=address, xml=difference.desired)
         actions = [
             *injected(domain, observed),
@@ -126,29 +126,60 @@ def _planned(address: Address, domain: Domain, observed: Observed | None, contex
             *_power(address, domain, found, context),
         ]
         return creation(address, difference, *actions)
-    if (refused := foreign(address, difference, observed, context)) is not None:
+    ordered = as_ordered(declared, observed.xml)
+    record = tuple(sorted({*record, *device_record.record_of(ordered)}))
+    disks = kept(ordered, record, observed, context)
+    is_foreign = not (observed.ours or context.permission.adopt)
+    if is_foreign and (refused := foreign(address, _recorded(disks.full, record, observed), observed, context)):
         return refused
-    planned = _existing(domain, observed, declared, difference, seed, context)
-    return replace(planned, notes=tuple(notes(observed)))
+    planned = _existing(domain, observed, disks, seed, context)
+    if disks.blocked:
+        named = (*context.permission.data_loss, *(left.name for left in disks.blocked))
+        allowing = replace(context, permission=replace(context.permission, data_loss=named))
+        allowed = kept(disks.full, record, observed, allowing)
+        planned = _blocked(planned, _existing(domain, observed, allowed, seed, allowing), disks)
+    told = (*notes(observed), *disks.notes, *written_bases(address, domain, context))
+    return replace(planned, notes=told)
 
 
-def _existing(
-    domain: Domain,
-    observed: Observed,
-    declared: Element,
-    difference: Difference,
-    seed: list[Action],
-    context: Context,
-) -> Plan:
-    """The plan for a domain that is there and may be treated as ours."""
-    address = observed.address
-    define: list[Action] = [*seed, *defined_again(address, difference, observed)]
+def _recorded(declared: Element, record: device_record.Record, observed: Observed) -> Difference:
+    """The difference of the definition, with what it is to remember of its devices. A definition that remembers none and is as
+    declared is left as it is."""
+    remembers = device_record.read(observed.xml)
+    if remembers is None and observed.persistent:
+        difference = worded(differ(declared, observed.xml, SHAPE))
+        if not difference.changes:
+            return difference
+    device_record.lay(declared, record)
+    difference = worded(differ(declared, observed.xml, SHAPE))
+    others = tuple(held for held in difference.changes if held.xpath != device_record.XPATH)
+    if others or not (difference.changes and observed.persistent):
+        return replace(difference, changes=others)
+    return replace(difference, changes=(_of_record(difference.changes[0], remembers or (), record),))
+
+
+def _of_record(change: Change, before: device_record.Record, after: device_record.Record) -> Change:
+    """A change of what a definition remembers of its devices, in words: it is shown where nothing else differs."""
+    gone, new = (
+        ", ".join(sorted({entry.words for entry in held}))
+        for held in (set(before) - set(after), set(after) - set(before))
+    )
+    return replace(change, before=gone or None, after=new or None)
+
+
+def _existing(domain: Domain, observed: Observed, disks: Kept, seed: list[Action], context: Context) -> Plan:
+    """The plan for a domain that is there and may be treated as ours, but for what is blocked."""
+    address, difference = observed.address, _recorded(disks.definition, disks.record, observed)
+    define = [*seed, *(_losing(action, disks) for action in defined_again(address, difference, observed))]
     power = _power(address, domain, observed, context)
+    if not disks.may_start:
+        power = [action for action in power if not isinstance(action, Start)]
     if not (observed.active and domain.active):
-        return change(address, difference, [*define, *power], changes=_stopped(difference.changes))
-    running = worded(differ(declared, spelled(observed.live, domain, context), SHAPE, ignore=NOT_LIVE))
+        return change(address, difference, [*define, *power], changes=_stopped(difference.changes, disks))
+    running = worded(differ(disks.running, spelled(observed.live, domain, context), SHAPE, ignore=NOT_LIVE))
     updates, waiting = _sorted(address, running)
-    changes = _distinct(difference.changes, running.changes, waiting)
+    waiting = _with_losses(waiting, disks)
+    changes = _with_losses(_distinct(difference.changes, running.changes, waiting), disks)
     return _running(
         address,
         domain,
@@ -192,8 +223,43 @@ def _replug(address: Address, observed: Observed) -> list[Action]:
     return [Replug(address=address)] if observed.info.get("unplugged") else []
 
 
-def _stopped(changes: Iterable[Change]) -> tuple[PlannedChange, ...]:
-    return classified(changes, {}, Disruption.NONE)
+def _blocked(plan: Plan, allowed: Plan, disks: Kept) -> Plan:
+    """The plan with what is done besides once `data_loss` names the blocked disks, as `allowed` has it."""
+    targets = {left.target for left in disks.blocked}
+    lost = [
+        held.change for held in (*allowed.changes, *allowed.pending) if targets.intersection(held.change.key("disk"))
+    ]
+    actions = (*allowed.actions, *allowed.withheld)
+    return replace(
+        plan,
+        verdict="change",
+        changes=(*plan.changes, *classified(lost, {}, Disruption.DATA_LOSS)),
+        withheld=tuple(action for action in actions if action not in plan.actions),
+        needs=", ".join(filter(None, (allowed.needs, disks.needs))),
+        reason=disks.reason,
+    )
+
+
+def _losing(action: Action, disks: Kept) -> Action:
+    return replace(action, disruption=Disruption.DATA_LOSS) if disks.changed else action
+
+
+DISK = "domain/devices/disk"
+
+
+def _with_losses(planned: Iterable[PlannedChange], disks: Kept) -> tuple[PlannedChange, ...]:
+    """The changes, those of the source of a disk that gets other data in their class."""
+    return tuple(
+        replace(held, disruption=Disruption.DATA_LOSS)
+        if (held.change.xpath == DISK or held.change.xpath.startswith(f"{DISK}/source"))
+        and disks.changed.intersection(held.change.key("disk"))
+        else held
+        for held in planned
+    )
+
+
+def _stopped(changes: Iterable[Change], disks: Kept) -> tuple[PlannedChange, ...]:
+    return _with_losses(classified(changes, {}, Disruption.NONE), disks)
 
 
 def _distinct(
@@ -201,12 +267,18 @@ def _distinct(
 ) -> tuple[PlannedChange, ...]:
     """Both sides' changes, each once, with what it disturbs: what need not wait for a restart is plugged."""
     late = {planned.change: planned for planned in waiting}
+    defined, running = tuple(defined), tuple(running)
     found = {(held.xpath, held.path): held for side in (defined, running) for held in side}
+    felt = {(held.xpath, held.path) for held in running}
     told = classified(found.values(), DISRUPTION, Disruption.RESTART)
     return tuple(
         replace(planned, disruption=Disruption.HOTPLUG)
         if planned.change.xpath in DEVICES and planned.change.op != "replace" and planned.change not in late
         else late.get(planned.change, planned)
+        if (planned.change.xpath, planned.change.path) in felt
+        else replace(
+            planned, disruption=Disruption.NONE
+        )  # what differs in the definition alone, the guest does not feel
         for planned in told
     )
 

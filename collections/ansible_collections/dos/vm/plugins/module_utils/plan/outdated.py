@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ..model.address import Address
 from ..model.domain import Disk, Domain
-from ..model.overlay import image_of, layered
+from ..model.overlay import layered
 from ..model.types import Name
 from ..xml.common import absent, mark_of
 from .action import ReplaceVolume
+from .disk_files import stack
 from .plan import Context, Observed, Plan
 
 if TYPE_CHECKING:
@@ -64,9 +65,8 @@ def _found(disk: Disk, observed: Observed, context: Context) -> Element | None:
     """The disk of a definition that is on a volume, by its name or its path, or on a layer over it."""
     volume = context.observed[_volume(disk)]
     for source in observed.xml.iterfind("devices/disk/source"):
-        path = source.get("file", "")
-        layer = layered(path)
         named = (source.get("pool"), source.get("volume")) == (disk.pool, disk.volume)
-        if named or volume.info.get("path") in (image_of(path), layer.file if layer else None):
-            return source.getparent()
+        found = source.getparent()
+        if found is not None and (named or volume.info.get("path") in stack(found, context)):
+            return found
     return None

@@ -42,14 +42,25 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """By path, or by `pool/name` for a volume that is gone: the layers `over` a file, the machines defined with it (`opened`).
-
-    `named` has a domain for every file or volume that any definition, or any running domain, names anywhere in its disks.
+    """By path, or by `pool/name` for a volume that is gone: the layers `over` a file, the file `below` it, the machines defined with
+    it (`opened`), also through layers, and the volume that it is (`volumes`). `names` has the one path that is used here for a file
+    that has several. `named` has a domain for every file or volume that any definition, or any running domain, names anywhere in
+    its disks, or is layered over.
     """
 
     over: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    below: Mapping[str, str] = field(default_factory=dict)
     opened: Mapping[str, Sequence[Address]] = field(default_factory=dict)
     named: Mapping[str, Address] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+
+    def stack(self, path: str) -> tuple[str, ...]:
+        """A file and all that it is layered over, top first."""
+        found = [self.names.get(path, path)]
+        while (below := self.below.get(found[-1])) and below not in found:
+            found.append(below)
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from ..model.address import Address
 from .action import Stop
 from .describe import shown
 from .kinds import KINDS
+from .layers import layers
 from .plan import Context, Plan
 from .use import DEVICES, users
 
@@ -25,6 +26,7 @@ def plan_removal(address: Address, context: Context, stop_timeout: int | None = 
     if not observed.ours and not context.permission.adopt:
         problem = f"{address} is on the host and is not ours: leave it, or write adopt: true to remove it all the same"
         return Plan(address=address, verdict="conflict", problem=problem)
+    context = replace(context, layers=layers(context.observed))
     if address.kind in DEVICES and (user := next(users(address, context), None)) is not None:
         problem = f"{address} is in use by {user}: remove that first, or take {address} from it"
         return Plan(address=address, verdict="conflict", problem=problem)

@@ -12,8 +12,10 @@ from dataclasses import replace
 from ..model.address import Address, KindName
 from ..model.pool import is_networked
 from ..model.slice import Declared
+from ..xml.build import parse
 from ..xml.compare import Change
-from .action import DeleteVolume, ReplaceVolume, Restart, Stop
+from .action import Define, DeleteVolume, ReplaceVolume, Restart, Stop
+from .disk_files import stack
 from .kinds import KINDS
 from .logout import logged_out_last
 from .plan import Context, Observed, Plan
@@ -84,6 +86,8 @@ def _holds(
     path = context.observed[plan.address].info.get("path")
     if path is not None and path in (getattr(disk, "file", None) for disk in getattr(held, "disks", ())):
         return True
+    if path is not None and user.kind == "domain" and path in _files_after(fate[user], context):
+        return True
     actions, pending = fate[user].actions, fate[user].pending
     if user.kind == "volume":
         return not any(isinstance(action, (DeleteVolume, ReplaceVolume)) for action in actions)
@@ -93,6 +97,13 @@ def _holds(
         return bool(pending)
     tag, places = DEVICES[plan.address.kind], set(_places(user, plan.address, context))
     return any(waiting.change.key(tag) in places and _is_of(waiting.change, plan.address.kind) for waiting in pending)
+
+
+def _files_after(plan: Plan, context: Context) -> set[str]:
+    """The files that a domain is defined with when its plan has been performed, and those below them."""
+    written = [parse(action.xml) for action in plan.actions if isinstance(action, Define)]
+    domain = written[-1] if written else context.observed[plan.address].xml
+    return {file for disk in domain.iterfind("devices/disk") for file in stack(disk, context)}
 
 
 def _is_of(change: Change, kind: str) -> bool:
@@ -119,6 +130,7 @@ def users(address: Address, context: Context) -> Iterator[Address]:
     match address.kind:
         case "volume":
             yield from (user for user, _ in openers(observed, context))
+            yield from context.layers.opened.get(observed.info.get("path", ""), ())
             yield from _layered(observed, context)
         case "nwfilter":
             yield from _callers(address, context)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,15 @@ from ..model.types import ByteSize
 from ..model.volume import GROWING, Volume
 from ..xml.build import to_text
 from ..xml.volume import SHAPE, render
-from .action import CreateVolume, DeleteVolume, ReplaceVolume, ResizeVolume
+from .action import Action, CreateVolume, DeleteVolume, ReplaceVolume, ResizeVolume
 from .block_volume import FOUND, as_device, found, is_block, pool_type, rounded
 from .definition import Difference, change, classified, creation, definition_of, differ
 from .disruption import Disruption
 from .layered import layers_of
 from .missing import is_idle, is_looked_at, lost
-from .plan import Context, Observed, Plan
+from .outside import Layer
+from .outside import layers as layers_outside
+from .plan import Context, Observed, Plan, PlannedChange
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -64,6 +66,8 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     before, after = _capacity(difference.observed), _capacity(difference.desired)
     if after < before <= LARGEST:
         return change(address, difference, (), notes=(_larger(before, after),), before="", after="")
+    if (outside := _outside(address, observed, context)) is not None:
+        return _under(address, difference, changes, [ResizeVolume(address=address, capacity=int(after))], outside)
     refused = _refuse_size(address, volume.format, before, after) or _refuse_layers(address, observed, context)
     if refused is not None:
         return refused
@@ -125,6 +129,30 @@ def _refuse_layers(address: Address, observed: Observed, context: Context) -> Pl
     return None
 
 
+def _outside(address: Address, observed: Observed, context: Context) -> tuple[Address, Layer] | None:
+    """The domain that writes to a layer over the volume, and the layer, where that was made outside dos.vm."""
+    for user in context.layers.opened.get(observed.info.get("path", ""), ()):
+        for layer in layers_outside(context.observed[user], context):
+            if layer.base == str(address):
+                return user, layer
+    return None
+
+
+def _under(
+    address: Address,
+    difference: Difference,
+    changes: tuple[PlannedChange, ...],
+    actions: Iterable[Action],
+    outside: tuple[Address, Layer],
+) -> Plan:
+    """What is below a layer is left as it is: the layer would be ruined, and a grown volume has its size from the layer."""
+    user, layer = outside
+    reason = f"{user} is on layer {layer.top} over it, made outside dos.vm: merge the layer first"
+    needs = "the layer over it to be merged"
+    more = {"needs": needs, "reason": reason, "blocked_by": (user,)}
+    return change(address, difference, (), changes=changes, withheld=tuple(actions), **more)
+
+
 def _absent(address: Address, path: str, difference: Difference, xml: str, context: Context) -> Plan:
     """A volume that is not there is new; or its data is missing, and an empty disk in its place would hide the loss (VOL-08)."""
     create, why = CreateVolume(address=address, xml=xml), lost(address, path, context)
@@ -147,6 +175,8 @@ def _anew(address: Address, difference: Difference, xml: str, context: Context) 
     changes = classified(difference.changes, {}, Disruption.DATA_LOSS)
     actions = (ReplaceVolume(address=address, xml=xml, wipe=context.permission.wipe),)
     held = context.observed.get(address)
+    if held is not None and (outside := _outside(address, held, context)) is not None:
+        return _under(address, difference, changes, actions, outside)
     user = next(users(held, context), None)
     lost = [str(address), *_layers(held, context)]
     if any(name not in context.permission.data_loss for name in lost):

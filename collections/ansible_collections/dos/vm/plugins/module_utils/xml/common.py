@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 OBJECT = f"{{{NAMESPACE}}}object"
+RECORD_NAMESPACE = "urn:dos:vm:devices:1"
+RECORD = f"{{{RECORD_NAMESPACE}}}devices"  # see xml/device_record.py
 NUMBERS = ("stop_timeout", "epoch", "created")
 METADATA = shape(
     "metadata",

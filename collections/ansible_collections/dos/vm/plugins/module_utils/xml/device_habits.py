@@ -82,10 +82,13 @@ def cache_of_shared(driver: Element, declared: Element) -> bool:
     return is_live(driver) and driver.get("cache") == "none" and driver.find("../shareable") is not None
 
 
+# Where the data of a disk is, whatever its type.
+PLACES = ("file", "dev", "pool", "volume", "protocol", "name")
+
+
 def same_source(backing: Element, declared: Element) -> bool:
     before, after = backing.find("../source"), declared.find("source")
-    names = ("file", "pool", "volume", "dev")
-    return before is not None and after is not None and all(before.get(name) == after.get(name) for name in names)
+    return before is not None and after is not None and all(before.get(name) == after.get(name) for name in PLACES)
 
 
 def same_type(observed: Element, declared: Element) -> bool:

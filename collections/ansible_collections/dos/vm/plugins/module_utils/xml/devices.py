@@ -16,6 +16,7 @@ from . import hardware
 from .build import E, maybe, on_off
 from .common import BOOT, absent, boot, flag, lower, number, pruned
 from .device_habits import (
+    PLACES,
     always_there,
     cache_of_shared,
     in_place,
@@ -196,9 +197,9 @@ DISK = shape(
     ),
     shape(
         "source",
-        Attr("file"),
-        Attr("pool"),
-        Attr("volume"),
+        *(Attr(name) for name in PLACES),
+        shape("host", whole=True, key=INDEX),
+        shape("auth", whole=True),
         Attr("startupPolicy", field="startup_policy"),
         Attr("index", computed=True),
         shape("seclabel", Attr("model"), Attr("relabel"), key="@model", computed=live),

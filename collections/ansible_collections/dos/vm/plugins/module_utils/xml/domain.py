@@ -18,7 +18,7 @@ from ..model.types import ByteSize
 from . import device_habits, devices, hardware
 from .build import E, maybe
 from .build import parse as parse_xml
-from .common import METADATA, absent, flag, mark_element, mark_of, number, pruned
+from .common import METADATA, RECORD, absent, flag, mark_element, mark_of, number, pruned
 from .compare import Change
 from .explicit import explicit
 from .merge import overlay, same_identity
@@ -231,7 +231,7 @@ SHAPE: Shape = shape(
     shape("uuid", computed=True),
     shape("title"),
     shape("description"),
-    METADATA,
+    replace(METADATA, rows=(*METADATA.rows, shape(RECORD, whole=True, computed=True, field="recorded_devices"))),
     shape("memory", UNIT, text=True, tidy=_tidy_memory, show=size),
     # Only a running machine may have less than it was given; in a definition it would be less at the next start.
     shape("currentMemory", UNIT, text=True, tidy=_tidy_memory, show=size, computed=_live, field="current_memory"),

@@ -273,7 +273,8 @@ def _accounts(plan: Plan, case: Case) -> None:
         assert not [action for action in plan.actions if _restarts(plan, action)]
     if not case.permission.recreate:
         assert plan.disruption is not Disruption.RECREATE
-    if str(plan.address) not in case.permission.data_loss:
+    names = case.permission.data_loss if plan.address.kind == "domain" else (str(plan.address),)
+    if not set(names) & set(case.permission.data_loss):  # a domain is given other data where that which it has is named
         assert plan.disruption < Disruption.DATA_LOSS
     if plan.verdict in ("keep", "left", "unmanaged", "conflict"):
         assert not plan.actions

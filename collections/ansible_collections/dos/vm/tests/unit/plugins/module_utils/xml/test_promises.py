@@ -33,6 +33,9 @@ NOT_SHOWN = {
         ("domain/devices/panic/address", "domain/devices/panic/alias", "domain/devices/tpm/address"), "of the board"
     ),
     "domain/devices/disk/mirror": "while a block job runs",
+    **dict.fromkeys(
+        ("domain/devices/disk/source/host", "domain/devices/disk/source/auth"), "of a disk that was put in by hand"
+    ),
     **{
         f"domain/devices/{row}": "ports share one table"
         for row in ("channel/log", "channel/target/model", "console/address", "console/target/model", "serial/address")
