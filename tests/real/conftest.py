@@ -27,7 +27,7 @@ UP = Path(__file__).parents[2] / "tools" / "libvirt_up.py"
 # Here, and not in /run: libvirt's definitions outlive a restart of the machine too.
 UNDER_WAY = Path("/var/lib/dos-vm/tests-under-way")
 # The names of the tests that have no prefix of their own.
-FIXED = ("ao", "bench", "ex", "fg", "im", "kd", "md", "pb", "pw", "rc", "sq", "us", "vt")
+FIXED = ("ao", "bench", "bk", "ex", "fg", "im", "kd", "md", "pb", "pw", "rc", "sq", "us", "vt")
 # What stands on others goes first.
 ORDER = ("gateway", "domain", "network", "nwfilter", "volume", "pool", "secret")
 

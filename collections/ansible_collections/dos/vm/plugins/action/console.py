@@ -13,6 +13,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.visit import comman
 from ansible_collections.dos.vm.plugins.module_utils.model.front import URI
 from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 from ansible_collections.dos.vm.plugins.plugin_utils.console import free_port, new_password
+from ansible_collections.dos.vm.plugins.plugin_utils.of_site import with_site
 
 display = Display()
 
@@ -23,7 +24,7 @@ class ActionModule(HostAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
         result = super().run(tmp, variables)
-        asked = dict(self._task.args)
+        asked = with_site(self._task.args, variables, self._templar)
         vm, seconds = str(asked.get("vm")), int(asked.get("seconds") or 300)
         file = Path(asked.get("password_file") or f"./console-{vm}.password").expanduser()
         opening = asked.get("order", "open") == "open"

@@ -13,6 +13,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
+from ansible_collections.dos.vm.plugins.plugin_utils.of_site import with_site
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 
 display = Display()
@@ -49,7 +50,7 @@ class ActionModule(HostAction):
 
         It is noted first and done second, so a person's stop outlives the host and this controller.
         """
-        arguments = {**self._task.args, "clock": time.time()}
+        arguments = {**with_site(self._task.args, variables, self._templar), "clock": time.time()}
         if not _lasts(arguments) or self._task.check_mode or "dos_run_orders" not in variables:
             yield arguments, lambda answers: None
             return

@@ -20,7 +20,8 @@ options:
   order:
     description:
     - What is to be done. V(check) looks at every file of the chain; V(restore) writes the disks of one backup anew,
-      beside the machine; V(forget) begins a new chain with the next backup.
+      to the directory O(to) or, where it is unset, in place of the disks of the VM, which is off; V(forget) begins
+      a new chain with the next backup.
     type: str
     choices:
     - create
@@ -30,27 +31,67 @@ options:
     default: create
   full:
     description:
-    - Begin a new chain instead of keeping what changed.
+    - Whether the backup begins a new chain. If false, the backup has what changed since the one before, and is
+      refused where a disk keeps no record of changes (raw disks, and qcow2 of compatibility level 0.10). If unset,
+      it is in full there, with a note. The first backup of a chain is in full in any case.
     type: bool
-    default: false
   mode:
     description:
-    - How the blocks come into the files. V(push) has QEMU write them, which must be able to reach the directory;
-      V(pull) reads them from QEMU by NBD, over a socket on the host, into files that are root's alone. A chain
-      may have both.
+    - How the blocks come into the files. V(push) has QEMU write them, whose user must be able to pass through the
+      directories above; V(pull) reads them from QEMU by NBD, over a socket on the host. If unset, V(push) where
+      QEMU reaches the directory, otherwise V(pull). The files are root's alone in either case, and a chain may
+      have both.
     type: str
     choices:
     - push
     - pull
-    default: push
   name:
     description:
     - Name of the backup; a number when it is created, the newest one when it is restored.
     type: str
   to:
     description:
-    - Directory that restored disks are written to.
+    - Directory that restored disks are written to. If unset, they take the place of the disks of the VM.
     type: str
+  allow:
+    description:
+    - 'What may be lost: each volume that is restored in place, by name in O(allow.data_loss).'
+    type: dict
+    suboptions:
+      restart:
+        description:
+        - Running machines and networks may be stopped and started.
+        type: bool
+        default: false
+      recreate:
+        description:
+        - Objects without data may be removed and made anew.
+        type: bool
+        default: false
+      migrate:
+        description:
+        - Machines may move to another host.
+        type: bool
+        default: false
+      data_loss:
+        description:
+        - Objects, each by kind and name, whose data may go.
+        - For example V(["volume default/web-1"]).
+        type: list
+        elements: str
+      wipe:
+        description:
+        - What is deleted because of O(allow.data_loss) is written over with zeros first. Storage that copies on
+          write, and SSDs, may keep the old blocks all the same.
+        type: bool
+        default: false
+      uplink:
+        description:
+        - Interfaces that a bridge may take though they carry addresses of the host, which move to the bridge.
+        - For example V(["eth0"]).
+        - Requirement NET-12.
+        type: list
+        elements: str
   quiesce:
     description:
     - Ask the guest's agent to hold its file systems still while the backup begins.

@@ -106,7 +106,8 @@ options:
         type: str
   compat:
     description:
-    - Compatibility level of qcow2.
+    - Compatibility level of qcow2. If unset, a new volume gets V(1.1), which incremental backups need, and an existing
+      one keeps its level.
     - Requirement VOL-T1.9.
     type: str
     choices:

@@ -35,6 +35,13 @@ def chain(path: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def keeps_changes(path: str) -> bool:
+    """Whether a disk can keep a record of what changes in it: a qcow2 file from version 3 on (compatibility level 1.1)."""
+    with open(path, "rb") as file:
+        magic, version = struct.unpack(">4sI", file.read(8).ljust(8, b"\0"))
+    return bool(magic == MAGIC and version >= 3)
+
+
 def _below(path: str) -> Below | None:
     try:
         with open(path, "rb") as file:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup
-short_description: Back up the disks of a running machine, and restore them
+short_description: Back up the disks of a running VM, and restore them
 version_added: "0.1.0"
 description:
-  - Writes the disks of a running machine to a directory of the host, the first time in full and then what changed since, without
+  - Writes the disks of a running VM to a directory of the host, the first time in full and then what changed since, without
     the guest noticing. The files are a chain of qcow2 images that any tool reads.
-  - Checks a chain, and writes the disks of any backup of it anew, to another directory. Nothing is ever written over.
-  - What has lost its record of changes, such as a machine that was removed and made anew, is backed up in full again.
+  - Checks a chain, and writes the disks of any backup of it anew, to another directory or in place of the disks of the VM.
+    Backups are never written over, and the disks of a VM only by name (O(allow.data_loss)).
+  - A VM that has lost its record of changes, such as one whose host lost power, is backed up in full again, with a note.
+  - The VM belongs to the site of the inventory, C(dos_site), where O(site) is unset.
 author:
   - dos.vm contributors (@dos-vm)
 extends_documentation_fragment:
@@ -27,12 +29,6 @@ EXAMPLES = r"""
   dos.vm.backup:
     vm: web-1
     directory: /srv/backup/web-1
-
-- name: Into a directory that QEMU cannot reach
-  dos.vm.backup:
-    vm: web-1
-    directory: /root/backup/web-1
-    mode: pull
 
 - name: Is it what was written?
   dos.vm.backup:
@@ -49,16 +45,29 @@ EXAMPLES = r"""
     order: restore
     name: "0003"
     to: /srv/restored
+
+- name: The same in place of the disks of the VM, which is off
+  dos.vm.backup:
+    vm: web-1
+    directory: /srv/backup/web-1
+    order: restore
+    name: "0003"
+    allow: {data_loss: [volume fast/web-1-vda]}
 """
 
 RETURN = r"""
 backups:
-  description: Every backup in the directory, oldest first, with C(name), C(parent), C(at), C(disks) and C(sums).
+  description: Every backup in the directory, oldest first, with C(name), C(mark), C(parent), C(at), C(disks) and C(sums).
   returned: always
   type: list
   elements: dict
 performed:
   description: Sentences that say what was done.
+  returned: always
+  type: list
+  elements: str
+notes:
+  description: Why a backup is in full that was not asked to be, with what to do.
   returned: always
   type: list
   elements: str

@@ -24,6 +24,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
             "backups",
             "broken",
             "files",
+            "notes",
             "performed",
         }
     ),

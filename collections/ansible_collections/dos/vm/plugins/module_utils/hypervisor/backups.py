@@ -14,6 +14,8 @@ import os
 import shutil
 import subprocess
 import time
+import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,15 +23,17 @@ from typing import Any
 
 from .. import durable
 from .._thirdparty import libvirt
-from ..errors import ConflictError, HypervisorError
+from ..chain import keeps_changes
+from ..errors import ConflictError, DosVmError, HypervisorError
 from ..model.backup import BackingUp
 from ..plan.checkpoint import targets
 from ..xml.build import E, parse, to_text
-from ..xml.common import mark_of
-from . import pulled
+from ..xml.common import not_of
+from . import pulled, pushed, records, restored
 from .connection import allowing, saying
 from .libvirt import LibvirtHypervisor
 from .power import state_of
+from .sides import place
 
 LIST = "backups.json"
 PREFIX = "dos-backup-"  # of libvirt's checkpoints
@@ -38,9 +42,13 @@ STEP = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """One of a chain. `parent` is the one it continues, nothing for a full one; `disks` are file names by target."""
+    """One of a chain. `parent` is the one it continues, nothing for a full one; `disks` are file names by target.
+
+    `mark` is libvirt's checkpoint of it; empty where the disks keep no record of changes, so that nothing continues it.
+    """
 
     name: str
+    mark: str | None = None
     parent: str | None = None
     at: float = 0.0
     disks: dict[str, str] = field(default_factory=dict)
@@ -55,6 +63,7 @@ class Told:
     performed: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def carry_out(asked: BackingUp, hypervisor: LibvirtHypervisor, *, dry_run: bool, now: float) -> Told:
@@ -65,7 +74,7 @@ def carry_out(asked: BackingUp, hypervisor: LibvirtHypervisor, *, dry_run: bool,
         case "check":
             return Told(backups=known, broken=tuple(broken(folder, known)))
         case "restore":
-            return _restore(asked, folder, known, dry_run)
+            return _restore(asked, folder, known, hypervisor, dry_run)
         case "forget":
             with saying(f"forget the backups of domain {asked.vm}"):
                 gone = 0 if dry_run else _forget(hypervisor._connection.lookupByName(asked.vm))
@@ -81,9 +90,14 @@ def listed(folder: Path) -> tuple[Backup, ...]:
     if not path.exists():
         return ()
     try:
-        return tuple(Backup(**held) for held in json.loads(path.read_text(encoding="utf-8")))
+        return tuple(_read(held) for held in json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as refused:
         raise ConflictError(f"{path} is not a list of backups: {refused}") from None
+
+
+def _read(held: dict[str, Any]) -> Backup:
+    # Lists of before did not name the mark.
+    return Backup(**{"mark": f"{PREFIX}{held.get('name')}", **held})
 
 
 def chain(known: tuple[Backup, ...], name: str) -> list[Backup]:
@@ -131,41 +145,75 @@ def _create(
     if any(held.name == name for held in known):
         return Told(backups=known)
     disks = list(targets(xml))
-    parent = None if asked.full else _parent(domain, known, disks)
+    forgetful = list(_without_record(hypervisor, xml))
+    _refuse_incremental(asked, forgetful)
+    parent = None if asked.full or forgetful else _parent(domain, known, disks)
+    notes = tuple(_notes(asked, known, forgetful, parent))
     done = (
         f"domain {asked.vm} has been backed up {'in full' if parent is None else f'since {parent.name}'} as {name}",
     )
     if dry_run:
-        return Told(backups=known, performed=done)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Told(backups=known, performed=done, notes=notes)
+    _make(folder)
     if parent is None:
         _forget(domain)  # a new chain needs no marks of the old one, and every mark costs each write something
     files = {target: f"{name}-{target}.qcow2" for target in disks}
+    mark = None if forgetful else f"{PREFIX}{name}-{uuid.uuid4().hex[:8]}"  # no other one of the disk is called so
     with hypervisor.lock():
-        _taken(asked, domain, name, parent, {target: folder / file for target, file in files.items()})
+        _taken(asked, domain, mark, parent, {target: folder / file for target, file in files.items()})
     for target, file in files.items():
         _link(folder, file, None if parent is None else parent.disks[target])
     made = Backup(
         name=name,
+        mark=mark,
         parent=None if parent is None else parent.name,
         at=now,
         disks=files,
         sums={target: _sum(folder / file) for target, file in files.items()},
     )
     _write(folder, (*known, made))
-    return Told(backups=(*known, made), performed=done)
+    return Told(backups=(*known, made), performed=done, notes=notes)
+
+
+def _make(folder: Path) -> None:
+    """The directory, which is root's, and which QEMU passes through. One that is there stays as it is."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(pushed.PASSABLE)
+
+
+def _without_record(hypervisor: LibvirtHypervisor, xml: Any) -> Iterator[str]:
+    """The disks that keep no record of what changes in them, each with what to do."""
+    for target, disk in targets(xml).items():
+        source, driver = disk.find("source"), disk.find("driver")
+        if source is None or driver is None or driver.get("type") != "qcow2":
+            yield f"disk {target} is raw, and keeps no record of what changes: only qcow2 does"
+        elif not keeps_changes(path := place(hypervisor._connection, source)[2]):
+            yield (
+                f"disk {target} is qcow2 of compatibility level 0.10, and keeps no record of what changes: shut the VM down, run "
+                f"qemu-img amend -f qcow2 -o compat=1.1 {path} on its host, and start it"
+            )
+
+
+def _notes(asked: BackingUp, known: tuple[Backup, ...], forgetful: list[str], parent: Backup | None) -> Iterator[str]:
+    """Why a backup is in full that was not asked to be."""
+    if asked.full or parent is not None:
+        return
+    yield from (f"{why}; this backup is in full" for why in forgetful)
+    if known and not forgetful:
+        yield f"the record of what changed since {known[-1].name} is not there; this backup is in full"
+
+
+def _refuse_incremental(asked: BackingUp, forgetful: list[str]) -> None:
+    if asked.full is False and forgetful:
+        raise ConflictError("\n  ".join([f"domain {asked.vm} has no incremental backup:", *forgetful]))
 
 
 def _refuse(asked: BackingUp, domain: Any, xml: Any) -> None:
-    reasons = []
-    if (mark_of(xml) or {}).get("site") != asked.site:
-        reasons.append(f"is not of site {asked.site}, and never touched")
+    reasons = [why] if (why := not_of(asked.site, xml)) else []
     if state_of(domain) not in ("running", "paused"):
         reasons.append(f"is {state_of(domain)}: QEMU keeps what changed, and it does not run")
     for target, disk in targets(xml).items():
-        driver = disk.find("driver")
-        if driver is None or driver.get("type") != "qcow2":
-            reasons.append(f"disk {target} is raw, and keeps no record of what changed: only qcow2 does")
         if disk.find("transient") is not None:
             reasons.append(f"disk {target} forgets what is written to it")
     if reasons:
@@ -174,61 +222,52 @@ def _refuse(asked: BackingUp, domain: Any, xml: Any) -> None:
 
 def _parent(domain: Any, known: tuple[Backup, ...], disks: list[str]) -> Backup | None:
     """The newest backup, if the machine still has the mark of it for every disk; otherwise the next one is full."""
-    marks = {held.getName() for held in domain.listAllCheckpoints()}
+    marks = {held.getName(): held for held in domain.listAllCheckpoints()}
     newest = known[-1] if known else None
-    if newest is None or f"{PREFIX}{newest.name}" not in marks or set(newest.disks) != set(disks):
+    if newest is None or newest.mark not in marks or set(newest.disks) != set(disks):
         return None
-    return newest
+    return newest if records.define(domain, marks[newest.mark].getXMLDesc()) else None
 
 
 def _forget(domain: Any) -> int:
     marks = [held for held in domain.listAllCheckpoints() if held.getName().startswith(PREFIX)]
     for held in marks:
-        held.delete()
+        try:
+            held.delete()
+        except libvirt.libvirtError:  # the record is lost already
+            held.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
     return len(marks)
 
 
-def _taken(asked: BackingUp, domain: Any, name: str, parent: Backup | None, files: dict[str, Path]) -> None:
+def _taken(asked: BackingUp, domain: Any, mark: str | None, parent: Backup | None, files: dict[str, Path]) -> None:
     """The blocks into the files, by either way; the mark of a backup that fails is taken away."""
-    since = f"{PREFIX}{parent.name}" if parent else None
+    since = parent.mark if parent else None
+    owner, directory = pushed.owner_of(parse(domain.XMLDesc())), next(iter(files.values())).parent
     try:
-        if asked.mode == "push":
-            _begin(asked, domain, name, _pushed(files, since))
-            _wait(domain, asked.timeout)
+        if asked.mode == "push" or (asked.mode is None and pushed.reaches(directory, owner)):
+            with pushed.room(directory, owner) as room:
+                _begin(asked, domain, mark, pushed.element({at: room / path.name for at, path in files.items()}, since))
+                _wait(domain, asked.timeout)
+                pushed.take(room, files)
             return
         with pulled.served(domain) as folder:
-            _begin(asked, domain, name, pulled.element(folder, iter(files), since))
+            _begin(asked, domain, mark, pulled.element(folder, iter(files), since))
             pulled.read(domain, folder, files, changed=parent is not None, seconds=asked.timeout)
-    except (HypervisorError, OSError):
+    except (DosVmError, OSError, libvirt.libvirtError):
         # Without the file its mark must not count: the next backup would lack what changed until now.
         with allowing("VIR_ERR_NO_DOMAIN_CHECKPOINT"):
-            domain.checkpointLookupByName(f"{PREFIX}{name}").delete()
+            domain.checkpointLookupByName(mark or "").delete()
         raise
 
 
-def _begin(asked: BackingUp, domain: Any, name: str, backup: Any) -> None:
-    mark = E("domaincheckpoint", E("name", f"{PREFIX}{name}"))
+def _begin(asked: BackingUp, domain: Any, mark: str | None, backup: Any) -> None:
+    checkpoint = None if mark is None else to_text(E("domaincheckpoint", E("name", mark)))
     frozen = asked.quiesce and _freeze(domain)
     try:
-        domain.backupBegin(to_text(backup), to_text(mark), 0)
+        domain.backupBegin(to_text(backup), checkpoint, 0)
     finally:
         if frozen:
             domain.fsThaw()
-
-
-def _pushed(files: dict[str, Path], since: str | None) -> Any:
-    return E(
-        "domainbackup",
-        E("incremental", since) if since else None,
-        E(
-            "disks",
-            (
-                E("disk", E("driver", type="qcow2"), E("target", file=path), name=target, backup="yes", type="file")
-                for target, path in files.items()
-            ),
-        ),
-        mode="push",
-    )
 
 
 def _freeze(domain: Any) -> bool:
@@ -262,7 +301,9 @@ def _link(folder: Path, file: str, before: str | None) -> None:
     durable.settle(folder / file)  # before the list names it
 
 
-def _restore(asked: BackingUp, folder: Path, known: tuple[Backup, ...], dry_run: bool) -> Told:
+def _restore(
+    asked: BackingUp, folder: Path, known: tuple[Backup, ...], hypervisor: LibvirtHypervisor, dry_run: bool
+) -> Told:
     if not known:
         raise ConflictError(f"{folder} has no backup")
     name = str(asked.name or known[-1].name)
@@ -270,7 +311,12 @@ def _restore(asked: BackingUp, folder: Path, known: tuple[Backup, ...], dry_run:
     wrong = broken(folder, tuple(wanted))
     if wrong:
         raise ConflictError("\n  ".join([f"backup {name} cannot be restored:", *wrong]))
-    to = Path(str(asked.to))
+    if asked.to is None:
+        sources = {target: folder / file for target, file in wanted[-1].disks.items()}
+        files = restored.in_place(asked, sources, hypervisor, dry_run=dry_run)
+        done = f"backup {name} of domain {asked.vm} has been restored in place"
+        return Told(backups=known, performed=(done,), files=files)
+    to = Path(asked.to)
     files = {target: str(to / f"{asked.vm}-{target}.qcow2") for target in wanted[-1].disks}
     there = [path for path in files.values() if os.path.exists(path)]
     if there:

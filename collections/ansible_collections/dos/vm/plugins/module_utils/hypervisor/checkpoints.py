@@ -15,7 +15,7 @@ from ..errors import ConflictError, PermissionNeeded
 from ..model.checkpoint import Checkpointing
 from ..plan.checkpoint import descendants, losses, refusals, targets
 from ..xml.build import E, parse, to_text
-from ..xml.common import mark_of
+from ..xml.common import not_of
 from . import external
 from .connection import saying
 from .libvirt import LibvirtHypervisor
@@ -54,8 +54,8 @@ def carry_out(asked: Checkpointing, hypervisor: LibvirtHypervisor, *, dry_run: b
     with saying(f"{asked.order} a checkpoint of domain {asked.vm}"):
         domain = hypervisor._connection.lookupByName(asked.vm)
         xml = parse(domain.XMLDesc())
-        if (mark_of(xml) or {}).get("site") != asked.site:
-            raise ConflictError(f"domain {asked.vm} is not of site {asked.site}, and never touched")
+        if why := not_of(asked.site, xml):
+            raise ConflictError(f"domain {asked.vm} {why}")
         held = {checkpoint.name: checkpoint for checkpoint in tree(domain)}
         if asked.order == "list":
             return Told(tree=tuple(held.values()))

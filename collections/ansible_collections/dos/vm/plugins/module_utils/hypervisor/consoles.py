@@ -16,7 +16,7 @@ from .._thirdparty import libvirt
 from ..errors import ConflictError
 from ..model.console import Visit
 from ..xml.build import compact, parse
-from ..xml.common import absent, mark_of
+from ..xml.common import absent, not_of
 from .connection import saying
 from .libvirt import LibvirtHypervisor
 from .power import state_of
@@ -45,8 +45,8 @@ def visit(asked: Visit, hypervisor: LibvirtHypervisor, *, dry_run: bool, now: fl
     with saying(f"{asked.order} the console of domain {asked.vm}", values), hypervisor.lock():
         domain = hypervisor._connection.lookupByName(asked.vm)
         live = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
-        if (mark_of(live) or {}).get("site") != asked.site:
-            raise ConflictError(f"domain {asked.vm} is not of site {asked.site}, and never touched")
+        if why := not_of(asked.site, live):
+            raise ConflictError(f"domain {asked.vm} {why}")
         if (state := state_of(domain)) not in ("running", "paused"):
             raise ConflictError(f"domain {asked.vm} is {state}: only what runs has a console, start it first (VM-27)")
         graphics = live.find("devices/graphics")

@@ -21,7 +21,7 @@ from ..errors import HypervisorError
 from ..model.migration import Migration
 from ..plan.migration import Question, copied, notes, reasons
 from ..xml.build import parse, to_text
-from . import carry, copies, sent
+from . import carry, copies, records, sent
 from .bridges import release
 from .connection import allowing, constant, open_connection, saying
 from .events import HearingHypervisor
@@ -224,6 +224,8 @@ class _Run:
         flags, params = self._flags(asked, same), self._params(asked)
         self.autostart = bool(self.domain().autostart())
         self.awake = asked.guest.state == "running"
+        with saying(self.operation):
+            records.keep(self.domain())
         self.notes += [] if same else ["a backing file is not there: all of the disk is copied, and it stands alone"]
 
         def work() -> None:
@@ -442,7 +444,7 @@ class _Run:
             with allowing("VIR_ERR_NO_DOMAIN"):
                 left = self.domain()
                 autostart = bool(left.autostart())
-                left.undefine()
+                left.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
                 performed.append(f"domain {wanted.domain} has been undefined on {wanted.source}")
             if self.awake and there.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 there.resume()  # it stood still so that the rest could be sent
@@ -453,6 +455,10 @@ class _Run:
                 performed.append(f"the memory of {wanted.domain} has been saved on {wanted.target}")
             if autostart and not there.autostart():
                 there.setAutostart(1)
+            if lost := records.give(there):
+                self.notes.append(
+                    f"the record of changes of {', '.join(lost)} did not come along: the next backup is in full"
+                )
             gone = self._release(target)
             sent.leave_nothing(wanted.domain)
             # What stays for now is taken away when the host is next brought to its slice.
@@ -488,6 +494,7 @@ class _Run:
         """Nothing came of it: take away what was made for it. What cannot be now is found by its mark the next time."""
         with suppress(libvirt.libvirtError, HypervisorError):
             guest = guest_of(self.source._connection, self.wanted.domain)
+            records.forget(guest.name)
             if self.state(target) == "absent":
                 copies.discard(target._connection, guest.disks)
                 sent.take_back(target._connection, guest.xml)

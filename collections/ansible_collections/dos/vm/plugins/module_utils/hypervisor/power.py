@@ -19,7 +19,7 @@ from ..errors import DosVmError, HypervisorError, Unanswered
 from ..model.order import Ordering
 from ..plan.order import TABLE, judge, no_room
 from ..xml.build import parse
-from ..xml.common import mark_of
+from ..xml.common import mark_of, not_of
 from ..xml.identity import device_identity
 from ..xml.orders import NAMESPACE, PREFIX, Orders, read, write
 from . import live
@@ -85,10 +85,8 @@ class _Room:
     def _ours(self, name: str, domain: Any) -> Answer:
         before = state_of(domain)
         xml = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-        if (mark_of(xml) or {}).get("site") != self.asked.site:
-            return Answer(
-                name=name, before=before, after=before, refused=f"is not of site {self.asked.site}, and never touched"
-            )
+        if why := not_of(self.asked.site, xml):
+            return Answer(name=name, before=before, after=before, refused=why)
         verdict = judge(self.asked.order, before)
         if refused := verdict.refused or _undefined(self.asked.order, domain):
             return Answer(name=name, before=before, after=before, refused=refused)

@@ -23,6 +23,7 @@ from .. import durable
 from ..errors import HypervisorError
 from ..xml.build import E, parse
 from .connection import allowing
+from .pushed import owner_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -38,18 +39,11 @@ def served(domain: Any) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="dosvm-backup-", dir=ROOM))
     try:
         folder.chmod(0o700)
-        if (owner := _owner(parse(domain.XMLDesc()))) is not None:
+        if (owner := owner_of(parse(domain.XMLDesc()))) is not None:
             os.chown(folder, *owner)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _owner(xml: Element) -> tuple[int, int] | None:
-    """Who QEMU is, as its DAC label says: `+64055:+64055`."""
-    label = xml.findtext("seclabel[@model='dac']/label") or ""
-    user, found, group = label.replace("+", "").partition(":")
-    return (int(user), int(group)) if found and user.isdigit() and group.isdigit() else None
 
 
 def element(folder: Path, targets: Iterator[str], since: str | None) -> Element:

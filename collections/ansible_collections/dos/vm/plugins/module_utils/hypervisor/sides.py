@@ -66,7 +66,6 @@ def guest_of(connection: Any, name: str) -> Guest:
         active=active,
         state=STATES.get(domain.state()[0], "no state"),
         snapshots=_counted(domain.snapshotNum),
-        checkpoints=_counted(lambda: len(domain.listAllCheckpoints())),
         block_jobs=tuple(disk.target for disk in disks if active and _busy(domain, disk.target)),
         saved=bool(domain.hasManagedSaveImage()),
         disks=disks,
@@ -118,7 +117,7 @@ def _disks(connection: Any, xml: Element) -> Iterator[Disk]:
         source, target = held.find("source"), held.find("target")
         if source is None or target is None or held.get("type") not in ("file", "block", "volume"):
             continue  # an empty drive, or a disk that the network brings to every host alike
-        pool, volume, path = _place(connection, source)
+        pool, volume, path = place(connection, source)
         read_only = held.find("readonly") is not None or held.get("device") in ("cdrom", "floppy")
         below = held.find("backingStore/source")
         yield Disk(
@@ -140,7 +139,7 @@ def _backing(connection: Any, path: str) -> str | None:
     return None
 
 
-def _place(connection: Any, source: Element) -> tuple[str | None, str | None, str]:
+def place(connection: Any, source: Element) -> tuple[str | None, str | None, str]:
     """Pool, volume and path of a disk, whichever of them its definition names."""
     path = source.get("file") or source.get("dev")
     with allowing("VIR_ERR_NO_STORAGE_VOL", "VIR_ERR_NO_STORAGE_POOL"):

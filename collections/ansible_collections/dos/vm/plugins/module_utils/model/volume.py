@@ -68,7 +68,12 @@ class Volume:
     format: Format = option("Format of the file.", spec="VOL-T1.4", default="qcow2", instead=RETIRED)
     backing: Backing | None = option("What the volume is layered over.", spec="VSNP-01", default=None)
     permissions: Permissions | None = option("Owner, group, mode and label of the file.", spec="VOL-T1.5", default=None)
-    compat: Literal["0.10", "1.1"] | None = option("Compatibility level of qcow2.", spec="VOL-T1.9", default=None)
+    compat: Literal["0.10", "1.1"] | None = option(
+        "Compatibility level of qcow2. If unset, a new volume gets V(1.1), which incremental backups need, and an existing one "
+        "keeps its level.",
+        spec="VOL-T1.9",
+        default=None,
+    )
     lazy_refcounts: bool = option("Lazy reference counts of qcow2.", spec="VOL-T1.10", default=False)
     encryption: Encryption | None = option("LUKS encryption; none when not given.", spec="VOL-13", default=None)
 

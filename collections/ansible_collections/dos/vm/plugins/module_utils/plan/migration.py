@@ -70,7 +70,6 @@ class Guest:
     active: bool = True
     state: str = "running"
     snapshots: int = 0
-    checkpoints: int = 0
     block_jobs: tuple[str, ...] = ()
     saved: bool = False
     disks: tuple[Disk, ...] = ()
@@ -147,8 +146,6 @@ def state(question: Question) -> Iterator[str]:
         yield f"{STUCK[guest.state]}; start it again, or let it end"
     if guest.snapshots:
         yield f"it has {guest.snapshots} snapshots, which libvirt does not move; delete them, or keep them by a backup"
-    if guest.checkpoints:
-        yield f"it has {guest.checkpoints} checkpoints, which libvirt does not move; delete them"
     if guest.block_jobs:
         yield f"a job is at work on {', '.join(guest.block_jobs)}; wait for it (virsh blockjob), or abort it"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..model.address import Address
 from ..model.overlay import image_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lxml.etree import _Element as Element
 
 DISRUPTION = {"volume/capacity": Disruption.LIVE}
+NEWEST: Literal["1.1"] = "1.1"  # of qcow2
 CYLINDER = 16 * 255 * 512  # the largest, in bytes
 ALONE = "as declared, and stands alone: what it was layered over is in it"
 SMALLEST_STEP = ByteSize("10 MB")  # VOL-04
@@ -45,13 +46,13 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
         return found(address, observed)
     path, shown = _pool_path(volume, context), as_device if is_block(kind) else _as_file
     sized = rounded(_rounded(volume, observed), observed, kind)
-    declared = shown(render(sized, path, _silent_capacity(volume, observed)))
+    declared = shown(render(_new(sized) if observed is None else sized, path, _silent_capacity(volume, observed)))
     alone = _stands_alone(declared, observed)
     difference = differ(declared, definition_of(observed), SHAPE)
 
     def new() -> str:
         # As from nothing, also where another is in its place: what libvirt had computed for that one does not count.
-        return to_text(differ(shown(render(volume, path, None)), None, SHAPE).desired)
+        return to_text(differ(shown(render(_new(volume), path, None)), None, SHAPE).desired)
 
     if observed is None:
         return _absent(address, f"{path}/{volume.name}", difference, new(), context)
@@ -76,6 +77,14 @@ def plan(volume: Volume, observed: Observed | None, context: Context) -> Plan:
     felt = Disruption.LIVE if user else Disruption.NONE
     grow = ResizeVolume(address=address, capacity=int(after), domain=domain, target=target, disruption=felt)
     return change(address, difference, [grow], changes=changes)
+
+
+def _new(volume: Volume) -> Volume:
+    """The volume as it is made: a qcow2 file of version 3, which records what changes, unless it is declared otherwise.
+
+    One that is there keeps its version: libvirt has none by default, and QEMU makes a file of another one only while it is off.
+    """
+    return replace(volume, compat=NEWEST) if volume.format == "qcow2" and volume.compat is None else volume
 
 
 def _as_file(declared: Element) -> Element:

@@ -38,7 +38,12 @@ class Volume:
     host: Name | None = option("Host that has it, where the pool is on several.", spec="POOL-02", default=None)
     project: Name | None = option("Project it belongs to and is counted for.", spec="PROJ-10", default=None)
     permissions: Permissions | None = option("Owner, group, mode and label of the file.", spec="VOL-T1.5", default=None)
-    compat: Literal["0.10", "1.1"] | None = option("Compatibility level of qcow2.", spec="VOL-T1.9", default=None)
+    compat: Literal["0.10", "1.1"] | None = option(
+        "Compatibility level of qcow2. If unset, a new volume gets V(1.1), which incremental backups need, and an existing one "
+        "keeps its level.",
+        spec="VOL-T1.9",
+        default=None,
+    )
     lazy_refcounts: bool = option("Lazy reference counts of qcow2.", spec="VOL-T1.10", default=False)
     encryption: Name | None = option(
         "Secret of usage type volume whose value encrypts it, with LUKS.", spec="VOL-13", default=None

@@ -58,6 +58,16 @@ def mark_of(element: Element) -> dict[str, Any] | None:
     return {name: int(value) if name in NUMBERS else value for name, value in _texts(held).items()}
 
 
+def not_of(site: str, element: Element) -> str:
+    """Why a domain or network is not touched in the name of a site; empty where it is the site's."""
+    found = (mark_of(element) or {}).get("site")
+    if found == site:
+        return ""
+    if found is None:
+        return "is unmanaged (it has no ownership mark), and is never touched"
+    return f"is of site {found}, and this call is for site {site}: set site: {found}"
+
+
 def _texts(element: Element) -> dict[str, str]:
     return {str(name): str(value) for name, value in element.attrib.items()}
 

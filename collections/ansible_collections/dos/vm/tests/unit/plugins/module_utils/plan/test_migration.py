@@ -73,7 +73,6 @@ WAYS: dict[str, tuple[Callable[[Question], Question], str]] = {
     "runs there": (at(domains={"web": Elsewhere("u", True)}), "it runs on h2 as well"),
     "crashed": (of(state="crashed"), "it has crashed"),
     "snapshots": (of(snapshots=2), "it has 2 snapshots"),
-    "checkpoints": (of(checkpoints=1), "it has 1 checkpoints"),
     "block job": (of(block_jobs=("vda",)), "a job is at work on vda"),
     "no board": (at(machines=frozenset()), "h2 has no board pc-q35-7.2"),
     "other architecture": (at(facts=facts(uuid="2", emulators={"aarch64": "/q"})), "h2 has no emulator for x86_64"),
