@@ -33,7 +33,7 @@ from . import pulled, pushed, records, restored
 from .connection import allowing, saying
 from .libvirt import LibvirtHypervisor
 from .power import state_of
-from .sides import place
+from .sides import place_of
 
 LIST = "backups.json"
 PREFIX = "dos-backup-"  # of libvirt's checkpoints
@@ -185,10 +185,11 @@ def _make(folder: Path) -> None:
 def _without_record(hypervisor: LibvirtHypervisor, xml: Any) -> Iterator[str]:
     """The disks that keep no record of what changes in them, each with what to do."""
     for target, disk in targets(xml).items():
-        source, driver = disk.find("source"), disk.find("driver")
-        if source is None or driver is None or driver.get("type") != "qcow2":
+        _, _, path = place_of(hypervisor._connection, disk)
+        driver = disk.find("driver")
+        if driver is None or driver.get("type") != "qcow2":
             yield f"disk {target} is raw, and keeps no record of what changes: only qcow2 does"
-        elif not keeps_changes(path := place(hypervisor._connection, source)[2]):
+        elif not path or not keeps_changes(path):
             yield (
                 f"disk {target} is qcow2 of compatibility level 0.10, and keeps no record of what changes: shut the VM down, run "
                 f"qemu-img amend -f qcow2 -o compat=1.1 {path} on its host, and start it"

@@ -20,7 +20,7 @@ from ..xml.common import not_of
 from .connection import saying
 from .libvirt import LibvirtHypervisor
 from .power import state_of
-from .sides import place
+from .sides import place_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -39,11 +39,7 @@ def in_place(
         domain = hypervisor._connection.lookupByName(asked.vm)
         xml = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
         disks = {target: disk for target, disk in targets(xml).items() if target in sources}
-        places = {
-            target: place(hypervisor._connection, source)
-            for target, disk in disks.items()
-            if (source := disk.find("source")) is not None
-        }
+        places = {target: place_of(hypervisor._connection, disk) for target, disk in disks.items()}
         reasons = [*_of_vm(asked, domain, xml), *_of_disks(sources, disks, places, hypervisor, asked.site)]
         if reasons:
             raise ConflictError("\n  ".join([f"domain {asked.vm} is not restored in place:", *reasons]))

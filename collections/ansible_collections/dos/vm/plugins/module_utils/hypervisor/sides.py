@@ -139,6 +139,12 @@ def _backing(connection: Any, path: str) -> str | None:
     return None
 
 
+def place_of(connection: Any, disk: Element) -> tuple[str | None, str | None, str]:
+    """The same of a disk; of one without a medium, nothing."""
+    source = disk.find("source")
+    return (None, None, "") if source is None else place(connection, source)
+
+
 def place(connection: Any, source: Element) -> tuple[str | None, str | None, str]:
     """Pool, volume and path of a disk, whichever of them its definition names."""
     path = source.get("file") or source.get("dev")
