@@ -158,8 +158,8 @@ def test_a_vm_as_documented_is_backed_up_and_restored_by_default_options(operato
     assert f'set allow: {{data_loss: ["{VOLUMES[0]}", "{VOLUMES[1]}"]}}' in refused
     told = operator.module("backup", allow={"data_loss": list(VOLUMES)}, **in_place)
     assert all(holds(file, 1) for file in told["files"].values())
-    operator.play("power", "-e", "dos_order=release", "-e", f"dos_vms={VM}")
     assert operator.plan() == "Plan: 0 to create, 0 to change, 0 to remove; 0 interruptions"
+    operator.play("power", "-e", "dos_order=release", "-e", f"dos_vms={VM}")
     operator.play("site")
     assert "in full as 0003" in operator.module("backup", **asked)["performed"][0]
 

@@ -426,7 +426,7 @@ class FakeHypervisor(Objects):
         path = self._volume_path(action)
         users = dict(self._users(path))
         opener = self.objects.get(Address("domain", action.domain))
-        if opener is not None and opener.active:
+        if opener is not None and opener.active and users:
             if users.get(Address("domain", action.domain)) != action.target:
                 refuse(action, f"invalid path: {action.target}", 8)
         elif users:

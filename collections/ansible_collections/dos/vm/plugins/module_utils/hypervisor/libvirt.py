@@ -414,8 +414,8 @@ class LibvirtHypervisor:
         if is_logical:
             block.extend(volume.path(), action.capacity)  # libvirt refuses to
             pool.refresh()
-        # Whoever had it open when the run was planned may be off by now: an earlier action of the run stopped it.
-        with allowing("VIR_ERR_NO_DOMAIN", "VIR_ERR_OPERATION_INVALID"):
+        # The domain that had it open when the run was planned may be off by now, or have let go: by an earlier action of the run.
+        with allowing("VIR_ERR_NO_DOMAIN", "VIR_ERR_OPERATION_INVALID", "VIR_ERR_INVALID_ARG"):
             if action.domain:
                 domain = self._find(Address("domain", action.domain))
                 domain.blockResize(action.target, action.capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
