@@ -9,9 +9,9 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from ..xml.build import E, compact, parse
+from ..xml.build import E, compact
 from ..xml.common import RECORD
-from ..xml.device_record import changed
+from ..xml.device_record import changed, given
 from .fake_definitions import Chance, NotInSchemaError, bytes_of, with_uuid
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def note(devices: Element, device: Element, *, attached: bool) -> None:
     metadata = devices.find("../metadata")
     held = None if metadata is None else metadata.find(RECORD)
     if metadata is not None and held is not None:
-        metadata.replace(held, parse(changed(compact(held), deepcopy(device), attached=attached)))
+        metadata.replace(held, given(changed(compact(held), deepcopy(device), attached=attached)))
 
 
 def find_slot(devices: Element, element: Element) -> bool:

@@ -187,8 +187,13 @@ def _existing(domain: Domain, observed: Observed, disks: Kept, seed: list[Action
         [*_balloon(address, difference, running), *define, *updates, *_replug(address, observed), *power],
         changes,
         waiting,
-        context,
+        context if disks.may_start else _without_restart(context),
     )
+
+
+def _without_restart(context: Context) -> Context:
+    """A guest goes on with a disk that is not the declared one, and would not be started with it."""
+    return replace(context, permission=replace(context.permission, restart=False))
 
 
 def _power(address: Address, domain: Domain, observed: Observed, context: Context) -> list[Action]:

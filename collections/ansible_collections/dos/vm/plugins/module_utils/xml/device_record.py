@@ -116,4 +116,14 @@ def changed(text: str, device: Element, *, attached: bool) -> str:
     """The record, as libvirt gives and takes it, with a device that came or without one that went."""
     found = [Entry(*key, source_of(device)) for key, device in identified(E("devices", device))]
     rest = [entry for entry in _read(parse(text)) if entry.device not in [gone.device for gone in found]]
-    return etree.tostring(element(tuple(sorted([*rest, *(found if attached else [])]))), encoding="unicode")
+    # Without the namespace: libvirt gives it to every element, and refuses one that is there (virDomainSetMetadata).
+    after = element(tuple(sorted([*rest, *(found if attached else [])])))
+    for each in after.iter():
+        each.tag = etree.QName(each).localname
+    etree.cleanup_namespaces(after)
+    return etree.tostring(after, encoding="unicode")
+
+
+def given(text: str) -> Element:
+    """The record that `changed` wrote, as libvirt keeps it."""
+    return element(_read(parse(text)))
