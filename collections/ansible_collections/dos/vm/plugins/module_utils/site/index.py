@@ -71,7 +71,8 @@ class Index:
     """What rules look things up in. `broken` are the objects that are declared and could not be read.
 
     `used` is what projects used before of each quota. `intent` says which VMs are to be on; the declaration does for those
-    that it lacks. `orphans` count for quotas as well, and `observed` sizes where none is declared. VMs of `first` come before all others, so that what contradicts them is found at the others.
+    that it lacks. `orphans` count for quotas as well, and `observed` sizes where none is declared. VMs of `first` come before
+    all others, so that what contradicts them is found at the others.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What projects use of their quotas: sums over what is intended, so that they cannot drift from it (AMB-06).
 
-Processors and memory count for VMs that are on, by declaration or power override, disk is the logical capacity of volumes, and snapshots are volumes that
-are layered over another. Images count for the project that brought them.
+Processors and memory count for VMs that are on, by declaration or power override. Disk is the logical capacity of volumes,
+snapshots are volumes that are layered over another. Images count for the project that brought them.
 """
 
 from __future__ import annotations

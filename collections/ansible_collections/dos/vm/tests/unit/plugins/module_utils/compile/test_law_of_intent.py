@@ -75,7 +75,7 @@ class World(NamedTuple):
         stays = [other for other in self.running if other.intended or not (self.prune or other.declared)]
         away = [other for other in self.vms if other.declared and not self.reachable(other) and not other.power]
         return [
-            *(other for other in stays if other.name != vm.name and shared(vm, other)),
+            *(other for other in stays if other.name != vm.name and shared(self, vm, other)),
             *(other for other in away if vm.disk is not None and vm.disk == other.disk),
         ]
 
@@ -196,12 +196,16 @@ def is_valid(world: World) -> bool:
     return not twice(on) and sum(vm.vcpus for vm in on) <= world.limit
 
 
-def shared(vm: Vm, other: Vm) -> bool:
-    """Whether a VM that starts would have something that another one has now. Hosts hand volumes over by themselves."""
+def shared(world: World, vm: Vm, other: Vm) -> bool:
+    """Whether a VM that starts would have something that another one has now. Hosts hand volumes over by themselves.
+
+    DHCP knows an address by its MAC, so what it gave to one MAC is of all VMs that run with that.
+    """
     by_its_host = other.declared and other.host == vm.host
+    given = {one.now_ip for one in world.running if not one.declared and one.now_mac == other.now_mac}
     return (
         vm.mac == other.now_mac
-        or (not other.declared and vm.ip == other.now_ip)
+        or (not other.declared and vm.ip in given)
         or (vm.disk is not None and vm.disk == other.now_disk and not by_its_host)
     )
 
@@ -239,7 +243,7 @@ def test_no_vm_starts_beside_one_that_has_what_it_wants(world: World) -> None:
             vm = next(vm for vm in world.vms if vm.name == domain.name)
             if not domain.active or (vm.runs and world.reachable(vm)):
                 continue
-            others = [other for other in world.running if other.name != vm.name and shared(vm, other)]
+            others = [other for other in world.running if other.name != vm.name and shared(world, vm, other)]
             assert not world.stays_beside(vm), f"{vm.name} starts beside one that stays"
             # An address is known by the MAC that it is reserved for, so whoever has that MAC may have the address.
             macs = {other.now_mac for other in others}
@@ -281,7 +285,7 @@ def test_a_power_operation_is_refused_exactly_if_it_breaks_a_rule(world: World, 
     before, then = (beside + sum(vm.vcpus for vm in vms.values()) for vms in (on, after))
     grown = then > max(world.limit, before)  # what was counted may start above a limit that was lowered
     met = any(world.stays_beside(vm) for vm in chosen) or any(
-        shared(vm, other) for vm in chosen for other in world.running
+        shared(world, vm, other) for vm in chosen for other in world.running
     )
     event("refused" if writers or grown or met else "allowed")
     assert bool(refused_starts(held(world, on=names | running), names)) == (writers or grown or met)
