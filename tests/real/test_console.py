@@ -118,7 +118,7 @@ def test_the_next_run_of_the_site_closes_it_too(machine: Machine) -> None:
 def test_what_cannot_be_visited_says_why(machine: Machine) -> None:
     machine.declare(graphics=[])
     assert machine.asks(password="x").note == "has no remote console, only its serial one"
-    with pytest.raises(ConflictError, match="is not of site other"):
+    with pytest.raises(ConflictError, match="is of site test, and this call is for site other: set site: test"):
         machine.asks(password="x", site="other")
     machine.declare(graphics=[], active=False)
     with pytest.raises(ConflictError, match="is shut off: only what runs has a console"):

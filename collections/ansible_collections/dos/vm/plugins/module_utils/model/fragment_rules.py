@@ -79,7 +79,9 @@ WHY: Mapping[Why, str] = {
     "counted": "which placement, quotas and checks read from a field",
 }
 # What QEMU is given past libvirt, and dos.vm can tell is harmless; others give it disks, memory, interfaces, a name.
-HARMLESS_ARGUMENTS = frozenset(("-global", "-fw_cfg", "-acpitable", "-rtc", "-msg", "-trace", "-overcommit", "-cpu"))
+HARMLESS_ARGUMENTS = frozenset(
+    ("-global", "-fw_cfg", "-acpitable", "-rtc", "-msg", "-trace", "-overcommit", "-cpu", "-no-user-config", "-no-hpet")
+)
 FRONTEND = frozenset(("drive", "mac", "netdev", "memdev", "share-rw"))  # of <qemu:override>
 LIMITS = ("readonly", "shareable", "transient", "backingStore")  # of a disk: who writes it, how long, over what
 UNKNOWN = frozenset(
