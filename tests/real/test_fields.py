@@ -64,7 +64,7 @@ INSTANCES: tuple[Row, ...] = (
     ("INST-T1.8", {}, "os[not(bios/@rebootTimeout) or bios/@rebootTimeout='-1']"),
     ("INST-T1.9", {"vcpus": 7}, "vcpu[.='7']"),
     ("INST-T1.9", {}, "vcpu[.='1']"),
-    ("INST-T1.10", {"memory": "1 GB"}, "memory[.='976563']"),  # 10^9 bytes, in whole KiB
+    ("INST-T1.10", {"memory": "1 GB"}, "memory[.='976896']"),  # 10^9 bytes, in whole MiB, as QEMU has it
     ("INST-T1.10", {"memory": "1 GiB"}, "memory[.='1048576']"),
     ("INST-T1.11", {"tablet": True}, "devices/input[@type='tablet'][@bus='usb']"),
     ("INST-T1.11", {"graphics": [{}], "guest": "windows"}, "devices/input[@type='tablet']"),

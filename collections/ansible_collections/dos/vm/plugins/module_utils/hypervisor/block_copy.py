@@ -12,6 +12,7 @@ from .._thirdparty import libvirt
 from ..errors import ConflictError
 from ..xml.build import E, parse, to_text
 from .connection import saying
+from .live import record
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -88,6 +89,8 @@ def _redefine(domain: Any, target: str, pool: str, volume: str) -> None:
     source.set("volume", volume)
     disk.set("type", "volume")
     domain.connect().defineXML(to_text(tree))
+    for side in (libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE):
+        record(domain, to_text(disk), side, attached=True)
 
 
 def source_of(domain: Any, target: str) -> str:

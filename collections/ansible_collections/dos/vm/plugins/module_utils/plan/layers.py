@@ -123,7 +123,8 @@ def _bases(address: Address, domain: Domain, context: Context) -> Iterator[tuple
     for disk in domain.disks:
         path = _path(disk, context) if disk.device == "disk" and not (disk.read_only or disk.transient) else None
         for layer in context.layers.over.get(path, ()) if path else ():
-            if address not in context.layers.opened.get(layer, ()):
+            # A layer of a checkpoint is named after the file that it stands for, by which its domain is found.
+            if address not in context.layers.opened.get(path if image_of(layer) == path else layer, ()):
                 yield str(path), layer
 
 
