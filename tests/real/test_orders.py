@@ -198,6 +198,6 @@ def test_others_machines_are_not_given_orders(guest: Guest, prefix: str) -> None
     guest.declare(active=False)
     asked = decode(Ordering, {"names": [prefix, "nobody"], "order": "start", "site": "elsewhere"})
     told = carry_out(asked, guest.hypervisor, dry_run=False, now=0.0)
-    assert "not of site elsewhere" in told[0].refused
+    assert "is for site elsewhere" in told[0].refused
     assert "nobody" in told[1].refused
     assert guest.hypervisor._find(Address("domain", prefix)).state()[0] == libvirt.VIR_DOMAIN_SHUTOFF
