@@ -219,30 +219,6 @@ def test_a_lost_store_is_recovered_from_the_hosts_and_the_plan_is_empty(
     assert "0 placements are as the hosts say" in controller.play("recover")
 
 
-def test_a_store_from_an_old_backup_places_nothing_until_it_is_recovered(
-    controller: Controller, hosts: dict[str, Host]
-) -> None:
-    """The VM that is newer than the backup is on a host that was compared with it."""
-    backup = controller.store.read_bytes()
-    controller.vms["vm-new"] = {"power": "off"}
-    controller.play("site")
-    newer = controller.remembered()
-    controller.store.write_bytes(backup)
-    controller.vms["vm-newest"] = {"power": "off"}
-    refused = " ".join(controller.play("site", 2).split())
-    assert "it was restored from a backup" in refused
-    assert "run dos.vm.recover, then this again" in refused
-    assert "vm-newest" not in domains(hosts)
-    controller.play("recover")
-    assert controller.remembered() == newer
-    controller.play("site")
-    assert NOTHING in controller.play("plan")
-    del controller.vms["vm-new"], controller.vms["vm-newest"]
-    gone = {"data_loss": ["volume common/vm-new-vda", "volume common/vm-newest-vda"]}
-    controller.play("site", dos_prune=True, dos_allow=[gone])
-    assert NOTHING in controller.play("plan")
-
-
 def test_a_machine_on_two_hosts_is_told_and_not_settled(controller: Controller, hosts: dict[str, Host]) -> None:
     home = str(controller.remembered()["vm-2"])
     other = next(name for name in hosts if name != home)
