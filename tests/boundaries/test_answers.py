@@ -15,7 +15,7 @@ import pytest
 COLLECTIONS = Path(__file__).resolve().parents[2] / "collections"
 sys.path.insert(0, str(COLLECTIONS))
 
-from ansible_collections.dos.vm.plugins.plugin_utils.answers import documented
+from ansible_collections.dos.vm.plugins.plugin_utils.answers import checked, documented
 from ansible_collections.dos.vm.plugins.plugin_utils.returned import RETURNED
 
 CALLS: dict[str, dict[str, Any]] = {
@@ -42,6 +42,7 @@ def test_a_module_answers_what_it_documents(name: str) -> None:
     answer = json.loads(done.stdout)
     assert not answer.get("failed"), answer
     assert set(answer) - set(documented(f"dos.vm.{name}", answer)) == set()
+    assert not checked(f"dos.vm.{name}", answer).get("unreachable")
 
 
 def test_every_module_has_its_row() -> None:

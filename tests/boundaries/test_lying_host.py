@@ -77,3 +77,14 @@ def test_an_answer_that_never_ends_is_given_up(lying_site: LyingSite) -> None:
     lying_site.answer("h1", unfinished)
     done = lying_site.play("dos.vm.plan")
     assert "the host answered the same 100 times and does not go on" in done.stdout + done.stderr
+
+
+def test_a_host_that_answers_nonsense_is_unreachable_and_the_others_go_on(lying_site: LyingSite) -> None:
+    lying_site.site |= {"dos_projects": {"p": {}}, "dos_subnets": SUBNET, "dos_networks": NETWORK}
+    lying_site.answer("h1", {**facts("h1"), "networks": [{"name": "lan", "leases": [{"ip": "\x1b[2Jx"}]}]})
+    document, output = planned(lying_site)
+    assert "the host answers nonsense: networks[0].leases[0].ip:" in " ".join(output.split()), output
+    assert "\x1b" not in output
+    assert "unreachable=1" in output
+    assert document["silent"] == ["h1"]
+    assert "evil" in json.dumps(document["hosts"]["h2"])

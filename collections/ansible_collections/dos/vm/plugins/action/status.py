@@ -59,9 +59,9 @@ def _rows(host: str, told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for domain in told.get("domains", ()):
         if domain["ours"]:
             guest = health.get(domain["name"]) or {}
-            leases = [ip for mac in domain.get("macs", ()) for ip in addresses.get(mac, ())]
-            found = list(dict.fromkeys((*leases, *guest.get("addresses", ()))))
-            size = str(ByteSize(domain["memory"] or 0))
+            leases = [ip for mac in domain.get("macs") or () for ip in addresses.get(mac, ())]
+            found = list(dict.fromkeys((*leases, *(guest.get("addresses") or ()))))
+            size = str(ByteSize(int(domain.get("memory") or 0)))
             notes = [guest.get("reason"), "by order" if (domain.get("orders") or {}).get("power") else None]
             state = domain["state"] + "".join(f" ({note})" for note in notes if note)
             shown = {"state": state, "host": host, "size": size, "agent": guest.get("agent") or None}
@@ -77,11 +77,13 @@ def _addresses(told: Mapping[str, Any]) -> dict[str, list[str]]:
     """The addresses that each MAC holds a lease of now."""
     found: dict[str, list[str]] = {}
     for network in told.get("networks", ()):
-        for lease in network.get("leases", ()):
-            if not lease.get("expires") or lease["expires"] > time.time():
-                found.setdefault(lease["mac"], []).append(lease["ip"])
+        for lease in network.get("leases") or ():
+            if lease.get("ip") and (not lease.get("expires") or int(lease["expires"]) > time.time()):
+                found.setdefault(lease.get("mac"), []).append(lease["ip"])
     return found
 
 
 def _foreign(told: Mapping[str, Any]) -> list[str]:
-    return [address for address in told.get("unmanaged", ()) if address.split()[0] in ("domain", "network", "pool")]
+    return [
+        address for address in told.get("unmanaged", ()) if address.partition(" ")[0] in ("domain", "network", "pool")
+    ]

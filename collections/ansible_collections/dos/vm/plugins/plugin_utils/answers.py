@@ -2,7 +2,8 @@
 """What a host answers, cut to what its module documents.
 
 Ansible acts on keys of a result whatever module it comes from: `ansible_facts` become variables that outrank the inventory,
-`add_host` adds hosts to the play. A broken host can answer anything, so nothing but documented keys goes on.
+`add_host` adds hosts to the play. A broken host can answer anything, so nothing but documented keys goes on. What the controller
+decides by is decoded as well: a host whose answer is nonsense is unreachable, and the run goes on without it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, printable
+from ansible_collections.dos.vm.plugins.module_utils.model.answer import Applied, Looked
+from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
 from ansible_collections.dos.vm.plugins.plugin_utils.returned import RETURNED
+
+FEW = 3  # problems of an answer that its message names
 
 # What every module may answer; https://docs.ansible.com/ansible-core/devel/reference_appendices/common_return_values.html
 COMMON = frozenset(
@@ -60,6 +66,30 @@ def documented(module: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key in known}
 
 
+def checked(module: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer if it has the shape that the module promises, else that its host is unreachable, and why."""
+    kind = _shape(module.rpartition(".")[2], answer)
+    if kind is None:
+        return dict(answer)
+    try:
+        decode(kind, answer)
+    except DeclarationError as wrong:
+        return {"changed": False, "unreachable": True, "msg": f"the host answers nonsense: {_few(wrong)}"}
+    return {key: value for key, value in answer.items() if value is not None}
+
+
+def _shape(name: str, answer: Mapping[str, Any]) -> type[Any] | None:
+    if name not in ("host", "host_info") or answer.get("unreachable") is True or "ansible_job_id" in answer:
+        return None
+    return Applied if answer.get("failed") or answer.get("skipped") or "plans" in answer else Looked
+
+
+def _few(wrong: DeclarationError) -> str:
+    more = len(wrong.problems) - FEW
+    listed = [printable(str(problem)) for problem in wrong.problems[:FEW]]
+    return "; ".join([*listed, *([f"and {more} more"] if more > 0 else [])])
+
+
 class HostAction(ActionBase):
     """An action that asks a host. It reaches a module through `ask` alone."""
 
@@ -73,7 +103,7 @@ class HostAction(ActionBase):
             task_vars=dict(variables),
             wrap_async=bool(self._task.async_val),
         )
-        return documented(module, answer)
+        return checked(module, documented(module, answer))
 
 
 class PlainAction(HostAction):

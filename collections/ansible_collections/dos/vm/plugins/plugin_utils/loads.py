@@ -45,9 +45,9 @@ def loads(states: Mapping[str, HostState], variables: Mapping[str, Any], *, at: 
         facts = state.facts
         used = facts.memory - (facts.available_memory or facts.free_memory)
         pools = [
-            100 - int(100 * pool["available"] / pool["capacity"])
+            100 - int(100 * int(pool["available"]) / int(pool["capacity"]))
             for pool in variables["hostvars"][host][FACTS]["pools"]
-            if pool.get("capacity") and pool.get("available") is not None
+            if int(pool.get("capacity") or 0) and pool.get("available") not in (None, "")
         ]
         yield Load(
             host=str(host),

@@ -21,8 +21,8 @@ def running(variables: Mapping[str, Any], hosts: Iterable[str]) -> Iterator[Runn
                     vm=held["name"],
                     project=held["project"],
                     host=host,
-                    vcpus=int(held["vcpus"] or 0),
-                    memory=int(held["memory"] or 0),
+                    vcpus=int(held.get("vcpus") or 0),
+                    memory=int(held.get("memory") or 0),
                     # libvirt's number of a domain changes with every start, and begins anew with every boot.
                     run=f"{boot[:18]}/{held['id']}" if boot and held.get("id") else None,
                 )

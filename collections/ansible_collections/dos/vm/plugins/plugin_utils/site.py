@@ -11,9 +11,13 @@ from typing import Any
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import HostState
 from ansible_collections.dos.vm.plugins.module_utils.compile.states import HostVm, Kept, Plug, Tunnel, WrittenDisk
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order
+from ansible_collections.dos.vm.plugins.module_utils.model.answer import (
+    Looked,
+    SeenDisk,
+    SeenDomain,
+    SeenNetwork,
+)
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import decode
-from ansible_collections.dos.vm.plugins.module_utils.model.host import HostFacts
-from ansible_collections.dos.vm.plugins.module_utils.model.types import Address, Uuid
 from ansible_collections.dos.vm.plugins.module_utils.site.device_sources import Source
 from ansible_collections.dos.vm.plugins.module_utils.site.index import Finding
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load, located
@@ -97,108 +101,99 @@ class SiteReader:
 
 def host_states(variables: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, HostState]:
     """What each host told of itself; one that did not answer is left out, and nothing new is placed on it."""
-    found: dict[str, HostState] = {}
-    for host in hosts:
-        told = variables["hostvars"].get(host, {}).get(FACTS) or {}
-        if told.get("facts"):
-            found[host] = HostState(
-                facts=decode(HostFacts, told["facts"], path=f"facts of {host}"),
-                domains={held["name"]: bool(held["ours"]) for held in told["domains"]},
-                active={
-                    held["name"]: (int(held["vcpus"] or 0), int(held["memory"] or 0))
-                    for held in told["domains"]
-                    if held["active"]
-                },
-                gateways={held["name"]: bool(held["active"]) for held in told.get("gateways", ()) if held["ours"]},
-                volumes=frozenset(held["name"] for held in told["volumes"]),
-                pools={held["name"]: int(held["capacity"]) for held in told["pools"] if held.get("capacity")},
-                orders=tuple(_orders(told)),
-                epochs={held["name"]: int(held["epoch"]) for held in told["domains"] if held.get("epoch")},
-                uuids={held["name"]: Uuid(held["uuid"]) for held in told["domains"] if held.get("uuid")},
-                addresses=tuple(_addresses(told)),
-                vms={held["name"]: _vm(held) for held in told["domains"] if held["ours"]},
-                capacities={held["name"]: int(held["capacity"]) for held in told["volumes"] if held.get("capacity")},
-                written=tuple(_written(told)),
-                tunnels={(int(held["id"]), int(held["port"])): _tunnel(held) for held in told.get("tunnels", ())},
-            )
-    return found
+    answers = ((host, variables["hostvars"].get(host, {}).get(FACTS) or {}) for host in hosts)
+    return {
+        host: _state(decode(Looked, answer, path=f"facts of {host}"))
+        for host, answer in answers
+        if answer.get("facts") and not answer.get("unreachable")
+    }
 
 
-def _tunnel(held: Mapping[str, Any]) -> Tunnel:
-    local = Address(held["local"]) if held.get("local") else None
-    return Tunnel(local=local, peers=frozenset(map(Address, held["peers"])))
+def _state(seen: Looked) -> HostState:
+    domains = seen.domains
+    return HostState(
+        facts=seen.facts,
+        domains={domain.name: domain.ours for domain in domains},
+        active={domain.name: (domain.vcpus or 0, domain.memory or 0) for domain in domains if domain.active},
+        gateways={gateway.name: gateway.active for gateway in seen.gateways if gateway.ours},
+        volumes=frozenset(volume.name for volume in seen.volumes),
+        pools={pool.name: pool.capacity for pool in seen.pools if pool.capacity},
+        orders=tuple(_orders(domains)),
+        epochs={domain.name: domain.epoch for domain in domains if domain.epoch},
+        uuids={domain.name: domain.uuid for domain in domains if domain.uuid},
+        addresses=tuple(_addresses((*seen.networks, *seen.gateways))),
+        vms={domain.name: _vm(domain) for domain in domains if domain.ours},
+        capacities={volume.name: volume.capacity for volume in seen.volumes if volume.capacity},
+        written=tuple(_written(domains)),
+        tunnels={(end.id, end.port): Tunnel(local=end.local, peers=frozenset(end.peers)) for end in seen.tunnels},
+    )
 
 
-def _vm(held: Mapping[str, Any]) -> HostVm:
+def _vm(domain: SeenDomain) -> HostVm:
     """A VM of the site, of what its host told of it."""
-    origin = str(held.get("origin") or "")
     return HostVm(
-        project=held.get("project") or "",
-        instance=origin.removeprefix("dos_instances.").removesuffix(f".vms.{held['name']}"),
-        vcpus=int(held.get("vcpus") or 0),
-        memory=int(held.get("memory") or 0),
+        project=domain.project or "",
+        instance=(domain.origin or "").removeprefix("dos_instances.").removesuffix(f".vms.{domain.name}"),
+        vcpus=domain.vcpus or 0,
+        memory=domain.memory or 0,
         plugs=tuple(
             Plug(
-                mac=plug["mac"],
-                network=plug.get("network") or "",
-                bridge=plug.get("bridge") or "",
-                filter=plug.get("filter") or "",
-                ips=tuple(plug.get("ips") or ()),
+                mac=interface.mac,
+                network=interface.network or "",
+                bridge=interface.bridge or "",
+                filter=interface.filter or "",
+                ips=interface.ips,
             )
-            for plug in held.get("interfaces") or ()
+            for interface in domain.interfaces
         ),
-        writes=tuple(map(_source, held.get("writes") or ())),
+        writes=tuple(map(_source, domain.writes)),
     )
 
 
-def _source(disk: Mapping[str, Any]) -> Source:
+def _source(disk: SeenDisk) -> Source:
     return Source(
-        name=disk["name"],
-        pool=disk.get("pool") or "",
-        protocol=disk.get("protocol") or "",
-        servers=tuple(disk.get("servers") or ()),
-        shareable=bool(disk.get("shareable")),
+        name=disk.name,
+        pool=disk.pool or "",
+        protocol=disk.protocol or "",
+        servers=disk.servers,
+        shareable=disk.shareable,
     )
 
 
-def _written(told: Mapping[str, Any]) -> Iterator[WrittenDisk]:
+def _written(domains: Iterable[SeenDomain]) -> Iterator[WrittenDisk]:
     """What the running domains of a host write."""
-    for held in told["domains"]:
-        for disk in held.get("writes") or () if held["active"] else ():
-            marks = frozenset(map(str, disk.get("marks") or ()))
-            yield WrittenDisk(held["name"], _source(disk), str(disk.get("path") or ""), marks)
+    for domain in domains:
+        for disk in domain.writes if domain.active else ():
+            yield WrittenDisk(domain.name, _source(disk), disk.path or "", frozenset(disk.marks))
 
 
-def _addresses(told: Mapping[str, Any]) -> Iterator[Kept]:
+def _addresses(networks: Iterable[SeenNetwork]) -> Iterator[Kept]:
     """What our networks and gateways of a host have reserved for cards, or handed out."""
-    for held in (*told.get("networks", ()), *told.get("gateways", ())):
-        for kind, name in (("reservations", "name"), ("leases", "hostname")):
-            for one in held.get(kind, ()) if held["ours"] else ():
-                if one.get("ip"):
-                    yield Kept(
-                        network=held["name"],
-                        ip=Address(one["ip"]),
-                        mac=(one.get("mac") or "").lower(),
-                        name=one.get(name) or "",
-                        firm=kind == "reservations",
-                    )
-
-
-def _orders(told: Mapping[str, Any]) -> Iterator[Order]:
-    """The power overrides that the VMs of a host carry, and that one was released."""
-    for held in told["domains"]:
-        said = held.get("orders") or {}
-        overrides = said.get("overrides") or ()
-        if not held["ours"]:
+    for network in networks:
+        if not network.ours:
             continue
-        for one in overrides:
-            against, until = one.get("against"), one.get("until")
+        for row in network.reservations:
+            if row.ip:
+                yield Kept(network=network.name, ip=row.ip, mac=(row.mac or "").lower(), name=row.name or "")
+        for row in network.leases:
+            if row.ip:
+                mac, name = (row.mac or "").lower(), row.hostname or ""
+                yield Kept(network=network.name, ip=row.ip, mac=mac, name=name, firm=False)
+
+
+def _orders(domains: Iterable[SeenDomain]) -> Iterator[Order]:
+    """The power overrides that the VMs of a host carry, and that one was released."""
+    for domain in domains:
+        orders = domain.orders
+        if orders is None or not domain.ours:
+            continue
+        for override in orders.overrides:
             yield Order(
-                vm=held["name"],
-                on=one["power"] == "on",
-                until=math.inf if until is None else float(until),
-                against=None if against is None else against == "on",
-                number=int(one["number"]),
+                vm=domain.name,
+                on=override.power == "on",
+                until=math.inf if override.until is None else override.until,
+                against=None if override.against is None else override.against == "on",
+                number=override.number,
             )
-        if said.get("number") and not overrides:
-            yield Order(vm=held["name"], on=None, number=int(said["number"]))
+        if orders.number and not orders.overrides:
+            yield Order(vm=domain.name, on=None, number=orders.number)

@@ -101,6 +101,7 @@ def decoder(kind: Any) -> Decoder:
 def _declaration(kind: type) -> Decoder:
     hints = typing.get_type_hints(kind)
     fields = {key_of(field): field for field in in_order(kind)}
+    any_keys = getattr(kind, "ANY_KEYS", False)
     required = tuple(name for name, field in fields.items() if field.default is dataclasses.MISSING)
     # A decoder is looked up when it is first needed, so that a declaration may hold others of its own kind.
     decoders: dict[str, Decoder] = {}
@@ -115,6 +116,8 @@ def _declaration(kind: type) -> Decoder:
         values: dict[str, Any] = {}
         for key, given in data.items():
             if key not in fields:
+                if any_keys:
+                    continue
                 report.add((path, str(key)), _unknown(str(key), fields), key, given, data)
                 continue
             name = str(key)
@@ -289,7 +292,7 @@ def _whole(data: Any, path: Path, report: _Report, near: Any) -> Any:
 
 
 def _real(data: Any, path: Path, report: _Report, near: Any) -> Any:
-    if isinstance(data, bool) or not isinstance(data, (int, float)):
+    if isinstance(data, bool) or not isinstance(data, (int, float)) or not abs(data) <= LARGEST:
         return report.add(path, f"{_quoted(data)} is not a number", data, near)
     return float(data)
 
@@ -309,6 +312,8 @@ def _unknown(key: str, fields: Mapping[str, object]) -> str:
 
 
 def _quoted(data: object) -> str:
+    if isinstance(data, int) and abs(data) > LARGEST:
+        return "a number of more than 63 bits"  # Python refuses to write one of thousands of digits
     text = repr(data if isinstance(data, (bool, int, float, type(None))) else str(data))
     return text if len(text) <= 60 else f"{text[:56]}…'"
 

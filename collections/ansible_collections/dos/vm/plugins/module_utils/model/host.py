@@ -54,8 +54,8 @@ class HostFacts:
     boot: str = option("Identity of its last boot.", spec="QUOTA-05", default="")
     arch: str = option("Architecture of its processors.", spec="DEP-02")
     cpu_model: str = option("Model, as libvirt names it.", spec="HOST-T1.4", default="")
-    cpus: int = option("Processors that run now.", spec="HOST-T1.5")
-    memory: ByteSize = option("Memory.", spec="HOST-T1.6")
+    cpus: int = option("Processors that run now.", spec="HOST-T1.5", low=1)
+    memory: ByteSize = option("Memory.", spec="HOST-T1.6", low=1)
     free_memory: ByteSize = option("Memory that is free now.", spec="HOST-T1.11", default=ByteSize(0))
     available_memory: ByteSize = option(
         "Memory that is free, or that the kernel would give back at once.", spec="HOST-T1.11", default=ByteSize(0)
