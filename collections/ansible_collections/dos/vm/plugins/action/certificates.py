@@ -19,6 +19,8 @@ from ansible_collections.dos.vm.plugins.module_utils.pki import authority, certi
 from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 from ansible_collections.dos.vm.plugins.plugin_utils.pki import arguments_for, hosts_of, passphrase
 
+ADDRESSES = ("ansible_host", "dos_address", "tls_address")  # variables of a host
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -95,7 +97,7 @@ class ActionModule(HostAction):
         for finding, request in zip(wrong, requests, strict=True):
             label = f"{host}-{finding.holding.usage}"
             signed = finding.authority.issue(
-                request, finding.fields, finding.wanted, label=label, passphrase=secret, now=now
+                request, finding.fields, finding.wanted, bits=declared.bits, label=label, passphrase=secret, now=now
             )
             if signed is None:
                 pending.append(str(finding.authority.requests / "requests" / f"{label}.pem"))
@@ -136,10 +138,13 @@ def _findings(
 
 
 def _names_of_others(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Every name and address that the inventory has for another host."""
     for host in hosts_of(variables):
         if host != variables["inventory_hostname"]:
+            declared = variables["hostvars"][host]
             yield host
-            yield str(variables["hostvars"][host].get("ansible_host") or host)
+            yield from (str(declared[name]) for name in ADDRESSES if declared.get(name))
+            yield from map(str, declared.get("tls_names") or ())
 
 
 def _is_trusting(finding: Finding) -> bool:

@@ -107,10 +107,21 @@ class Authority:
         return held.ends if held is not None else None
 
     def issue(
-        self, request: str, fields: Mapping[str, str], wanted: Wanted, *, label: str, passphrase: str, now: datetime
+        self,
+        request: str,
+        fields: Mapping[str, str],
+        wanted: Wanted,
+        *,
+        bits: int,
+        label: str,
+        passphrase: str,
+        now: datetime,
     ) -> str | None:
-        """The certificate for a request of the host, or nothing while somebody else has yet to sign it."""
-        public_key = x509.requested_key(request)
+        """The certificate for a request of the host, or nothing while somebody else has yet to sign it.
+
+        `bits` is the least length of the key.
+        """
+        public_key = x509.requested_key(request, bits)
         if self.key is None:
             return self._elsewhere(request, public_key, label)
         key = x509.Key.load(_read(self.key), passphrase, str(self.key))

@@ -82,11 +82,12 @@ def _day(when: datetime) -> str:
 def names_of(declared: Iterable[str], told: Iterable[str], others: Iterable[str]) -> frozenset[str]:
     """The names a certificate may have: those the inventory declares, and those that the host calls itself.
 
-    What a host tells of itself is believed unless it is the name of another one, whose place it could take with it. Names
-    that no connection can be made to (an inventory name with a space, the loopback) are left out.
+    What a host answers about itself is believed unless it is the name of another one, whose place it could take with it. An
+    address is never believed: the inventory has those. Names that no connection can be made to (an inventory name with a
+    space, the loopback) are left out.
     """
     claimed = {_spelled(name) for name in others}
-    believed = [name for name in told if _spelled(name) not in claimed]
+    believed = [name for name in told if _spelled(name) not in claimed and not is_address(name)]
     return frozenset(name for name in map(_spelled, (*declared, *believed)) if _is_reachable(name))
 
 

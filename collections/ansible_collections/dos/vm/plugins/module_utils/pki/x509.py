@@ -150,15 +150,25 @@ def is_issued_by(pem: str, authority: str) -> bool:
     return True
 
 
-def requested_key(request: str) -> str:
-    """The public key of a signing request, whose signature shows that the asker has the private one."""
+def requested_key(request: str, bits: int) -> str:
+    """The public key of a signing request, whose signature shows that the asker has the private one.
+
+    Raises `ConflictError` for one that is no RSA key of at least so many bits.
+    """
     try:
         held = x509.load_pem_x509_csr(request.encode())
     except ValueError:
         raise ConflictError("what the host asks to be signed is no signing request") from None
     if not held.is_signature_valid:
         raise ConflictError("what the host asks to be signed was not made with the key it names")
-    return _pem(held.public_key())
+    public = _pem(held.public_key())
+    size = _public(public).key_size
+    if size < bits:
+        raise ConflictError(
+            f"the host asks for a certificate of a key of {size} bits, and tls_key_bits is {bits}: remove that key from the"
+            " host, and a new one is made"
+        )
+    return public
 
 
 def _pem(key: CertificatePublicKeyTypes) -> str:

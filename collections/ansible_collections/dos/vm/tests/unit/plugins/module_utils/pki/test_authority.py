@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def request(holding: Holding, usage: str = "server") -> str:
 
 
 def issue(held: Authority, holding: Holding, usage: str = "server") -> str:
-    signed = held.issue(request(holding, usage), FIELDS, wanted(usage), label="h1", passphrase=SECRET, now=now())
+    signed = held.issue(
+        request(holding, usage), FIELDS, wanted(usage), bits=2048, label="h1", passphrase=SECRET, now=now()
+    )
     assert signed is not None
     return signed
 
@@ -100,7 +103,7 @@ def test_its_key_is_encrypted_and_for_its_owner_alone(declared: Authorities, hol
     assert made.key.stat().st_mode & 0o777 == 0o600
     for passphrase, said in (("wrong", "not this pass phrase"), ("", "wants its pass phrase")):
         with pytest.raises(ConflictError, match=said):
-            made.issue(request(holding), FIELDS, wanted(), label="h1", passphrase=passphrase, now=now())
+            made.issue(request(holding), FIELDS, wanted(), bits=2048, label="h1", passphrase=passphrase, now=now())
 
 
 def test_what_is_read_is_what_was_asked_for(declared: Authorities, holding: Holding) -> None:
@@ -116,7 +119,17 @@ def test_a_request_that_its_key_has_not_signed_is_refused(declared: Authorities,
     lines = asked.splitlines()
     lines[5] = lines[5][::-1]
     with pytest.raises(ConflictError):
-        x509.requested_key("\n".join(lines))
+        x509.requested_key("\n".join(lines), 2048)
+
+
+def test_a_key_that_is_shorter_than_the_policy_is_not_signed(declared: Authorities, holding: Holding) -> None:
+    made, asked = make(declared), request(holding)
+    with pytest.raises(ConflictError, match="a key of 2048 bits, and tls_key_bits is 3072"):
+        made.issue(asked, FIELDS, wanted(), bits=3072, label="h1", passphrase=SECRET, now=now())
+    elsewhere = replace(made, key=None)
+    with pytest.raises(ConflictError, match="a key of 2048 bits, and tls_key_bits is 3072"):
+        elsewhere.issue(asked, FIELDS, wanted(), bits=3072, label="h1", passphrase=SECRET, now=now())
+    assert not (elsewhere.requests / "requests").exists()
 
 
 # On the host
@@ -148,7 +161,7 @@ def test_a_key_that_anybody_may_read_is_found_and_closed(declared: Authorities, 
 
 
 def test_a_request_that_waits_for_its_signature_is_made_with_the_same_key(holding: Holding) -> None:
-    assert x509.requested_key(request(holding)) == x509.requested_key(request(holding))
+    assert x509.requested_key(request(holding), 2048) == x509.requested_key(request(holding), 2048)
 
 
 # One succeeds another
@@ -227,7 +240,9 @@ def test_without_its_key_requests_wait_for_somebody_elses_signature(
     supplied = Supplied(certificate=AbsolutePath(str(made.key.with_name("cacert.pem"))))
     own = Authorities(folder=AbsolutePath(str(tmp_path / "other")), supplied={NAME: supplied})
     held = Authority.load(own, NAME)
-    assert held.issue(request(holding), FIELDS, wanted(), label="h1-server", passphrase="", now=now()) is None
+    assert (
+        held.issue(request(holding), FIELDS, wanted(), bits=2048, label="h1-server", passphrase="", now=now()) is None
+    )
     folder = tmp_path / "other" / NAME
     waiting = (folder / "requests" / "h1-server.pem").read_text()
     assert "DNS:h1.example" in openssl("req", "-noout", "-text", "-verify", text=waiting)
@@ -235,5 +250,7 @@ def test_without_its_key_requests_wait_for_somebody_elses_signature(
     assert signed is not None
     (folder / "issued").mkdir()
     (folder / "issued" / "h1-server.pem").write_text(signed)
-    assert held.issue(request(holding), FIELDS, wanted(), label="h1-server", passphrase="", now=now()) == signed
+    assert (
+        held.issue(request(holding), FIELDS, wanted(), bits=2048, label="h1-server", passphrase="", now=now()) == signed
+    )
     assert held.has_issued(signed)

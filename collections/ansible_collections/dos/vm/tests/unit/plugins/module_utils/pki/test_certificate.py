@@ -71,6 +71,10 @@ def test_a_host_may_call_itself_what_nobody_else_is_called() -> None:
     assert names_of(["h1"], ["10.0.0.2"], ["h2", "10.0.0.2"]) == {"h1"}
 
 
+def test_an_address_comes_from_the_inventory_alone() -> None:
+    assert names_of(["h1", "10.0.0.1"], ["10.9.9.2", "FE80::2"], ["h2"]) == {"h1", "10.0.0.1"}
+
+
 def test_names_that_lead_nowhere_or_are_spelled_otherwise_are_no_names_of_their_own() -> None:
     assert names_of(["my host", "localhost", "127.0.0.1", "::1", "FE80::0:1", "Web.Example.", "12"], [], []) == {
         "fe80::1",
