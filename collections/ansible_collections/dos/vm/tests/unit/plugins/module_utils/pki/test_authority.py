@@ -246,7 +246,7 @@ def test_without_its_key_requests_wait_for_somebody_elses_signature(
     folder = tmp_path / "other" / NAME
     waiting = (folder / "requests" / "h1-server.pem").read_text()
     assert "DNS:h1.example" in openssl("req", "-noout", "-text", "-verify", text=waiting)
-    signed = made.issue(waiting, FIELDS, wanted(), label="", passphrase=SECRET, now=now())
+    signed = made.issue(waiting, FIELDS, wanted(), bits=2048, label="", passphrase=SECRET, now=now())
     assert signed is not None
     (folder / "issued").mkdir()
     (folder / "issued" / "h1-server.pem").write_text(signed)
