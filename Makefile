@@ -9,7 +9,7 @@ HOST ?= h1
 CMD ?= bash
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart molecule test check perf format generate changelog clean setup-run setup-dev lab-up lab-down lab-shell lab-ctl \
+.PHONY: help quickstart molecule test soak check perf format generate changelog clean setup-run setup-dev lab-up lab-down lab-shell lab-ctl \
 	kernel-shell kernel-run kernel-down
 
 help: ## this list
@@ -42,6 +42,9 @@ kernel-down: ## and nothing is left of it
 
 test: setup-dev ## unit tests and the tests of the whole
 	@$(PYTHON) tools/test.py $(TESTS)
+
+soak: setup-dev ## the tests that take longer than a minute each; results in tests/soak/RESULTS.md; make soak ONLY=release
+	@$(PYTHON) tools/soak.py $(ONLY)
 
 molecule: setup-dev ## the Molecule scenarios of the roles, on two hosts of a lab of their own
 	@$(PYTHON) -m pytest tests/lab/test_molecule.py

@@ -50,6 +50,23 @@ def has_gateway(host: Host) -> bool:
     return GATEWAY in host.run("sh", "-c", "ip -o address show dev br-rel; true").stdout
 
 
+def test_what_a_released_host_had_runs_on_another(controller: Controller, hosts: dict[str, Host], lab: Lab) -> None:
+    """Its VM and its gateway; a host whose sshd alone is dead is not released."""
+    controller.play("site")
+    ((vm, (home,)),) = running(hosts).items()
+    yes = {"dos_confirm": home, "dos_reason": "for the test"}
+    hosts[home].run("systemctl", "stop", "ssh")
+    refused = controller.play("release", 2, dos_release=home, ansible_ssh_args="-o ControlMaster=no", **yes)
+    assert f"{hosts[home].address} answers ping" in " ".join(refused.split()), refused
+    hosts[home].crash()
+    assert f"released {home}: {vm}" in controller.play("release", dos_release=home, **yes)
+    controller.play("site", UNREACHABLE)
+    ((other,),) = running(hosts).values()
+    assert other != home
+    assert [name for name, host in hosts.items() if host.pid() and has_gateway(host)] == [other]
+
+
+@pytest.mark.soak
 def test_a_dead_host_is_released_and_starts_nothing_stale_when_it_returns(
     controller: Controller, hosts: dict[str, Host], lab: Lab
 ) -> None:
