@@ -139,3 +139,13 @@ def test_plans_with_nonsense_are_shown_or_make_the_host_unreachable(failed: bool
         if not got.get("unreachable"):
             shown += len(list(lines({"h1": got.get("plans") or []})))
     assert shown
+
+
+@pytest.mark.parametrize("field", ["epoch", "orders", "fences"])
+def test_a_number_that_the_store_cannot_count_on_from_makes_the_host_unreachable(field: str) -> None:
+    answer = looked(facts("h1", fences={"a": 2**62 if field == "fences" else 1}))
+    if field == "epoch":
+        answer["domains"][0]["epoch"] = str(2**62)
+    if field == "orders":
+        answer["domains"][0]["orders"]["number"] = 2**62
+    assert read(answer) == "unreachable"

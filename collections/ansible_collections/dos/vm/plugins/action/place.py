@@ -25,7 +25,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.attached import att
 from ansible_collections.dos.vm.plugins.module_utils.compile.gateway import MOVES
 from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
-from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation
+from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation, carried_orders
 from ansible_collections.dos.vm.plugins.module_utils.compile.promises import (
     reckoned,
     refuse_broken_promises,
@@ -272,7 +272,7 @@ def _decided(
         unreachable = frozenset(map(str, site.hosts)) - frozenset(states)
         if not store.placements.claim(kept.placements, changes, at=now, actor=who, unreachable=unreachable):
             register(store, hosts)
-            carried = newer(held.orders, (one for state in states.values() for one in state.orders))
+            carried = newer(held.orders, carried_orders(states, memory))
             store.orders.learn(carried)
             store.orders.override(_ended((*held.orders, *carried), decided), actor=who)
             store.orders.forget(_gone(changes, decided))

@@ -8,6 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.dos.vm.plugins.module_utils.compile.placing import carried_orders
 from ansible_collections.dos.vm.plugins.module_utils.compile.recall import Recall
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
@@ -80,7 +81,7 @@ class ActionModule(ActionBase):
             if store.lineage.raise_above(notes_of(states, site)):
                 display.display("the store was older than what hosts have seen of it", color="yellow")
             register(store, known)
-            store.orders.learn(one for state in states.values() for one in state.orders)
+            store.orders.learn(carried_orders(states, remembered(store).memory))
         found = [*recall.errors(), *recall.findings(), *known.findings, *known.foreign.values()]
         findings = found if vms is None else []
         for text in [*findings, *(f"no answer from {host}: what is there is not known" for host in silent)]:

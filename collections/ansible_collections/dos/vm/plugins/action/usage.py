@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
         except DosVmError as error:
             return {**result, **refused(error)}
         vms = machines(site)
-        on = intent_of(vms, states, kept.orders, now) | dict.fromkeys(running_vms(states), True)
+        on = intent_of(vms, states, kept.orders, now, kept.memory) | dict.fromkeys(running_vms(states), True)
         orphans = orphaned(site, states, kept.memory, (vm.name for vm in vms), prune=False)
         sizes = observed_sizes(site, vms, states)
         found = usage(site, before, seconds, on, tuple(orphan.counted() for orphan in orphans), sizes)

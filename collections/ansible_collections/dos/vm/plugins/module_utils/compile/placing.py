@@ -152,7 +152,7 @@ def situation(
     only they have on disk is gone as well.
     """
     found = machines(site)
-    before = intent_of(found, states, orders, now)
+    before = intent_of(found, states, orders, now, memory)
     intent = before | {machine.name: True for machine in found if machine.name in on}
     requests = Requests(site, states, intent, failed or {})
     recall = Recall(memory, states, site.hosts, unasked)
@@ -205,13 +205,26 @@ def situation(
     )
 
 
+def carried_orders(states: Mapping[str, HostState], memory: Memory) -> Iterator[Order]:
+    """The power overrides that VMs carry. A host is not believed about a VM that the store places on another host."""
+    for host, state in states.items():
+        for order in state.orders:
+            placement = memory.placements.get(order.vm)
+            if placement is None or placement.host in (None, host):
+                yield order
+
+
 def intent_of(
-    found: Iterable[Machine], states: Mapping[str, HostState], orders: Iterable[Order], now: float
+    found: Iterable[Machine],
+    states: Mapping[str, HostState],
+    orders: Iterable[Order],
+    now: float,
+    memory: Memory = NOTHING,
 ) -> dict[str, bool]:
     """Which VMs are to be on now; `orders` are those of the store, besides those that VMs carry."""
     found = list(found)
     orders = tuple(orders)
-    orders = (*orders, *newer(orders, (order for state in states.values() for order in state.orders)))
+    orders = (*orders, *newer(orders, carried_orders(states, memory)))
     # No order brings up what may not run at all (VM-17).
     return intended({machine.name: machine.declared_on for machine in found}, orders, now) | {
         machine.name: False for machine in found if not machine.active
@@ -319,5 +332,8 @@ def _remembered(request: Request, recall: Recall) -> Request:
     if request.current is not None and not request.running:
         # A host that returned has an older definition, which is not the VM any more.
         return replace(request, current=recall.newest(request.vm) or request.current)
+    if request.running:
+        # Of several hosts that answer that it runs there, the store's is the one; the others cannot take it from there.
+        return replace(request, current=recall.runs_where_placed(request.vm) or request.current)
     at = recall.host(request.vm) if request.current is None else None
     return request if at is None or at in request.failed else replace(request, current=at)

@@ -93,6 +93,11 @@ class Recall:
         held = self._placements.get(vm)
         return held.host if held is not None and held.host in self._states else None
 
+    def runs_where_placed(self, vm: str) -> str | None:
+        """The host that a VM was placed on, if it answers that the VM runs there."""
+        host = self.host(vm)
+        return host if host is not None and host in self._on.get(vm, ()) and self._states[host].runs(vm) else None
+
     def is_placed_on(self, vm: str, hosts: frozenset[str]) -> bool:
         """Whether the last that is remembered of a VM is that it is on one of these."""
         held = self._placements.get(vm)

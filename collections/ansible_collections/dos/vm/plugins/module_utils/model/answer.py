@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from .declaration import declaration, option
-from .host import HostFacts
+from .host import LAST_SERIAL, HostFacts
 from .types import LARGEST, Address, Uuid
 
 Power = Literal["on", "off"]
@@ -46,6 +46,15 @@ class Answered:
 
     __slots__ = ()
     ANY_KEYS: ClassVar[bool] = True
+
+
+class Serial(Count):
+    """A number that only grows: an epoch, or the number of an override. So small that the store can count on from it."""
+
+    def __new__(cls, text: str | int) -> Serial:
+        if Count(text) > LAST_SERIAL:
+            raise ValueError("is above 2^53, which no site reaches by counting")
+        return super().__new__(cls, text)  # type: ignore[return-value]  # `super().__new__` makes the subclass it was given
 
 
 @declaration
@@ -94,14 +103,14 @@ class SeenTunnel(Answered):
 @declaration
 class SeenOverride(Answered):
     power: Power = option("What it asks for.")
-    number: Count = option("Which of the VM's overrides it is.")
+    number: Serial = option("Which of the VM's overrides it is.")
     until: float | None = option("When it ends, in seconds since 1970.", low=0, high=2**53, default=None)
     against: Power | None = option("What was declared then.", default=None)
 
 
 @declaration
 class SeenOrders(Answered):
-    number: Count = option("Number of the newest override.", default=Count(0))
+    number: Serial = option("Number of the newest override.", default=Serial(0))
     power: Power | None = option("What the newest override asks for.", default=None)
     overrides: tuple[SeenOverride, ...] = option("Every override.", default=())
 
@@ -135,7 +144,7 @@ class SeenDomain(Listed):
     memory: Count | None = option("Bytes of memory.", default=None)
     project: Text | None = option("Its project.", default=None)
     origin: Text | None = option("Where it is declared.", default=None)
-    epoch: Count | None = option("The epoch that it was defined under.", default=None)
+    epoch: Serial | None = option("The epoch that it was defined under.", default=None)
     macs: tuple[Text, ...] = option("Its MAC addresses.", default=())
     console: Text | None = option("Where its console listens.", default=None)
     orders: SeenOrders | None = option("What was asked of it.", default=None)

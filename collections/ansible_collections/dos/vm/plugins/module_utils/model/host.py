@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .declaration import declaration, option
 from .types import Address, ByteSize
+
+LAST_SERIAL = 2**53  # no epoch is above it: the store counts on from what hosts answer
 
 
 @declaration
@@ -108,3 +112,9 @@ class HostFacts:
         spec="VOL-08",
         default=None,
     )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """What a field alone cannot show."""
+        for vm, epoch in (self.fences or {}).items():
+            if not 0 <= epoch <= LAST_SERIAL:
+                yield f"fences.{vm}", "is no epoch, from 0 to 2^53"

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dosvm.compile.memory import Memory, Placement
+from dosvm.compile.placing import situation
 from dosvm.compile.recall import Recall
 from dosvm.compile.site import Compiled, HostState, compile_site
 from dosvm.errors import DeclarationError
 from dosvm.hypervisor.fake import FakeHypervisor
+from dosvm.intent.power import Order
 from dosvm.site.load import load
 
 HOSTS = ("h1", "h2", "h3")
@@ -381,3 +383,22 @@ def test_a_machine_that_was_undefined_where_it_strayed_goes_back_to_where_it_is_
     assert made.taken == {"h2": {"bound": 3}}
     assert [volume.name for volume in made.slices["h1"].volumes] == ["bound-vda"]
     assert not made.slices["h2"].volumes
+
+
+def test_of_two_hosts_that_answer_that_a_vm_runs_the_store_decides_which_has_it() -> None:
+    held = states(HOSTS, {"h1": ["free"], "h3": ["free"]}, free=1)
+    held["h1"] = replace(held["h1"], epochs={"free": 9})
+    made = compiled(placed("free", "h3"), held)
+    assert made.decisions["free"].host == "h3"
+    assert [host for host, held in made.slices.items() if "free" in {vm.name for vm in held.domains}] == ["h3"]
+    assert "free" not in {placement.vm for placement in made.placements if placement.host != "h3"}
+    assert made.taken == {}
+    assert any(text.startswith("free RUNS ON h1 AND h3") for text in made.errors)
+
+
+@pytest.mark.parametrize(("host", "on"), [("h1", True), ("h3", False)])
+def test_an_override_counts_on_the_host_that_the_store_places_its_vm_on(host: str, on: bool) -> None:
+    held = states(HOSTS, {"h3": ["free"]})
+    held[host] = replace(held[host], orders=(Order(vm="free", on=False, number=2**40),))
+    decided = situation(load(DECLARED, hosts=HOSTS), held, now=0.0, memory=placed("free", "h3"))
+    assert decided.intent["free"] is on
