@@ -29,11 +29,16 @@ options:
     - Requirement VM-T1.6.
     type: bool
     default: true
-  autostart:
+  on_boot:
     description:
-    - Whether libvirt starts it when the host comes up.
-    type: bool
-    default: false
+    - 'What becomes of it when its host boots: V(start) starts it, V(stay_off) does not, V(last) starts it if it
+      is meant to be on. libvirt''s autostart is set accordingly.'
+    type: str
+    choices:
+    - start
+    - stay_off
+    - last
+    default: stay_off
   disks:
     description:
     - Disks and optical drives.

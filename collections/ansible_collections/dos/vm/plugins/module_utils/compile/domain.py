@@ -42,14 +42,15 @@ def compile_domain(site: Site, machine: Machine, host: str) -> Domain:
         seed=compile_seed(site, machine),
         injection=compile_injection(site, machine),
         active=machine.on,
-        # What is off by order must not come back with its host (VM-15).
-        autostart=instance.autostart and (machine.on or not machine.declared_on),
+        # What is off by a power override must not come back with its host (VM-15).
+        on_boot="last" if machine.declared_on and not machine.on and machine.on_boot == "start" else machine.on_boot,
         mark=Mark(
             site=site.name,
             project=instance.project,
             origin=machine.path,
             stop_timeout=instance.stop_timeout,
             epoch=machine.epoch,
+            on_boot=machine.on_boot,
             image=next((disk.image for disk in instance.disks if disk.device == "disk"), None),
         ),
         **said,

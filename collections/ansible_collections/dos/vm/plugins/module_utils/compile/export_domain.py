@@ -97,7 +97,7 @@ def _instance(register: Register, host: str, name: Name, read: Mapping[str, Any]
         "virt_type": read["virt_type"] if read.get("virt_type") in ("kvm", "qemu") else "qemu",
         "project": register.project_of(mark.get("project")),
         "host": host,
-        "autostart": observed.autostart,
+        "on_boot": mark.get("on_boot") or ("start" if observed.autostart else "stay_off"),
         **({"stop_timeout": mark["stop_timeout"]} if "stop_timeout" in mark else {}),
         **({"label": read["title"]} if read.get("title") else {}),
         **({"serial": {"log": True}} if log == f"{LOGS}/{name}-serial.log" else {}),

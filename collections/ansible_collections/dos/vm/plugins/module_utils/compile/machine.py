@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from ..model.device import Bus
 from ..model.fragment_rules import macs
+from ..model.on_boot import OnBoot
 from ..model.types import Address, Mac, Name, Uuid
 from ..site.after import After
 from ..site.instance import Instance, InstanceDisk, Vm
 from ..site.site import Site
 from ..site.suited import suited
+from ..site.writes import Writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class Machine:
     uuid: Uuid | None = None  # where something besides the definition says it
     addresses: tuple[Mac, ...] = field(default=())
     given: tuple[tuple[Address, ...], ...] = field(default=())  # to each card, of its subnet's pool
+    on_boot: OnBoot = "stay_off"
 
     @property
     def path(self) -> str:
@@ -143,11 +146,21 @@ def _common(ties: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
 def machines(site: Site) -> list[Machine]:
     """Every machine of the site, in the order of its declaration."""
     found: list[Machine] = []
+    writes = Writes(site)
     for name, instance in site.instances.items():
         active = instance.enabled and site.projects[instance.project].active
+        on_boot: OnBoot = instance.on_boot or ("last" if writes.only_own(instance) else "stay_off")
         instance = suited(site, instance)
         found += [
-            Machine(name=vm_name, instance_name=name, instance=instance, vm=vm, active=active, index=index)
+            Machine(
+                name=vm_name,
+                instance_name=name,
+                instance=instance,
+                vm=vm,
+                active=active,
+                index=index,
+                on_boot=vm.on_boot or on_boot,
+            )
             for index, (vm_name, vm) in enumerate(instance.machines(name).items())
         ]
     return found

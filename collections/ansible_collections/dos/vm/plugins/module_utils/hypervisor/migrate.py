@@ -83,7 +83,6 @@ class _Run:
         self.notes: list[str] = []
         self.failed: list[str] = []
         self.told_limit = False
-        self.autostart = False
         self.awake, self.saved = wanted.awake, wanted.saved
         self.thread: threading.Thread | None = None  # that waits for libvirt's answer, in the call that began it
 
@@ -222,7 +221,6 @@ class _Run:
 
     def _start(self, asked: Question, same: bool) -> None:
         flags, params = self._flags(asked, same), self._params(asked)
-        self.autostart = bool(self.domain().autostart())
         self.awake = asked.guest.state == "running"
         with saying(self.operation):
             records.keep(self.domain())
@@ -437,13 +435,14 @@ class _Run:
             time.sleep(STEP)
 
     def finish(self, target: LibvirtHypervisor, last: Progress | None = None) -> Moved:
-        """The machine is there: nothing of it stays here, and it starts by itself there if it did here."""
-        wanted, performed, autostart = self.wanted, [], self.autostart
+        """The machine is there: nothing of it stays here, and it starts with its host there if it did here."""
+        wanted, performed = self.wanted, []
         with saying(f"clean up after {wanted.domain} on {wanted.source}"):
             there = target._connection.lookupByName(wanted.domain)
             with allowing("VIR_ERR_NO_DOMAIN"):
                 left = self.domain()
-                autostart = bool(left.autostart())
+                if left.autostart():
+                    records.keep(left)  # what ended without us, or was begun by an older dos.vm
                 left.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
                 performed.append(f"domain {wanted.domain} has been undefined on {wanted.source}")
             if self.awake and there.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
@@ -453,8 +452,6 @@ class _Run:
                 there.resume()
                 there.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
                 performed.append(f"the memory of {wanted.domain} has been saved on {wanted.target}")
-            if autostart and not there.autostart():
-                there.setAutostart(1)
             if lost := records.give(there):
                 self.notes.append(
                     f"the record of changes of {', '.join(lost)} did not come along: the next backup is in full"
@@ -494,7 +491,7 @@ class _Run:
         """Nothing came of it: take away what was made for it. What cannot be now is found by its mark the next time."""
         with suppress(libvirt.libvirtError, HypervisorError):
             guest = guest_of(self.source._connection, self.wanted.domain)
-            records.forget(guest.name)
+            records.take_back(self.domain())
             if self.state(target) == "absent":
                 copies.discard(target._connection, guest.disks)
                 sent.take_back(target._connection, guest.xml)

@@ -96,6 +96,7 @@ class _Room:
             done = f"would be {self.row.done}" if verdict.do and self.row.done else ""
             return replace(answer, changed=bool(done) or noted != read(xml), done=done)
         remembered = self._note(domain, noted, read(xml))
+        self._set_at_boot(name, domain, xml)
         if not verdict.do:
             return replace(answer, changed=remembered, note=f"is {before} already")
         try:
@@ -132,6 +133,18 @@ class _Room:
         with self.notes, self.hypervisor.lock():
             remember(domain, orders)
         return True
+
+    def _set_at_boot(self, name: str, domain: Any, xml: Any) -> None:
+        """Have a VM start with its host, or not, as the operation means it to be on, also if the host loses power next."""
+        declared = (self.asked.declared or {}).get(name)  # type: ignore[call-overload]  # a Name is a str
+        power = declared if self.asked.order == "release" else self.row.power if self.asked.keep else None
+        on_boot = (mark_of(xml) or {}).get("on_boot", "stay_off")
+        if power is None or on_boot == "stay_off":
+            return
+        # What is off by a power override does not come back with its host.
+        on = power == "on" or (on_boot == "start" and declared == "off")
+        if bool(domain.autostart()) != on:
+            domain.setAutostart(int(on))
 
     # What is done
 

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libvirt's checkpoints of a VM that moves, so that its chain of incremental backups goes on.
+"""What libvirt knows of a VM that moves and does not send along: its checkpoints, and whether it starts with its host.
 
-What QEMU records of changes goes with the disks. What libvirt knows of it stays, and goes with the definition that is left: so it is
-kept beside, on the host that the VM leaves, until the VM is where it should be.
-See https://libvirt.org/kbase/incrementalbackupinternals.html
+Both are kept on the host that the VM leaves until the VM is where it should be. Meanwhile it starts with neither host: one that
+loses power must not start what has moved. The checkpoints go on with a chain of incremental backups; what QEMU records of changes goes with
+the disks. See https://libvirt.org/kbase/incrementalbackupinternals.html
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,30 +22,34 @@ FOLDER = Path("/var/lib/dos-vm/moving")
 
 
 def keep(domain: Any) -> None:
-    """Keep the checkpoints of a VM that is about to move, each after the one that it continues."""
-    held = domain.listAllCheckpoints(libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)
-    if not held:
-        forget(domain.name())
-        return
-    texts = [checkpoint.getXMLDesc() for checkpoint in held]
-    file = _file(domain.name())
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as kept:
-        json.dump(texts, kept)
-        kept.flush()
-        os.fsync(kept.fileno())
+    """Keep what a VM has that is about to move, and have it start with its host no more."""
+    checkpoints = domain.listAllCheckpoints(libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)
+    autostart = bool(domain.autostart())
+    if checkpoints or autostart:
+        _write(
+            _file(domain.name()), {"autostart": autostart, "checkpoints": [held.getXMLDesc() for held in checkpoints]}
+        )
+    else:
+        _file(domain.name()).unlink(missing_ok=True)
+    if autostart:
+        domain.setAutostart(0)
 
 
 def give(domain: Any) -> list[str]:
-    """Define them where the VM is now. Returns the names of those whose record did not come along."""
-    lost = []
-    file = _file(domain.name())
-    with suppress(FileNotFoundError):
-        for text in json.loads(file.read_text()):
-            if not define(domain, text):
-                lost.append(parse(text).findtext("name") or "")
-        file.unlink()
+    """Give it to the VM where it is now. Returns the names of the checkpoints whose record did not come along."""
+    kept = _read(domain.name())
+    lost = [parse(text).findtext("name") or "" for text in kept.get("checkpoints", ()) if not define(domain, text)]
+    if kept.get("autostart"):
+        domain.setAutostart(1)
+    _file(domain.name()).unlink(missing_ok=True)
     return lost
+
+
+def take_back(domain: Any) -> None:
+    """The VM stays where it is, and starts with its host as before."""
+    if _read(domain.name()).get("autostart"):
+        domain.setAutostart(1)
+    _file(domain.name()).unlink(missing_ok=True)
 
 
 def define(domain: Any, text: str) -> bool:
@@ -62,10 +67,23 @@ def define(domain: Any, text: str) -> bool:
     return True
 
 
-def forget(name: str) -> None:
-    """The VM stays where it is."""
-    _file(name).unlink(missing_ok=True)
-
-
 def _file(name: str) -> Path:
-    return FOLDER / f"{name}.checkpoints"
+    return FOLDER / f"{name}.json"
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    with suppress(FileNotFoundError):
+        found: Mapping[str, Any] = json.loads(_file(name).read_text())
+        return found
+    return {}
+
+
+def _write(file: Path, kept: Mapping[str, Any]) -> None:
+    """Whole and on the disk, or not at all."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    half = file.with_suffix(".part")
+    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
+        json.dump(kept, written)
+        written.flush()
+        os.fsync(written.fileno())
+    half.replace(file)

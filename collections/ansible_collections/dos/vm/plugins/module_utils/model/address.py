@@ -7,6 +7,7 @@ import uuid
 from typing import Literal, NamedTuple
 
 from .declaration import declaration, option
+from .on_boot import OnBoot
 from .types import Name, Uuid
 
 KindName = Literal["secret", "pool", "volume", "nwfilter", "bridge", "gateway", "network", "domain"]
@@ -53,6 +54,9 @@ class Mark:
         spec="ARCH-10",
         default=None,
         low=1,
+    )
+    on_boot: OnBoot | None = option(
+        "What is declared of a VM for the boot of its host, for operations that turn it on and off.", default=None
     )
 
 

@@ -103,6 +103,7 @@ def _declaration(kind: type) -> Decoder:
     fields = {key_of(field): field for field in in_order(kind)}
     any_keys = getattr(kind, "ANY_KEYS", False)
     required = tuple(name for name, field in fields.items() if field.default is dataclasses.MISSING)
+    retired: Mapping[str, str] = getattr(kind, "retired", {})
     # A decoder is looked up when it is first needed, so that a declaration may hold others of its own kind.
     decoders: dict[str, Decoder] = {}
 
@@ -118,7 +119,8 @@ def _declaration(kind: type) -> Decoder:
             if key not in fields:
                 if any_keys:
                     continue
-                report.add((path, str(key)), _unknown(str(key), fields), key, given, data)
+                text = retired.get(str(key)) or _unknown(str(key), fields)
+                report.add((path, str(key)), text, key, given, data)
                 continue
             name = str(key)
             if given is None:

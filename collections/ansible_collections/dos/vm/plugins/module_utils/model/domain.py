@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from .address import Mark
 from .declaration import declaration, option
@@ -12,6 +13,7 @@ from .device import Card, Drive
 from .fragment_rules import Fixed, refusal, refusals
 from .hardware import Hardware
 from .injection import Injection
+from .on_boot import RENAMED, OnBoot
 from .seed import Seed
 from .types import AbsolutePath, DeviceName, Name, Uuid, VolumeName
 from .volume import Encryption, Format
@@ -128,11 +130,16 @@ class Serial:
 class Domain(Hardware):
     """A virtual machine."""
 
+    retired: ClassVar[Mapping[str, str]] = RENAMED
     name: Name = option("Name, unique in the system.", spec="VM-T1.2")
     uuid: Uuid | None = option("libvirt's own when not given.", spec="VM-T1.2", default=None)
     title: str | None = option("Label in any script.", spec="INST-07", default=None)
     active: bool = option("Whether the machine runs.", spec="VM-T1.6", default=True)
-    autostart: bool = option("Whether libvirt starts it when the host comes up.", default=False)
+    on_boot: OnBoot = option(
+        "What becomes of it when its host boots: V(start) starts it, V(stay_off) does not, V(last) starts it if it is meant to be on. "
+        "libvirt's autostart is set accordingly.",
+        default="stay_off",
+    )
     mark: Mark | None = option("Whose the machine is.", spec="DOMX-03", default=None)
     disks: tuple[Disk, ...] = option("Disks and optical drives.", spec="DISK-01", default=())
     interfaces: tuple[Interface, ...] = option("Network cards.", spec="NIC-T1", default=())

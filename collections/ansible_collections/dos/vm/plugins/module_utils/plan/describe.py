@@ -12,6 +12,7 @@ from ..model.argument_spec import fields_of
 from ..model.decode import decode, encode
 from ..xml import bridge, domain, gateway, network, nwfilter, pool, secret, volume
 from ..xml.build import to_text
+from ..xml.common import mark_of
 from ..xml.mask import masked
 from ..xml.normalize import normalize
 from ..xml.shape import Shape
@@ -51,13 +52,18 @@ def declaration_of(observed: Observed) -> dict[str, Any]:
     model = KINDS[address.kind].model
     read = dict(READERS[address.kind].parse(normalize(observed.xml, READERS[address.kind].shape), address))
     names = {field.name for field in fields_of(model)}
-    power = {"active": observed.active, "autostart": observed.autostart}
+    power = {"active": observed.active, "autostart": observed.autostart, "on_boot": _on_boot(observed)}
     read |= {name: value for name, value in power.items() if name in names}
     try:
         found: dict[str, Any] = encode(decode(model, read))
     except DeclarationError:
         return read
     return found
+
+
+def _on_boot(observed: Observed) -> str:
+    """What is declared for the boot of its host, or what comes to the same."""
+    return (mark_of(observed.xml) or {}).get("on_boot") or ("start" if observed.autostart else "stay_off")
 
 
 def shown(observed: Observed) -> str:

@@ -16,6 +16,7 @@ from ..model.address import Address, KindName
 from ..model.domain import Domain
 from ..model.fragment import named
 from ..model.host import HostFacts
+from ..model.on_boot import with_host
 from ..xml import device_record
 from ..xml.build import compact
 from ..xml.common import absent
@@ -198,7 +199,7 @@ def _without_restart(context: Context) -> Context:
 
 def _power(address: Address, domain: Domain, observed: Observed, context: Context) -> list[Action]:
     waits = domain.name in context.waits and not observed.active
-    actions = powered(address, domain.active and not waits, domain.autostart, observed)
+    actions = powered(address, domain.active and not waits, with_host(domain.on_boot, on=domain.active), observed)
     return [replace(action, timeout=domain.stop_timeout) if isinstance(action, Stop) else action for action in actions]
 
 

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar, Literal
 
 from ..model.declaration import declaration, option
 from ..model.device import TARGET, TARGET_PREFIXES, Bus, Card, Drive
 from ..model.fragment_rules import refusal
 from ..model.hardware import Hardware
+from ..model.on_boot import RENAMED, OnBoot
 from ..model.types import Address, ByteSize, Mac, Name
 from ..model.volume import ENCRYPTED, LAYERED, RETIRED, Format
 from .after import After
@@ -141,6 +142,7 @@ def check_label(label: str | None) -> Sentences:
 class Vm:
     """A virtual machine: what it has beyond its instance."""
 
+    retired: ClassVar[Mapping[str, str]] = RENAMED
     power: Literal["on", "off"] = option(
         "Whether it should run, as long as its instance is enabled and its project active (VM-16).",
         spec="VM-T1.6",
@@ -152,6 +154,9 @@ class Vm:
     ip: dict[Name, Address] | None = option("Address that DHCP reserves, by network.", spec="NIC-02", default=None)
     ip6: dict[Name, Address] | None = option(
         "IPv6 address beside that of IPv4, by network.", spec="LIMIT-18", default=None
+    )
+    on_boot: OnBoot | None = option(
+        "What becomes of it when its host boots; as its instance says if unset.", default=None
     )
     after: tuple[After, ...] = option(
         "Who must be ready before it is started, besides those that its instance names.", default=()
@@ -174,6 +179,7 @@ DEFAULT_VM = Vm()
 class Instance(Hardware):
     """The template of virtual machines that are all alike, with the machines (INST-01)."""
 
+    retired: ClassVar[Mapping[str, str]] = RENAMED
     project: Name = option("Project it belongs to.", spec="PROJ-01")
     from_: Name | None = option(
         "Another instance that this one is a copy of: what is not said here is as it is there, also what is required, but for vms, count "
@@ -208,7 +214,12 @@ class Instance(Hardware):
     seed: InstanceSeed | None = option(
         "What cloud-init or its like sets each guest up from.", spec="CFGD-01", default=None
     )
-    autostart: bool = option("Whether libvirt starts its machines when the host comes up.", default=False)
+    on_boot: OnBoot | None = option(
+        "What becomes of its VMs when their host boots. V(start) starts them; V(stay_off) leaves them off until the next run; V(last) "
+        "starts those that are meant to be on. If unset, V(last) where every disk that a VM writes to is its host's own, otherwise "
+        "V(stay_off), and only that is accepted.",
+        default=None,
+    )
     after: tuple[After, ...] = option(
         "Who must be ready before its machines are started. What runs already is left running.", default=()
     )

@@ -79,7 +79,7 @@ RULES: tuple[Rule, ...] = (
     storage.volumes_have_a_host,
     writes.names_of_one_thing_agree,
     writes.nothing_is_written_twice,
-    writes.autostart_is_of_own_disks,
+    writes.own_disks_boot_with_their_host,
     storage.own_volumes_have_their_own_names,
     storage.encryption_is_by_a_volume_secret,
     storage.pools_hold_their_volumes,

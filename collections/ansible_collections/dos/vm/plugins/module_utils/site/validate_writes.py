@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..model.on_boot import OnBoot
 from .index import Finding, Index, Machine, Place, turned_off
 from .instance import Instance
 from .writes import Hosts, Identity, Meeting, Use, owner_of
@@ -182,12 +183,20 @@ def _disagreement(first: Named, second: Named) -> str:
     return ""
 
 
-def autostart_is_of_own_disks(index: Index) -> Iterator[Finding]:
-    """VM-08, LIMIT-28: what libvirt starts with a host writes to nothing that another host could be writing by then."""
+def own_disks_boot_with_their_host(index: Index) -> Iterator[Finding]:
+    """VM-08, LIMIT-28: what starts with a host writes to nothing that another host could be writing by then."""
     for name, instance in index.site.instances.items():
-        for field, words, hosts in index.writes.reached(instance) if instance.autostart else ():
-            at: Place = ("dos_instances", name)
-            listed = ", ".join(hosts) if len(hosts) < 5 else f"{len(hosts)} hosts"
-            text = f"{words} is reached by {listed}, and a host that comes up does not ask the others: write autostart: false (VM-08)"
-            yield Finding((*at, "autostart"), text, (*at, *field))
-            break
+        at: Place = ("dos_instances", name)
+        fields = [(*at, *field) for field, word in _boots(instance) if word in ("start", "last")]
+        field, words, hosts = next(index.writes.reached(instance) if fields else iter(()), ((), "", []))
+        if not hosts:
+            continue
+        listed = ", ".join(hosts) if len(hosts) < 5 else f"{len(hosts)} hosts"
+        text = f"{words} is reached by {listed}, and a host that boots does not ask the others: write on_boot: stay_off (VM-08)"
+        yield from (Finding(declared, text, (*at, *field)) for declared in fields)
+
+
+def _boots(instance: Instance) -> Iterator[tuple[Place, OnBoot | None]]:
+    """What is declared for the boot of a host, of the instance and of its VMs, with its field."""
+    yield ("on_boot",), instance.on_boot
+    yield from ((("vms", str(name), "on_boot"), vm.on_boot) for name, vm in (instance.vms or {}).items())

@@ -21,7 +21,7 @@ METADATA = shape(
     "metadata",
     shape(
         OBJECT,
-        *(Attr(name) for name in ("site", "project", "origin", "stop_timeout", "image")),
+        *(Attr(name) for name in ("site", "project", "origin", "stop_timeout", "image", "on_boot")),
         # A definition keeps those that it was made under.
         Attr("epoch", computed=True),
         Attr("created", computed=True),
@@ -44,7 +44,7 @@ def mark_element(mark: Mark | None) -> Element | None:
     if mark is None:
         return None
     held = etree.Element(OBJECT, nsmap={"dos": NAMESPACE})
-    for name in ("site", "project", "origin", "image", *NUMBERS):
+    for name in ("site", "project", "origin", "image", "on_boot", *NUMBERS):
         if getattr(mark, name) is not None:
             held.set(name, str(getattr(mark, name)))
     return E("metadata", held)

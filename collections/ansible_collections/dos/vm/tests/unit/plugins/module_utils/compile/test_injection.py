@@ -97,9 +97,10 @@ def test_it_is_done_before_the_machine_is_defined_and_once() -> None:
     first = ran(hypervisor, held)
     assert first.failures == ()
     done = [sentence for sentence in first.performed if "domain" in sentence]
-    assert done[-3:] == [
+    assert done[-4:] == [
         "domain web-1 has been set up on its disk",
         "domain web-1 has been defined",
+        "domain web-1 has been set to start by itself",
         "domain web-1 has been started",
     ]
     later = compiled({**SEED, "files": {"/etc/token": "another\n"}})

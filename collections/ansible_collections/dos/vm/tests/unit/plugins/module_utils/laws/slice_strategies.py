@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from domain_strategies import domains, flags, maybe, numbers
 from hypothesis import strategies as st
@@ -25,6 +25,7 @@ from dosvm.model.network import (
     Subnet,
 )
 from dosvm.model.nwfilter import FilterReference, FilterRule, Nwfilter
+from dosvm.model.on_boot import OnBoot
 from dosvm.model.pool import Pool
 from dosvm.model.secret import Secret
 from dosvm.model.slice import Permission, Slice
@@ -155,7 +156,7 @@ def settled_domains(draw: st.DrawFn, name: str, held: Slice) -> Domain:
         interfaces=cards,
         graphics=tuple(replace(console, port=None) for console in made.graphics),
         active=draw(st.sampled_from([True, True, True, False])),
-        autostart=draw(flags),
+        on_boot=draw(st.sampled_from(get_args(OnBoot))),
         stop_timeout=0,
     )
 

@@ -44,7 +44,7 @@ NOT_SHOWN = {
 # Fields that are not XML: they say what is done with the object, or are settled before.
 NOT_XML = {
     "Domain.active",
-    "Domain.autostart",
+    "Domain.on_boot",
     "Domain.injection",
     "Domain.stop_timeout",
     "Gateway.active",
