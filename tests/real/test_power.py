@@ -35,13 +35,21 @@ def operator(hypervisor: object, tmp_path: Path) -> Iterator[Operator]:
     held.play("destroy", "-e", "dos_confirm=pw")
 
 
+def boots_with_its_host() -> set[str]:
+    """The VMs of these tests that libvirt starts when the host boots."""
+    done = subprocess.run(["virsh", "list", "--all", "--autostart", "--name"], capture_output=True, text=True, check=True)
+    return {name for name in done.stdout.split() if name.startswith("pw-")}
+
+
 def test_an_order_outlives_the_next_run_and_is_taken_back(operator: Operator) -> None:
     """VM-04, VM-05, VM-15, VM-T1.3, VM-T1.6, VM-T1.7: by machine and by instance, what is wanted beside what is."""
     operator.play("site")
     assert operator.state("pw-1") == "running"
+    assert boots_with_its_host() == {"pw-1"}
     told = operator.play("power", "-e", "dos_order=stop", "-e", "dos_vms=pw-1")
     assert "pw-1 has been stopped: by force" in told
     assert operator.state("pw-1") == "shut off"
+    assert boots_with_its_host() == set(), "a power cut now would not undo what was asked for"
     told = operator.play("site")
     assert "pw-1 is off by order, and declared otherwise" in told
     assert "0 to change" in told
@@ -51,12 +59,14 @@ def test_an_order_outlives_the_next_run_and_is_taken_back(operator: Operator) ->
     assert re.search(r"^pw-1 .* 1 +16 MiB ", status, re.MULTILINE), status
 
     operator.play("power", "-e", "dos_order=release", "-e", "dos_instances_of=pw-web")
+    assert boots_with_its_host() == {"pw-1"}
     operator.play("site")
     assert operator.state("pw-1") == "running"
 
     # Whoever changes the declaration since has the last word.
     operator.play("power", "-e", "dos_order=start", "-e", "dos_vms=pw-2")
     assert operator.state("pw-2") == "running"
+    assert boots_with_its_host() == {"pw-1", "pw-2"}
     operator.site["dos_instances"]["pw-web"]["vms"] = {"pw-1": {"power": "off"}, "pw-2": {}}
     operator.play("site")
     status = operator.play("status")
