@@ -218,7 +218,7 @@ def test_everything_is_written_in_the_words_of_a_site(exported: Path) -> None:
     assert one["disks"][0]["volume"] == "ex-layer.qcow2"
     assert one["interfaces"] == [{"network": "ex-net", "mac": "52:54:00:00:e0:01", "security_group": "ex-filter"}]
     assert one["vms"] == {"ex-one": {"power": "off"}}
-    assert two["autostart"] is True
+    assert two["on_boot"] == "start"
     assert one["watchdog"]["action"] == "poweroff"
     for words in ("memtune", "sysinfo", "urn:somebody:else", "iotune", "{{ not.a.template }}"):
         assert words in one["xml"][0]
