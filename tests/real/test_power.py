@@ -37,7 +37,9 @@ def operator(hypervisor: object, tmp_path: Path) -> Iterator[Operator]:
 
 def boots_with_its_host() -> set[str]:
     """The VMs of these tests that libvirt starts when the host boots."""
-    done = subprocess.run(["virsh", "list", "--all", "--autostart", "--name"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["virsh", "list", "--all", "--autostart", "--name"], capture_output=True, text=True, check=True
+    )
     return {name for name in done.stdout.split() if name.startswith("pw-")}
 
 
