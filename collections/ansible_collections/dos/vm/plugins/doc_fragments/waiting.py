@@ -31,7 +31,7 @@ options:
         default: 0
       addresses:
         description:
-        - Its addresses; those that its networks, its agent or the host's neighbours tell of when not given.
+        - Its addresses; those that its networks have leased to it when not given.
         type: list
         elements: str
       ready:

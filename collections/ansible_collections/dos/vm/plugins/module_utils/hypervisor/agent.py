@@ -77,6 +77,9 @@ def addresses(domain: Any, source: str) -> Iterator[str]:
     told = domain.interfaceAddresses(getattr(libvirt, f"VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_{source}"))
     for card in told.values():
         for held in card["addrs"] or ():
-            address = ipaddress.ip_address(held["addr"])
+            try:
+                address = ipaddress.ip_address(held["addr"])
+            except ValueError:
+                continue  # an agent answers what the guest wants
             if not (address.is_loopback or address.is_link_local):
                 yield str(address)

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Waiting until machines are ready for those that come after them: they run, their agent answers, a port or a page does.
 
-Asked from the host that a machine runs on, which is on every network that it is on, or routes to it.
+Asked from the host that a machine runs on, which is on every network that it is on, or routes to it. A guest answers what it
+wants: only addresses that are declared or leased are asked, and a whole question has one deadline.
 """
 
 from __future__ import annotations
 
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from .._thirdparty import libvirt
-from ..errors import HypervisorError
+from ..errors import HypervisorError, printable
 from ..model.readiness import Check, Http, Waiting
 from .agent import addresses, silence
 from .connection import allowing, saying
@@ -24,7 +27,7 @@ from .power import state_of
 
 AT_ONCE = 16  # machines that are asked side by side
 STEP = 0.5  # seconds between two looks
-PATIENCE = 3.0  # seconds for one connection
+PATIENCE = 3.0  # seconds for one question, at all addresses of a machine
 # What a machine that cannot be asked in one way answers with.
 UNKNOWN = (
     "VIR_ERR_AGENT_UNRESPONSIVE", "VIR_ERR_ARGUMENT_UNSUPPORTED", "VIR_ERR_OPERATION_INVALID", "VIR_ERR_NO_SUPPORT",
@@ -86,6 +89,8 @@ def _ask(hypervisor: LibvirtHypervisor, check: Check) -> NotReady | None:
         _look(hypervisor, check)
     except NotReady as answer:
         return answer
+    except libvirt.libvirtError as failed:
+        return NotReady(printable(str(failed)))  # of one machine alone
     return None
 
 
@@ -116,16 +121,19 @@ def _look(hypervisor: LibvirtHypervisor, check: Check) -> None:
 
 def _knock(domain: Any, check: Check) -> None:
     """Some address answers. Raises `NotReady` with what each of them did instead."""
-    known = [str(address) for address in check.addresses] or list(dict.fromkeys(_addresses(domain)))
+    known = [str(address) for address in check.addresses] or list(dict.fromkeys(_leased(domain)))
     if not known:
-        raise NotReady("it has no address that its host knows of")
+        raise NotReady("it has no address that is declared or leased")
     refusals = []
-    for address in known:
+    ends = time.monotonic() + PATIENCE
+    for index, address in enumerate(known):
+        # What is left is shared, so that an address which swallows everything leaves time for the others.
+        seconds = max(0.001, (ends - time.monotonic()) / (len(known) - index))
         try:
             if check.http is not None:
-                _fetch(address, check.http)
+                _fetch(address, check.http, seconds)
             else:
-                socket.create_connection((address, int(check.tcp or 0)), timeout=PATIENCE).close()
+                socket.create_connection((address, int(check.tcp or 0)), timeout=seconds).close()
             return
         except (OSError, http.client.HTTPException, NotReady) as refused:
             refusals.append(f"{address}: {_words(refused)}")
@@ -133,22 +141,39 @@ def _knock(domain: Any, check: Check) -> None:
 
 
 def _words(refused: Exception) -> str:
-    return (getattr(refused, "strerror", None) or str(refused) or type(refused).__name__).lower()
+    return printable(getattr(refused, "strerror", None) or str(refused) or type(refused).__name__).lower()
 
 
-def _fetch(address: str, wanted: Http) -> None:
-    connection = http.client.HTTPConnection(address, wanted.port, timeout=PATIENCE)
+def _fetch(address: str, wanted: Http, seconds: float) -> None:
+    connection = http.client.HTTPConnection(address, wanted.port, timeout=seconds)
     try:
-        connection.request("GET", wanted.path, headers={"Connection": "close"})
-        status = connection.getresponse().status
+        connection.connect()
+        with _hung_up_after(connection.sock, seconds):
+            connection.request("GET", wanted.path, headers={"Connection": "close"})
+            status = connection.getresponse().status
     finally:
         connection.close()
     if not (status == wanted.status if wanted.status else 200 <= status < 400):
         raise NotReady(f"answers with {status}")
 
 
-def _addresses(domain: Any) -> Iterator[str]:
-    """By the leases of its networks, its agent, and the host's neighbours."""
-    for source in ("LEASE", "AGENT", "ARP"):
-        with allowing(*UNKNOWN):
-            yield from addresses(domain, source)
+@contextmanager
+def _hung_up_after(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """A limit for all that is read meanwhile; that of a socket is for each read, and a guest may answer a byte at a time."""
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _leased(domain: Any) -> Iterator[str]:
+    """By the leases of its networks. What its agent or the host's neighbours answer, the guest has chosen."""
+    with allowing(*UNKNOWN):
+        yield from addresses(domain, "LEASE")

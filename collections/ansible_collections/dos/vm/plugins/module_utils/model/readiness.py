@@ -69,7 +69,7 @@ class Check(Readiness):
     off: bool = option("Whether it must be off, or gone, instead.", default=False)
     gate: int = option("Given back with the answer.", default=0)
     addresses: tuple[Address, ...] = option(
-        "Its addresses; those that its networks, its agent or the host's neighbours tell of when not given.", default=()
+        "Its addresses; those that its networks have leased to it when not given.", default=()
     )
 
 
