@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -15,9 +16,12 @@ import pytest
 
 from dosvm.apply import Outcome, converge
 from dosvm.compile.site import HostState, compile_site
+from dosvm.errors import ConflictError
+from dosvm.hypervisor import checkpoints
 from dosvm.hypervisor.events import HearingHypervisor
 from dosvm.hypervisor.libvirt import LibvirtHypervisor
 from dosvm.hypervisor.power import Answer, carry_out
+from dosvm.model.checkpoint import Checkpointing
 from dosvm.model.decode import decode
 from dosvm.model.order import Ordering
 from dosvm.model.slice import Permission
@@ -136,6 +140,46 @@ def test_a_device_that_was_attached_by_hand_stays(site: Site) -> None:
     assert str(more) in virsh("domblklist", site.vm, "--inactive")
 
 
+def test_saved_memory_goes_on_with_what_it_had(site: Site) -> None:
+    virsh("managedsave", site.vm)
+    site.instance["memory"] = "48 MiB"
+    plan = site.plan()
+    assert [(held.change.path, held.change.after) for held in plan.pending] == [("memory", "48 MiB")]
+    assert (plan.needs, len(plan.notes)) == ("restart", 1)
+    assert plan.notes[0].startswith("its memory is saved: the next start goes on with what it had then")
+    assert site.converge().performed[0] == f"domain {site.vm} has been started"
+    assert "32768" in virsh("dominfo", site.vm)
+    site.is_at_rest()
+    virsh("managedsave", site.vm)
+    assert site.converge(restart=True).performed[-1] == f"domain {site.vm} has been started"
+    assert "49152" in virsh("dominfo", site.vm)
+    site.is_at_rest()
+
+
+def test_what_a_person_did_to_a_guest_is_told_and_left(site: Site) -> None:
+    number, copy = site.number(), site.folder / "copy"
+    virsh("setmem", site.vm, "24M", "--live")
+    virsh("setmaxmem", site.vm, "64M", "--config")
+    virsh("suspend", site.vm)
+    virsh("blockcopy", site.vm, "vda", copy, "--transient-job", "--wait", "--finish")
+    plan = site.plan()
+    assert "paused" in plan.notes[0]
+    assert {held.disruption for held in plan.changes} == {Disruption.NONE}, "what is corrected in the definition alone"
+    assert plan.disruption is Disruption.NONE
+    site.converge()
+    virsh("resume", site.vm)
+    virsh("blockcopy", site.vm, "vda", copy, "--reuse-external", "--transient-job")
+    site.is_at_rest()
+    virsh("blockjob", site.vm, "vda", "--abort")
+    assert site.number() == number
+
+    # The copy has other data from the moment on that the guest writes to it.
+    virsh("blockcopy", site.vm, "vda", copy, "--reuse-external", "--transient-job", "--wait", "--pivot")
+    assert f"data_loss: [domain {site.vm} disk vda]" in site.plan(restart=True).needs
+    assert not [line for line in site.converge(restart=True).performed if line.startswith("domain")]
+    assert str(copy) in virsh("domblklist", site.vm)
+
+
 def test_a_disk_gets_other_data_only_when_what_it_has_is_named(site: Site) -> None:
     """Also while the VM is off, when nobody would be interrupted."""
     other, again = f"{site.name}-other", f"volume {site.name}/{site.name}-other"
@@ -170,6 +214,22 @@ def test_a_disk_gets_other_data_only_when_what_it_has_is_named(site: Site) -> No
     assert {held.disruption for held in plan.changes} == {Disruption.NONE}
     site.converge()
     site.is_at_rest()
+
+
+def test_a_vm_that_was_renamed_waits_and_a_copy_is_not_touched(site: Site) -> None:
+    old, copy = f"{site.name}-old", f"{site.name}-copy"
+    text = virsh("dumpxml", site.vm, "--inactive").replace(f"<name>{site.vm}<", f"<name>{copy}<")
+    text = re.sub("<uuid>.*</uuid>|<mac .*/>", "", text).replace(f"volume='{site.disk.name}'", "volume='other'")
+    (site.folder / "copy.xml").write_text(text)
+    virsh("define", site.folder / "copy.xml")
+    virsh("destroy", site.vm)
+    virsh("domrename", site.vm, old)
+    assert site.plan().reason.endswith(f"so it was renamed outside dos.vm: virsh domrename {old} {site.vm}")
+    assert not [line for line in site.converge(prune=True).performed if line.startswith("domain")]
+    virsh("domrename", old, site.vm)
+    assert site.converge(prune=True).performed == (f"domain {site.vm} has been started",)
+    assert site.plan(f"domain {copy}").notes[0].startswith(f"it has the ownership mark of {site.vm}")
+    virsh("undefine", copy)
 
 
 def test_what_is_undefined_while_it_runs_is_defined_again(site: Site) -> None:
@@ -240,6 +300,12 @@ def test_a_vm_stays_on_a_layer_that_a_backup_script_made(site: Site) -> None:
     assert site.converge().performed == (f"domain {site.vm} has been started",)
     assert str(layer) in virsh("domblklist", site.vm)
     reads(layer, 0xAA)
+
+    # A checkpoint inside it would be lost with it, and one over it would hide it.
+    for stored in ({"stored": "internal"}, {"stored": "external", "directory": str(site.folder / "kept")}):
+        asked = {"vm": site.vm, "site": "test", "order": "create", "name": "one", **stored}
+        with pytest.raises(ConflictError, match=f"is on layer {layer} over {site.disk}, made outside dos.vm"):
+            checkpoints.carry_out(decode(Checkpointing, asked), site.hypervisor, dry_run=False)
 
     # What it stands on stays as it is, and so does the VM while its data is in the layer.
     virsh("pool-refresh", site.name)

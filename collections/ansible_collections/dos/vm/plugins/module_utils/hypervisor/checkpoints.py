@@ -19,6 +19,7 @@ from ..xml.common import not_of
 from . import external
 from .connection import saying
 from .libvirt import LibvirtHypervisor
+from .outside_layers import outside_layers
 from .power import state_of
 from .ready import refuse_files
 
@@ -59,6 +60,9 @@ def carry_out(asked: Checkpointing, hypervisor: LibvirtHypervisor, *, dry_run: b
         held = {checkpoint.name: checkpoint for checkpoint in tree(domain)}
         if asked.order == "list":
             return Told(tree=tuple(held.values()))
+        if asked.order != "rename" and (outside := outside_layers(domain)):
+            listed = (f"disk {target} is on layer {layer}, made outside dos.vm" for target, layer in outside.items())
+            raise ConflictError(f"domain {asked.vm}: {'; '.join(listed)}: merge it first, as dos.vm.plan says")
         with hypervisor.lock():
             performed, notes = _ORDERS[asked.order](asked, domain, xml, held, dry_run)
         return Told(tree=tree(domain), performed=performed, notes=notes)

@@ -47,7 +47,7 @@ from ..plan.action import (
 )
 from ..plan.devices import Device
 from ..plan.plan import Observed
-from ..xml.common import mark_of
+from ..xml.common import is_of
 from ..xml.identity import device_identity
 from . import fake_definitions as definitions
 from . import fake_domains as domains
@@ -171,7 +171,7 @@ class FakeHypervisor(Objects):
     def _seen(self, address: Address, held: Held, site: str) -> Observed:
         info = {}
         if address.kind == "domain":
-            info = {"state": "running" if held.active else "shut off"}
+            info = {"state": "running" if held.active else "saved" if held.saved is not None else "shut off"}
             info |= self._chains(held)
             info |= {"seed": path} if (path := seed_of(held.xml)) in self.files and path else {}
         if address.kind == "secret":
@@ -185,6 +185,7 @@ class FakeHypervisor(Objects):
             address=address,
             xml=deepcopy(held.xml),
             live=live,
+            saved=deepcopy(held.saved),
             active=held.active,
             autostart=held.autostart,
             persistent=held.persistent,
@@ -341,7 +342,8 @@ class FakeHypervisor(Objects):
                 self._start_network(action, held)
             case "domain":
                 self._refuse_start(action, held.xml)
-                held.live = domains.running_domain(held.xml, next(self._numbers))
+                fresh = domains.running_domain(held.xml, next(self._numbers))
+                held.live, held.saved = fresh if held.saved is None else held.saved, None
         held.active = True
 
     @_perform.register
@@ -539,5 +541,5 @@ class FakeHypervisor(Objects):
 
 def _is_ours(address: Address, xml: Element, site: str) -> bool:
     if address.kind in ("domain", "network"):
-        return (mark_of(xml) or {}).get("site") == site
+        return is_of(site, xml)
     return xml.findtext("uuid") == own_uuid(site, address)

@@ -25,6 +25,7 @@ class Held:
 
     xml: Element
     live: Element | None = None
+    saved: Element | None = None  # with its memory
     active: bool = False
     autostart: bool = False
     persistent: bool = True

@@ -12,7 +12,7 @@ from ..chain import chain
 from ..model.address import Address, own_uuid
 from ..plan.plan import Observed
 from ..xml.build import parse
-from ..xml.common import mark_of
+from ..xml.common import is_of
 from ..xml.secret import read_description
 from . import credentials, kept, seeds
 from .connection import allowing
@@ -174,6 +174,7 @@ class Look:
                 address=Address("domain", name),
                 xml=xml,
                 live=(now := parse(domain.XMLDesc(secure)) if active else None),
+                saved=_saved(domain) if name in saved and not active else None,
                 active=active,
                 autostart=name in autostart,
                 persistent=name in persistent,
@@ -244,6 +245,17 @@ def _volumes(pool: Any, held: Observed, fresh: Collection[str] = ()) -> Iterator
         yield from list(_each(look, pool.listAllVolumes()))
 
 
+def _saved(domain: Any) -> Element | None:
+    """A domain as its saved memory goes on: that file keeps a definition of its own. Nothing where it cannot be read."""
+    with allowing(
+        "VIR_ERR_OPERATION_INVALID", "VIR_ERR_OPERATION_FAILED", "VIR_ERR_NO_SUPPORT", "VIR_ERR_SYSTEM_ERROR"
+    ):
+        xml = parse(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+        xml.set("id", "0")  # what is libvirt's own in it is that of a running domain
+        return xml
+    return None
+
+
 def _chains(*domains: Element | None) -> dict[str, str]:
     """What the files are layered over that a domain has for disks, each as `chain of <path>`.
 
@@ -277,4 +289,4 @@ def _names(objects: Iterable[Any]) -> set[str]:
 
 
 def _marked(xml: Element, site: str) -> bool:
-    return (mark_of(xml) or {}).get("site") == site
+    return is_of(site, xml)

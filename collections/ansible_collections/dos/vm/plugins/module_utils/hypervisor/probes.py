@@ -26,7 +26,7 @@ from ..errors import HypervisorError
 from ..model.probe import Probe, Probing
 from ..model.types import Address, Mac, Name
 from ..xml.build import E, parse, to_text
-from ..xml.common import mark_of
+from ..xml.common import is_of
 from . import frames
 from .connection import saying
 from .kept import ENVIRONMENT
@@ -72,7 +72,7 @@ class Card:
         return (None if found is None else found.get(name)) or ""
 
     def is_of(self, site: str) -> bool:
-        return (mark_of(self.domain) or {}).get("site") == site
+        return is_of(site, self.domain)
 
     def refusal(self) -> str:
         """Why nothing can be sent in its name, as the end of a sentence; empty when it can."""

@@ -19,6 +19,7 @@ from ..xml.build import parse
 from ..xml.common import not_of
 from .connection import saying
 from .libvirt import LibvirtHypervisor
+from .outside_layers import outside_layers
 from .power import state_of
 from .sides import place_of
 
@@ -57,6 +58,8 @@ def _of_vm(asked: BackingUp, domain: Any, xml: Element) -> Iterator[str]:
         yield why
     if (state := state_of(domain)) != "shut off":
         yield f"is {state}: stop it first (dos.vm.power -e dos_order=stop), and without saved memory"
+    for target, layer in outside_layers(domain).items():
+        yield f"disk {target} is on layer {layer}, made outside dos.vm: merge it first, as dos.vm.plan says"
     if domain.snapshotNum():
         yield "has checkpoints, which would no longer match its disks: delete them, or restore to a directory (to)"
 

@@ -14,6 +14,7 @@ from ..xml.build import compact, parse
 from .connection import allowing
 from .libvirt import LibvirtHypervisor
 from .look import STATES
+from .outside_layers import outside_layers
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -58,7 +59,7 @@ def guest_of(connection: Any, name: str) -> Guest:
     domain = connection.lookupByName(name)
     active = bool(domain.isActive())
     xml = parse(domain.XMLDesc(0 if active else libvirt.VIR_DOMAIN_XML_INACTIVE))
-    disks = tuple(_disks(connection, xml))
+    disks = tuple(_disks(connection, xml, outside_layers(domain)))
     return Guest(
         name=name,
         uuid=domain.UUIDString(),
@@ -112,7 +113,7 @@ def volume_of(connection: Any, pool: str | None, name: str | None) -> Any:
     return None
 
 
-def _disks(connection: Any, xml: Element) -> Iterator[Disk]:
+def _disks(connection: Any, xml: Element, outside: Mapping[str, str]) -> Iterator[Disk]:
     for held in xml.iterfind("devices/disk"):
         source, target = held.find("source"), held.find("target")
         if source is None or target is None or held.get("type") not in ("file", "block", "volume"):
@@ -129,6 +130,7 @@ def _disks(connection: Any, xml: Element) -> Iterator[Disk]:
             shared=held.get("type") != "block" and is_shared(path),
             encrypted=held.find(".//encryption") is not None,
             backing=_backing(connection, path) if below is None else below.get("file"),
+            outside=outside.get(target.get("dev", ""), ""),
         )
 
 

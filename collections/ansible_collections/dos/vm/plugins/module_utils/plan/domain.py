@@ -21,7 +21,7 @@ from ..xml import device_record
 from ..xml.build import compact
 from ..xml.common import absent
 from ..xml.compare import Change
-from ..xml.domain import SHAPE, render
+from ..xml.domain import SHAPE, render, size
 from ..xml.orders import as_ordered
 from .action import Action, AttachDevice, DetachDevice, Replug, SetMemory, SetVcpus, Start, Stop, UpdateDevice
 from .definition import (
@@ -43,7 +43,7 @@ from .injection import injected
 from .layers import refuse_writing_a_base, written_bases
 from .maxima import MEMORY, VCPUS, memory, vcpus, worded
 from .outdated import needs_new_disk, with_old_disks
-from .outside import notes
+from .outside import notes, renamed
 from .plan import Context, Observed, Plan, PlannedChange
 from .seed import seeded
 from .sources import spelled
@@ -126,10 +126,15 @@ def _planned(address: Address, domain: Domain, observed: Observed | None, contex
             redefined(address, difference),
             *_power(address, domain, found, context),
         ]
-        return creation(address, difference, *actions)
+        made = creation(address, difference, *actions)
+        other = renamed(domain.name, declared, context)
+        return made if other is None else _renamed(made, other)
+    before = observed
+    observed = _going_on(domain, observed, context)
     ordered = as_ordered(declared, observed.xml)
     record = tuple(sorted({*record, *device_record.record_of(ordered)}))
     disks = kept(ordered, record, observed, context)
+    observed = observed if disks.may_start else before
     is_foreign = not (observed.ours or context.permission.adopt)
     if is_foreign and (refused := foreign(address, _recorded(disks.full, record, observed), observed, context)):
         return refused
@@ -139,8 +144,36 @@ def _planned(address: Address, domain: Domain, observed: Observed | None, contex
         allowing = replace(context, permission=replace(context.permission, data_loss=named))
         allowed = kept(disks.full, record, observed, allowing)
         planned = _blocked(planned, _existing(domain, observed, allowed, seed, allowing), disks)
-    told = (*notes(observed), *disks.notes, *written_bases(address, domain, context))
+    if observed is not before:
+        planned = replace(planned, verdict="change", reason="", actions=(Start(address=address), *planned.actions))
+    told = (
+        *notes(before),
+        *disks.notes,
+        *_drift(disks.full, before, planned),
+        *written_bases(address, domain, context),
+    )
     return replace(planned, notes=told)
+
+
+def _going_on(domain: Domain, observed: Observed, context: Context) -> Observed:
+    """The domain as it is after its start, where that brings back saved memory: it goes on with what it had, and what cannot change
+    under a running guest waits. libvirt keeps a definition of its own with the memory."""
+    waits = domain.name in context.waits or not domain.active
+    return observed if observed.saved is None or waits else replace(observed, active=True, live=observed.saved)
+
+
+def _renamed(plan: Plan, other: Address) -> Plan:
+    """The plan of a domain that is there under another name: it waits until that has its name again."""
+    return replace(
+        plan,
+        verdict="change",
+        actions=(),
+        withheld=plan.actions,
+        needs=f"{other} to be renamed back",
+        reason=f"{other} has its ownership mark and its disks, so it was renamed outside dos.vm: "
+        f"virsh domrename {other.name} {plan.address.name}",
+        blocked_by=(other,),
+    )
 
 
 def _recorded(declared: Element, record: device_record.Record, observed: Observed) -> Difference:
@@ -334,6 +367,19 @@ def _balloon(address: Address, defined: Difference, running: Difference) -> list
     if wanted == asked or wanted > _number(running.observed, "memory"):
         return []
     return [SetMemory(address=address, kib=wanted)]
+
+
+def _drift(declared: Element, observed: Observed, planned: Plan) -> Iterator[str]:
+    """What a person should know of a balloon that is not where it was asked to be. It is not asked again: a guest that is
+    booting, or has no driver, would be asked in every run."""
+    asked = any(isinstance(action, SetMemory) for action in planned.actions)
+    most = _number(observed.live, "memory")
+    now, wanted = memory(observed.live).now, min(memory(declared).now, most)
+    if observed.live is not None and not asked and now != wanted:
+        yield (
+            f"the guest has {size(str(now))} of memory, and is to have {size(str(wanted))}: its balloon was set outside dos.vm, or "
+            f"it does not follow (virsh setmem {observed.address.name} {wanted} --live asks again)"
+        )
 
 
 def _gone(running: Difference, held: Change) -> Element | None:

@@ -16,6 +16,7 @@ from .kinds import KINDS, Kind, declared_objects
 from .layers import layers
 from .missing import known, waiting
 from .outdated import is_outdated
+from .outside import copy_notes
 from .plan import Context, Plan
 from .use import arranged
 from .volume import opened
@@ -143,7 +144,8 @@ def _undeclared(declared: Iterable[Address], context: Context) -> Iterator[Plan]
             if observed.ours:
                 yield kind.leave(observed, context)
             elif not libvirts_own(address):
-                yield Plan(address=address, verdict="unmanaged", reason="not ours, and never touched")
+                told = tuple(copy_notes(observed, context))
+                yield Plan(address=address, verdict="unmanaged", reason="not ours, and never touched", notes=told)
 
 
 def _is_elsewhere(address: Address, context: Context) -> bool:

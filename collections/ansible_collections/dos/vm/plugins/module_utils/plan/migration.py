@@ -54,6 +54,7 @@ class Disk:
     shared: bool = False
     encrypted: bool = False
     backing: str | None = None
+    outside: str = ""  # the layer that it is, `TOP over BASE`, where that was made outside dos.vm
 
     @property
     def name(self) -> str:
@@ -260,7 +261,12 @@ def _seen(question: Question, disk: Disk) -> Iterator[str]:
 def _copied(question: Question, disk: Disk) -> Iterator[str]:
     to = question.wanted.target
     off = not question.guest.has_memory
-    if question.wanted.way == "tunnel" and not off:
+    if disk.outside:
+        yield (
+            f"disk {disk.target} is on layer {disk.outside}, made outside dos.vm, and a copy of it would be no layer any more: "
+            "merge it first, as dos.vm.plan says"
+        )
+    elif question.wanted.way == "tunnel" and not off:
         yield f"{disk.name} ({disk.target}) cannot be copied through a tunnel, write data: tls, or plain if nobody can listen"
     elif off and disk.backing and disk.backing not in question.target.files:
         yield (

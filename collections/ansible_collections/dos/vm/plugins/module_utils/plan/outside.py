@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..model.address import Address
 from ..model.overlay import layered
-from ..xml.common import absent
+from ..xml.common import absent, mark_of, marked_for
 from ..xml.device_record import identified
 from ..xml.devices import SHAPE
 from ..xml.merge import chosen
@@ -28,6 +29,39 @@ def notes(observed: Observed) -> Iterator[str]:
     """Sentences about a domain or network of ours as the host has it."""
     if not observed.persistent:
         yield "its definition was removed while it runs: the run writes it again, without an interruption"
+    if observed.info.get("state") in STATES:
+        yield STATES[observed.info["state"]]
+    if observed.saved is not None:
+        yield "its memory is saved: the next start goes on with what it had then, and later changes wait for a restart"
+
+
+# Whether the guest goes on by itself, by libvirt's word for its state.
+STATES = {
+    "paused": "it is paused: dos.vm.power with dos_order=resume lets it go on",
+    "crashed": "its guest has crashed: dos.vm.power with dos_order=stop ends it, and the next run starts it",
+}
+
+
+def copy_notes(observed: Observed, context: Context) -> Iterator[str]:
+    """What a person should know of an object that bears the ownership mark of another one of the site."""
+    vm = marked_for(observed.xml)
+    if vm and (mark_of(observed.xml) or {}).get("site") == context.site:
+        yield (
+            f"it has the ownership mark of {vm}, so it is a copy of that or was renamed outside dos.vm: it is never touched; "
+            "take the mark out of a copy (virsh edit), or rename it back"
+        )
+
+
+def renamed(domain: str, declared: Element, context: Context) -> Address | None:
+    """The domain that a missing one was renamed to: it bears its mark and has one of its disks. A new definition would lose what
+    libvirt keeps by name and UUID, such as settings of the firmware, a TPM and saved memory."""
+    files = {file_of(disk, context) for _, disk in disks(declared) if has_data(disk)} - {""}
+    for address, held in context.observed.items():
+        if address.kind == "domain" and marked_for(held.xml) == domain:
+            theirs = {file for _, disk in disks(held.xml) for file in stack(disk, context)}
+            if files & theirs and (mark_of(held.xml) or {}).get("site") == context.site:
+                return address
+    return None
 
 
 # --- layers --------------------------------------------------------------------------------------------------------------

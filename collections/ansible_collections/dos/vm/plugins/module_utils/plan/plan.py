@@ -27,12 +27,13 @@ class Observed:
     """One object as the host has it now.
 
     `xml` is the persistent definition, `live` that of the running object where it may differ (domains, networks). `ours`
-    says whether it bears our mark. `info` holds what XML does not say, by name: a volume's `path`, a domain's `state`.
+    says whether it bears our mark. `saved` is the domain whose memory is on disk, as it goes on with the next start. `info` holds what XML does not say, by name: a volume's `path`, a domain's `state`.
     """
 
     address: Address
     xml: Element
     live: Element | None = None
+    saved: Element | None = None
     active: bool = False
     autostart: bool = False
     persistent: bool = True

@@ -58,9 +58,27 @@ def mark_of(element: Element) -> dict[str, Any] | None:
     return {name: int(value) if name in NUMBERS else value for name, value in _texts(held).items()}
 
 
+# What begins the name in the origin of a mark.
+NAMED = {"domain": ".vms.", "network": "dos_networks."}
+
+
+def marked_for(element: Element) -> str:
+    """The VM or network that a mark was written for, where that is another one: this was copied, or renamed; else empty."""
+    origin = (mark_of(element) or {}).get("origin", "")
+    _, found, name = origin.rpartition(NAMED.get(str(element.tag), "\n"))
+    return name if found and name != element.findtext("name") else ""
+
+
+def is_of(site: str, element: Element) -> bool:
+    """Whether a domain or network is the site's. A mark that came with a copy of another domain says nothing of this one."""
+    return (mark_of(element) or {}).get("site") == site and not marked_for(element)
+
+
 def not_of(site: str, element: Element) -> str:
     """Why a domain or network is not touched in the name of a site; empty where it is the site's."""
     found = (mark_of(element) or {}).get("site")
+    if found == site and (vm := marked_for(element)):
+        return f"has the ownership mark of {vm}, so it is a copy of that or was renamed outside dos.vm, and is never touched"
     if found == site:
         return ""
     if found is None:

@@ -22,6 +22,7 @@ GUEST = """<domain type="kvm"><name>web</name><memory unit="KiB">1048576</memory
 <devices><interface type="network"><source network="lan"/><filterref filter="honest"/></interface>{more}</devices></domain>"""
 LAN = '<network><name>lan</name><forward mode="nat"/><ip address="10.0.0.1"/></network>'
 SHARED = Disk(target="vda", path="/shared/web", pool="common", volume="web", shared=True)
+OUTSIDE = Disk(target="vda", path="/own/nightly", pool="local", volume="nightly", outside="/own/nightly over /own/web")
 OWN = Disk(target="vda", path="/own/web", pool="local", volume="web")
 WANTED: dict[str, Any] = {"domain": "web", "source": "h1", "target": "h2", "address": "10.0.0.2"}
 COPY = {"storage": "copied", "data": "plain"}
@@ -121,6 +122,12 @@ def test_devices_that_hold_it_are_told(more: str, text: str) -> None:
 def test_all_of_them_are_told_at_once() -> None:
     several = at(networks={}, memory=1, machines=frozenset())(of(snapshots=1)(question()))
     assert len(reasons(several)) == 4
+
+
+def test_a_layer_made_outside_is_not_copied_but_moves_with_shared_storage() -> None:
+    (reason,) = reasons(question(disks=(OUTSIDE,), **COPY))
+    assert reason.startswith("disk vda is on layer /own/nightly over /own/web, made outside dos.vm")
+    assert "made outside" not in "".join(reasons(question(disks=(replace(OUTSIDE, shared=True),))))
 
 
 def test_a_disk_of_one_host_is_copied_only_when_asked_for() -> None:
