@@ -302,3 +302,97 @@ def test_a_finding_fails_the_plan_and_is_told_before_what_failed() -> None:
 def test_a_move_that_is_allowed_is_done() -> None:
     move = {"vm": "web", "source": "h1", "target": "h2", "reason": "h1 is in maintenance", "blocked_by": None}
     assert decide(State(rules=ACTING), read({**EMPTY, "moves": [move]}), 0.0).verdict is Verdict.APPLY
+
+
+# ------------------------------------------------------------------------------------------------ what must not end it
+
+
+class Broken:
+    """Hands of which every finger may raise anything."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error: Exception | None = error
+
+    def _do(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def look(self) -> Seen:
+        self._do()
+        return plan()
+
+    def apply(self) -> Failure | None:
+        self._do()
+        return None
+
+    def observe(self) -> Failure | None:
+        self._do()
+        return None
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), MemoryError(), RecursionError(), OSError("gone"), TypeError("x")])
+def test_whatever_a_round_raises_the_next_one_comes(error: Exception) -> None:
+    hands = Broken(error)
+    daemon = Daemon(ACTING, lambda: "a", hands, Metrics(), Clock(lambda: 0.0, lambda: 0.0))
+    decision = daemon.round()
+    assert (decision.verdict, decision.at) == (Verdict.RETRY, FIRST_RETRY)
+    assert decision.why.startswith(f"the round broke off: {type(error).__name__}")
+    daemon.observe()
+    hands.error = None
+    assert daemon.round().verdict is Verdict.NOTHING
+
+
+def test_a_digest_that_cannot_be_made_ends_no_daemon() -> None:
+    def digest() -> str:
+        raise OSError("gone")
+
+    daemon = Daemon(ACTING, digest, Broken(OSError()), Metrics(), Clock(lambda: 0.0, lambda: 0.0))
+    assert daemon.round().verdict is Verdict.RETRY
+
+
+MALFORMED: tuple[Any, ...] = (None, 1, "x", ["x"], [1], {}, {"x": 1}, [None], [[]])
+DOCUMENT: dict[str, Any] = {
+    "version": 2,
+    "hosts": {
+        "h1": [
+            {
+                "kind": "domain",
+                "name": "a",
+                "verdict": "change",
+                "disruption": "restart",
+                "actions": ["x"],
+                "withheld": ["y"],
+                "blocked_by": ["z"],
+                "changes": [{"path": "memory", "before": 1, "after": 2, "disruption": "restart"}],
+                "pending": [{"path": "memory", "before": 1, "after": 2}],
+                "notes": ["n"],
+            }
+        ]
+    },
+    "moves": [{"vm": "a", "source": "h1", "target": "h2", "reason": "r", "blocked_by": None}],
+    "waiting": [{"vm": "a", "reason": "r"}],
+    "gateways": [{"network": "n", "host": None, "reason": "r"}],
+    "findings": [{"message": "m", "error": True}],
+}
+
+
+def mutated(value: Any) -> Iterator[Any]:
+    """The value with each part of it replaced, or left out."""
+    yield from MALFORMED
+    steps: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)) if isinstance(value, list) else ())
+    for step in steps:
+        rest = value.copy()
+        del rest[step]
+        yield rest
+        for inner in mutated(value[step]):
+            changed = value.copy()
+            changed[step] = inner
+            yield changed
+
+
+def test_a_malformed_plan_is_a_failure_and_no_traceback() -> None:
+    assert isinstance(read(DOCUMENT), Plan)
+    for document in mutated(DOCUMENT):
+        seen = read(document)
+        assert isinstance(seen, (Plan, Failure))
+        assert not isinstance(seen, Failure) or seen.text.isprintable()

@@ -194,6 +194,21 @@ def test_the_digest_changes_with_every_file_and_with_nothing_else(tmp_path: Path
     assert digest(tmp_path / "hosts.yml").startswith("sha256:")
 
 
+def test_links_in_a_circle_and_files_larger_than_memory_have_a_digest(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(".")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**40)
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "now").symlink_to("group_vars")
+    seen = [digest(tmp_path), digest(tmp_path)]
+    (tmp_path / "now").unlink()
+    (tmp_path / "now").symlink_to("host_vars")
+    seen.append(digest(tmp_path))
+    assert seen[0] == seen[1] != seen[2]
+
+
 def test_a_clean_checkout_is_its_commit_and_a_dirty_one_its_content(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=t", "-c", "user.email=t@t.example")

@@ -52,7 +52,19 @@ class Daemon:
     # ------------------------------------------------------------------------------------------------ a round
 
     def round(self, *, forced: bool = False) -> Decision:
-        """Come round once. `forced`: also where nothing new is expected."""
+        """Come round once. `forced`: also where nothing new is expected. Whatever is raised ends this round alone."""
+        try:
+            return self._round(forced=forced)
+        except Exception as broken:
+            log.exception("the round broke off")
+            now = self._clock.now()
+            failure = Failure(text=f"the round broke off: {type(broken).__name__}: {broken}")
+            self._last = decide(self._state, failure, now)
+            self._state = remember(self._state, self._last.verdict, now)
+            self._ended = now
+            return self._last
+
+    def _round(self, *, forced: bool) -> Decision:
         found = self._digest()
         if found == self._known and self._last.verdict is Verdict.PARKED and not forced:
             self._last = replace(self._last, at=self._clock.now() + self._state.rules.interval)
@@ -98,7 +110,11 @@ class Daemon:
 
     def observe(self) -> None:
         """Look which hosts answer and how busy they are. Decides nothing."""
-        failure = self._timed("hosts", self._hands.observe, "observed")
+        try:
+            failure = self._timed("hosts", self._hands.observe, "observed")
+        except Exception as broken:
+            log.exception("looking at the hosts broke off")
+            failure = Failure(text=f"{type(broken).__name__}: {broken}")
         if failure:
             log.warning("the hosts could not be looked at: %s", failure.text)
 

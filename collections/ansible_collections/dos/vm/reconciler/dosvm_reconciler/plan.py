@@ -47,6 +47,13 @@ Seen = Plan | Failure
 
 def read(document: Mapping[str, Any], failed: str = "") -> Seen:
     """The plan that `dos_plan_file` holds; `failed` says of which hosts it holds nothing."""
+    try:
+        return _read(document, failed)
+    except (AttributeError, KeyError, TypeError, ValueError) as broken:
+        return Failure(text=f"the plan is malformed: {type(broken).__name__}: {ascii(str(broken))[:200]}")
+
+
+def _read(document: Mapping[str, Any], failed: str) -> Seen:
     if document.get("version") not in VERSIONS or "hosts" not in document:
         known = " and ".join(map(str, VERSIONS))
         return Failure(text=f"the plan has format {document.get('version')!r}; this daemon reads formats {known}")
