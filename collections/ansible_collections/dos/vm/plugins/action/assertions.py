@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.probes import (
     Pair,
@@ -24,6 +23,7 @@ from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 display = Display()
 COLUMNS = {"text": "Assertion", "expected": "Expected", "seen": "Seen", "why": "What was seen"}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.more import More, more_like, more_of_size
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation
@@ -15,6 +14,7 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationEr
 from ansible_collections.dos.vm.plugins.module_utils.model.types import ByteSize
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 display = Display()
 MOST_SHOWN = 20  # hosts

@@ -7,13 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible.utils.display import Display
-
 from ansible_collections.dos.vm.plugins.module_utils.compile.visit import commands, reached
 from ansible_collections.dos.vm.plugins.module_utils.model.front import URI
 from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 from ansible_collections.dos.vm.plugins.plugin_utils.console import free_port, new_password
 from ansible_collections.dos.vm.plugins.plugin_utils.of_site import with_site
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 display = Display()
 

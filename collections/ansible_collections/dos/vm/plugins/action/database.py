@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.store.engine import Database
@@ -15,6 +14,7 @@ from ansible_collections.dos.vm.plugins.module_utils.store.schema import HEAD, u
 from ansible_collections.dos.vm.plugins.module_utils.store.store import read_store
 from ansible_collections.dos.vm.plugins.module_utils.store.url import parse, shown
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 from ansible_collections.dos.vm.plugins.plugin_utils.store import url_of
 

@@ -7,7 +7,6 @@ import datetime
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.rooms import rooms
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
@@ -20,6 +19,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, opened, url_of
 

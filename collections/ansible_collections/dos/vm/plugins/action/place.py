@@ -17,7 +17,6 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.admission import contradictions, observed_sizes, on_now
 from ansible_collections.dos.vm.plugins.module_utils.compile.advice import not_asked, unlike_members
@@ -48,6 +47,7 @@ from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import situate, told
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register, without_foreign
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import (
     actor,

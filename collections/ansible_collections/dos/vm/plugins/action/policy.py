@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.site.difference import ObjectChange
@@ -17,6 +16,7 @@ from ansible_collections.dos.vm.plugins.module_utils.site.policy import Refusal,
 from ansible_collections.dos.vm.plugins.module_utils.site.site import Site
 from ansible_collections.dos.vm.plugins.plugin_utils.inventory import PATH, History, read_site
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 
 SHORT = 10  # digits of a commit

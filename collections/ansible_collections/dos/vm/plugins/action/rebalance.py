@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.module_utils.placement.rebalance import Balance, rebalance
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import read_situation
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 display = Display()
 

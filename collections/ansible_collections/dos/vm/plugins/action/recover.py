@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import carried_orders
 from ansible_collections.dos.vm.plugins.module_utils.compile.recall import Recall
@@ -16,6 +15,7 @@ from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import unasked
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.registry import introduced, register, without_foreign
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, moment, notes_of, opened, remembered, url_of
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Placement
 from ansible_collections.dos.vm.plugins.module_utils.errors import (
@@ -27,6 +26,7 @@ from ansible_collections.dos.vm.plugins.module_utils.model.types import Name
 from ansible_collections.dos.vm.plugins.module_utils.store.evidence import Evidence
 from ansible_collections.dos.vm.plugins.module_utils.store.hosts import HostRecord
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.signs_of_life import answers_ping
 from ansible_collections.dos.vm.plugins.plugin_utils.site import FACTS, GROUP
 from ansible_collections.dos.vm.plugins.plugin_utils.store import actor, opened, url_of

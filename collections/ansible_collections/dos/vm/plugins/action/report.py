@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.plugin_utils.report import counts, lines, moved, summary
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 display = Display()
 

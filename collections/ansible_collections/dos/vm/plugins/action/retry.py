@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import machines
 from ansible_collections.dos.vm.plugins.module_utils.compile.retry import Outlook, Setback, failures_of, outlook
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 
 display = Display()

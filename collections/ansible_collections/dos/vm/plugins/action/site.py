@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.fragments import fragments_that_override
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, MissingLibraryError
@@ -15,6 +14,7 @@ from ansible_collections.dos.vm.plugins.module_utils.site.site import DEFAULT_NA
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import Used, rows, summary
 from ansible_collections.dos.vm.plugins.module_utils.site.validate import warnings
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 from ansible_collections.dos.vm.plugins.plugin_utils.store import opened, url_of
 

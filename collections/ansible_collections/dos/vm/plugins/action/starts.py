@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.starts import released
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 display = Display()
 

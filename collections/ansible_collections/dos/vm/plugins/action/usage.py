@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.admission import observed_sizes
 from ansible_collections.dos.vm.plugins.module_utils.compile.machine import machines
@@ -19,6 +18,7 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
 from ansible_collections.dos.vm.plugins.plugin_utils.report import table
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader, host_states
 from ansible_collections.dos.vm.plugins.plugin_utils.store import moment, opened, remembered, url_of
 from ansible_collections.dos.vm.plugins.plugin_utils.usage import COLUMNS, page, table_rows, usage

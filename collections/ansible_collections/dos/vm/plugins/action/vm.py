@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError
 from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
 from ansible_collections.dos.vm.plugins.plugin_utils.of_site import with_site
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 display = Display()
 BEGINNING = ("start", "restore", "resume")  # what brings a VM up

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation, situation
 from ansible_collections.dos.vm.plugins.module_utils.compile.promises import reckoned, summary
@@ -17,6 +16,7 @@ from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationEr
 from ansible_collections.dos.vm.plugins.module_utils.site.load import load
 from ansible_collections.dos.vm.plugins.plugin_utils.placing import declared_policy, read_states
 from ansible_collections.dos.vm.plugins.plugin_utils.refusal import refused
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 from ansible_collections.dos.vm.plugins.plugin_utils.site import SiteReader
 from ansible_collections.dos.vm.plugins.plugin_utils.variables import where
 

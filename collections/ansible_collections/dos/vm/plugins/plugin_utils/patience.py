@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.utils.display import Display
-
 from ansible_collections.dos.vm.plugins.plugin_utils.answers import HostAction
+from ansible_collections.dos.vm.plugins.plugin_utils.shown import Display
 
 SECONDS = 8.0  # between two lines of progress
 MOST_EQUAL = 100  # answers that are the same as the one before: an honest module does something in each call

@@ -62,7 +62,9 @@ class SiteReader:
         refuse_facts(str(self._variables.get("inventory_hostname", "")), self._variables)
         raw = declared_variables(self._variables)
         guard(raw, where)
-        return {name: self._templar.template(value) for name, value in raw.items()}
+        declared = {name: self._templar.template(value) for name, value in raw.items()}
+        guard(declared, where)  # a template of one line can stand for any number of values
+        return declared
 
     def located(self, found: Iterable[Finding]) -> list[str]:
         """Findings as sentences, with file and line of both places."""
