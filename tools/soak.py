@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "tests" / "soak" / "RESULTS.md"
 LIBRARY = "collections/ansible_collections/dos/vm/tests/unit/plugins/module_utils"
 # Where marked tests are; finding them imports every test of these folders.
-MARKED = ("tests/lab",)
+MARKED = ("tests/boundaries", "tests/lab")
 # Laws whose number of examples is not fixed, and how many they get here.
 LAWS = {
     f"{LIBRARY}/test_laws.py": 150,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whatever a host answers, the others' run goes on: the host is believed or unreachable, and nothing else is raised.
 
-`DOS_MUTATIONS` is how many answers with several faults are tried; the seed is fixed.
+`DOS_MUTATIONS` is how many answers with several faults are tried; seeds are fixed.
 """
 
 from __future__ import annotations
@@ -118,6 +118,11 @@ def test_every_field_with_every_nonsense_is_believed_or_makes_the_host_unreachab
 def test_answers_with_several_faults_are_believed_or_make_the_host_unreachable() -> None:
     number = int(os.environ.get("DOS_MUTATIONS", "500"))
     assert "unreachable" in outcomes(several(looked(facts("h1")), number, seed=15))
+
+
+@pytest.mark.soak
+def test_twenty_thousand_answers_with_several_faults() -> None:
+    assert "unreachable" in outcomes(several(looked(facts("h1")), 20_000, seed=16))
 
 
 @pytest.mark.parametrize("failed", [False, True])
