@@ -59,11 +59,13 @@ class ActionModule(PatientAction):
 
 def _after(before: Mapping[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """A later call of the same run with the one before it: what that one planned, and what is planned since."""
-    planned = {(plan["kind"], plan["name"]) for plan in before["plans"]}
-    new = [plan for plan in now.get("plans", ()) if (plan["kind"], plan["name"]) not in planned]
+    planned = {(plan["kind"], plan["name"]): plan for plan in before["plans"]}
+    since = {(plan["kind"], plan["name"]): plan for plan in now.get("plans", ())}
+    new = [plan for key, plan in since.items() if key not in planned]
+    decided = {key: plan for key, plan in since.items() if plan["actions"] and not planned.get(key, {}).get("actions")}
     return {
         **now,
-        "plans": [*before["plans"], *new],
+        "plans": [*(decided.get(key, plan) for key, plan in planned.items()), *new],
         "kept": before["kept"] - len(new),
         "diff": [*before.get("diff", ()), *now.get("diff", ())],
         "performed": [*before.get("performed", ()), *now.get("performed", ())],

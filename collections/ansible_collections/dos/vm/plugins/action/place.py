@@ -22,7 +22,7 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.admission import co
 from ansible_collections.dos.vm.plugins.module_utils.compile.advice import not_asked, unlike_members
 from ansible_collections.dos.vm.plugins.module_utils.compile.attached import attached
 from ansible_collections.dos.vm.plugins.module_utils.compile.gateway import MOVES
-from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host
+from ansible_collections.dos.vm.plugins.module_utils.compile.images import images_by_host, missing_images
 from ansible_collections.dos.vm.plugins.module_utils.compile.memory import Memory, Placement
 from ansible_collections.dos.vm.plugins.module_utils.compile.placing import Situation, carried_orders
 from ansible_collections.dos.vm.plugins.module_utils.compile.promises import (
@@ -33,6 +33,11 @@ from ansible_collections.dos.vm.plugins.module_utils.compile.promises import (
 from ansible_collections.dos.vm.plugins.module_utils.compile.shared_paths import notes
 from ansible_collections.dos.vm.plugins.module_utils.compile.site import Compiled, compile_situation
 from ansible_collections.dos.vm.plugins.module_utils.compile.starts import told as starts_told
+from ansible_collections.dos.vm.plugins.module_utils.compile.volumes_elsewhere import (
+    HostVolumes,
+    unclear_losses,
+    with_unreachable_users,
+)
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError, DosVmError, Problem, StoreError
 from ansible_collections.dos.vm.plugins.module_utils.intent.power import Order, newer
 from ansible_collections.dos.vm.plugins.module_utils.model.decode import encode
@@ -41,6 +46,8 @@ from ansible_collections.dos.vm.plugins.module_utils.site.usage import Row, Used
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import summary as summary_of_use
 from ansible_collections.dos.vm.plugins.module_utils.store.identity import Registration
 from ansible_collections.dos.vm.plugins.module_utils.store.store import Store
+from ansible_collections.dos.vm.plugins.plugin_utils.allow import PATH as ALLOW
+from ansible_collections.dos.vm.plugins.plugin_utils.allow import allowed
 from ansible_collections.dos.vm.plugins.plugin_utils.explain import log
 from ansible_collections.dos.vm.plugins.plugin_utils.loads import loads
 from ansible_collections.dos.vm.plugins.plugin_utils.metering import running
@@ -90,7 +97,7 @@ class ActionModule(ActionBase):
                     before,
                     write=write,
                     moves=self._moves(variables),
-                    wish=self._task.args,
+                    wish={**self._task.args, "losses": self._losses(variables)},
                 )
                 since = {} if store is None else store.pending.since()
                 ended = moment(store)
@@ -180,6 +187,10 @@ class ActionModule(ActionBase):
             "not_asked": sorted(decided.unasked),
         }
 
+    def _losses(self, variables: dict[str, Any]) -> list[str]:
+        """The objects whose data `dos_allow` lets go, by name."""
+        return list(allowed(self._templar.template(variables.get(ALLOW) or [])).get("data_loss") or ())
+
     def _moves(self, variables: dict[str, Any]) -> dict[str, str]:
         """Where gateways are to go, by network."""
         held = self._templar.template(variables.get(MOVES) or {})
@@ -262,6 +273,8 @@ def _decided(
         )
         reader.refuse(contradictions(decided, before))
         compiled = compile_situation(decided, moves=moves)
+        reader.refuse(missing_images(site, compiled.slices, states))
+        compiled = _with_losses(decided, compiled, losses) if (losses := wish.get("losses")) else compiled
         if not decided.unasked:  # of a part of the site nobody knows what it survives
             refuse_broken_promises(decided)
         if store is None or not write:
@@ -303,6 +316,20 @@ def _ended(orders: Iterable[Order], decided: Situation) -> list[Order]:
 def _gone(changes: Iterable[Placement], decided: Situation) -> list[str]:
     """The VMs that are neither declared nor anywhere any more."""
     return [change.vm for change in changes if change.host is None and change.vm not in decided.decisions]
+
+
+def _with_losses(decided: Situation, compiled: Compiled, losses: Iterable[str]) -> Compiled:
+    """What was decided, for a run that may lose data. Raises `DeclarationError` for volumes that more than one host has."""
+    volumes = HostVolumes(
+        site=decided.site,
+        slices=compiled.slices,
+        by_host=compiled.machines,
+        states=decided.states,
+        recall=decided.recall,
+    )
+    if problems := list(unclear_losses(volumes, losses)):
+        raise DeclarationError(problems)
+    return replace(compiled, slices=with_unreachable_users(volumes))
 
 
 def _all_told(taken: Mapping[str, Mapping[str, int]], told: Mapping[str, Mapping[str, int]]) -> bool:

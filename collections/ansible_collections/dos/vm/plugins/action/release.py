@@ -52,6 +52,12 @@ class Sight:
     seen: Mapping[str, str]  # VMs of it that a host which answers has, and where
     boot: str | None
 
+    @property
+    def volumes(self) -> dict[str, list[str]]:
+        """What dos.vm knew of there: a copy elsewhere is not made empty."""
+        known = (self.record.facts or {}).get("known_volumes") if self.record else None
+        return {"volumes": list(known)} if known else {}
+
     def lines(self, now: float) -> Iterator[str]:
         last = self.record.answered if self.record else None
         ago = "when it answered last is not known" if last is None else f"it last answered {_duration(now - last)} ago"
@@ -204,10 +210,12 @@ def _release(store: Store, sight: Sight, who: str, reason: str) -> None:
             kind="confirmation",
             at=now,
             actor=who,
-            detail={"reason": reason, "vms": sorted(sight.placements)},
+            detail={"reason": reason, "vms": sorted(sight.placements), **sight.volumes},
         )
         free = [
-            replace(one, host=None, epoch=one.epoch + 1, seen=False) for one in held.values() if one.host == sight.host
+            replace(one, host=None, epoch=one.epoch + 1, seen=False, left=one.left or one.host)
+            for one in held.values()
+            if one.host == sight.host
         ]
         unreachable = frozenset([sight.host])
         if not store.placements.claim(held, free, at=now, actor=who, evidence=evidence, unreachable=unreachable):

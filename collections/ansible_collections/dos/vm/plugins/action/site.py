@@ -9,6 +9,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.dos.vm.plugins.module_utils.compile.fragments import fragments_that_override
+from ansible_collections.dos.vm.plugins.module_utils.compile.images import files_to_find
 from ansible_collections.dos.vm.plugins.module_utils.errors import DosVmError, MissingLibraryError
 from ansible_collections.dos.vm.plugins.module_utils.site.site import DEFAULT_NAME
 from ansible_collections.dos.vm.plugins.module_utils.site.usage import Used, rows, summary
@@ -47,6 +48,7 @@ class ActionModule(ActionBase):
             "changed": False,
             "counts": found,
             "generation": generation,
+            "files": [str(path) for path in files_to_find(site)],
             "images": {str(name): str(image.file) for name, image in site.images.items()},
             "quotas": [asdict(row) for row in quotas],
             "warnings": [*warnings(site), *reader.located(fragments_that_override(site)), *more],

@@ -19,6 +19,12 @@ options:
     - The site whose objects are told from others when the host is only looked at.
     type: str
     default: dos
+  files:
+    description:
+    - Files to look for when the host is only looked at; those that are not there are in RV(missing_files).
+    - Requirement IMG-06.
+    type: list
+    elements: str
   uri:
     description:
     - Where libvirt is reached from the managed host.

@@ -11,8 +11,9 @@ from .errors import ConflictError, HypervisorError, PermissionNeeded, Unanswered
 from .hypervisor.protocol import Hypervisor
 from .model.address import Address, own_uuid
 from .model.slice import Permission, Slice
-from .plan.action import Action, CreateVolume, DeleteVolume, DetachDevice, Start, Stop
+from .plan.action import Action, CreateVolume, DeleteVolume, DetachDevice, Find, Start, Stop
 from .plan.host import plan_host
+from .plan.loss import here
 from .plan.missing import noted
 from .plan.passwords import referenced
 from .plan.plan import Context, Observed, Plan
@@ -29,6 +30,7 @@ HALF_MADE, STEP = (
     0.1,
 )  # seconds in which a file that another host has begun becomes whole, and between two looks at it
 
+UNSETTLED = ("create", "change", "conflict")  # verdicts about a declared volume that may be half made
 LETTING_GO = (DetachDevice, Stop)  # after which a machine no longer has a volume open
 
 
@@ -165,7 +167,7 @@ def _settled(plan: Callable[[], Planned], hypervisor: Hypervisor, fresh: Collect
     plans, context = plan()
     fresh = {*fresh, *(address for address, seen in context.observed.items() if seen.info.get("fresh"))}
     deadline = time.monotonic() + HALF_MADE
-    while any(plan.address in fresh and plan.verdict != "keep" for plan in plans) and time.monotonic() < deadline:
+    while any(plan.address in fresh and plan.verdict in UNSETTLED for plan in plans) and time.monotonic() < deadline:
         time.sleep(STEP)
         for pool in {address.name.partition("/")[0] for address in fresh}:
             hypervisor.refresh(Address("pool", pool))
@@ -175,6 +177,8 @@ def _settled(plan: Callable[[], Planned], hypervisor: Hypervisor, fresh: Collect
 
 def _plan(held: Slice, hypervisor: Hypervisor, permission: Permission, secrets: Mapping[str, bytes]) -> Planned:
     volumes = [f"{volume.pool}/{volume.name}" for volume in held.volumes]
+    # What is to be deleted may have been made by another host, too.
+    volumes += [key.partition(" on ")[0].removeprefix("volume ") for key in permission.data_loss if "/" in key]
     observed = referenced(hypervisor.observe(held.site, volumes), held, secrets)
     context = Context(
         site=held.site,
@@ -196,7 +200,8 @@ def _note(held: Slice, hypervisor: Hypervisor, deleted: Collection[str], context
     if held.store is not None and held.store.is_newer((context.host.stores or {}).get(held.site)):
         hypervisor.note_store(held.site, held.store)
     known, unmounted = noted(held, deleted, context), context.host.unmounted or {}
-    moved = [pool for pool in unmounted if f"pool {pool}" in context.permission.data_loss]
+    allowed = here(context.permission, held.host or "").data_loss
+    moved = [pool for pool in unmounted if f"pool {pool}" in allowed]
     if moved or known != set(context.host.known_volumes):
         hypervisor.note_volumes(known, moved)
 
@@ -344,6 +349,8 @@ class _Run:
         self.performed.append(str(action))
         if isinstance(action, DeleteVolume):
             self.deleted.add(action.address.name)
+        if isinstance(action, Find) and action.maker:
+            self.replan(action.address)  # which waits until a file that another host has begun is whole
         return True
 
     def _take(self, exists: VolumeExists, plan: Plan) -> bool:

@@ -7,6 +7,7 @@ module takes (`model/front.py`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -34,6 +35,7 @@ from .model.volume import Volume
 from .plan.describe import brief, described
 from .plan.host import libvirts_own
 from .plan.kinds import KINDS, Kind
+from .plan.layers import disk_names
 from .plan.plain import difference, plain, says_nothing
 from .plan.plan import Observed, Plan
 from .xml.attachments import interfaces, written
@@ -279,7 +281,11 @@ def _look_at_host(module: Module) -> Result:
         ],
         "gateways": [{**brief(gateway), "reservations": _reservations(gateway)} for gateway in _of(found, "gateway")],
         "tunnels": [tunnel for bridge in _of(found, "bridge") if bridge.ours for tunnel in _tunnels(bridge)],
-        "volumes": [{**brief(volume), **volume.info} for volume in _of(found, "volume")],
+        "volumes": [
+            {**brief(volume), **volume.info, "backing": volume.xml.findtext("backingStore/path")}
+            for volume in _of(found, "volume")
+        ],
+        "missing_files": [path for path in module.params.get("files") or () if not os.path.exists(path)],
         "nwfilters": [brief(nwfilter) for nwfilter in _of(found, "nwfilter")],
         "secrets": [brief(secret) for secret in _of(found, "secret")],
     }
@@ -336,6 +342,7 @@ def _domains(found: Mapping[Address, Observed], place: Place | None = None) -> l
             },
             "macs": [mac.get("address", "").lower() for mac in domain.xml.iterfind("devices/interface/mac")],
             "console": _console(domain),
+            "disks": sorted(set(disk_names(domain))),
             **({"interfaces": list(interfaces(_now(domain), switches))} if domain.ours else {}),
             **({"writes": list(_writes(domain, found, place))} if domain.ours or domain.active else {}),
         }

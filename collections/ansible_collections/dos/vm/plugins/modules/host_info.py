@@ -49,7 +49,7 @@ unmanaged:
 domains:
   description: >-
     The virtual machines with C(name), C(uuid), C(state), C(active), C(autostart), C(ours), C(vcpus), C(memory) in
-    bytes, C(project), C(origin), C(epoch), C(id), C(macs) and C(console); of the site also C(interfaces). Of
+    bytes, C(project), C(origin), C(epoch), C(id), C(macs), C(console) and the C(disks) that they name; of the site also C(interfaces). Of
     the site, and of every one that runs, C(writes) are the disks that it may write to, with the C(path) without links and the C(marks)
     that tell whether two paths lead to one thing.
   returned: always
@@ -86,10 +86,15 @@ gateways:
 volumes:
   description: >-
     The volumes of active pools; of those that are not active, the files in directories, with C(active) false and without
-    sizes.
+    sizes. C(backing) is what one is layered over.
   returned: always
   type: list
   elements: dict
+missing_files:
+  description: Those of the O(dos.vm.host#module:files) that are not there.
+  returned: always
+  type: list
+  elements: str
 nwfilters:
   description: The network filters, libvirt's own among them.
   returned: always

@@ -41,6 +41,11 @@ generation:
   description: How far placements have come, as far as the store can tell; for O(dos.vm.place#module:generation).
   returned: success
   type: int
+files:
+  description: The files of images that are not brought to hosts; for O(dos.vm.host#module:files).
+  returned: success
+  type: list
+  elements: str
 images:
   description: The file of each image that is declared, by its name.
   returned: success

@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.dos.vm.plugins.module_utils.errors import DeclarationError
 
 WORDS = ("restart", "recreate", "migrate", "wipe")
-BY_NAME = {"data_loss": "volume POOL/NAME", "uplink": "INTERFACE"}
+BY_NAME = {"data_loss": "volume POOL/NAME on HOST", "uplink": "INTERFACE"}
 PATH = "dos_allow"
 
 

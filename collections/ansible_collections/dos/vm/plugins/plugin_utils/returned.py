@@ -143,6 +143,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
             "gateways",
             "health",
             "kept",
+            "missing_files",
             "networks",
             "nwfilters",
             "ours",
@@ -164,6 +165,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
             "facts",
             "gateways",
             "health",
+            "missing_files",
             "networks",
             "nwfilters",
             "ours",
@@ -415,6 +417,7 @@ RETURNED: Mapping[str, frozenset[str]] = {
     "site": frozenset(
         {
             "counts",
+            "files",
             "generation",
             "images",
         }

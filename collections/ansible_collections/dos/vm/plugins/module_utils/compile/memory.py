@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where a machine is. The epoch grows with every change of host; `seen` is whether the host was found to have it."""
+    """Where a machine is. The epoch grows with every change of host; `seen` is whether the host was found to have it. `left` is the
+    host that it was on when that was released: its disks are there, until it was found on another."""
 
     vm: str
     host: str | None
     epoch: int
     seen: bool = False
     project: str | None = None
+    left: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +25,16 @@ class Memory:
     """`surveyed` are the hosts of which everything is remembered: a machine without a placement is not on them.
 
     `dead` are those of which evidence says that they run nothing, as long as they do not answer. Another machine answers by the
-    name of those that are `foreign`.
+    name of those that are `foreign`. `volumes` are those that dos.vm knew of on each host when that
+    last answered, as `pool/name`, and `identities` the installed systems that it was then.
     """
 
     placements: Mapping[str, Placement] = field(default_factory=dict)
     surveyed: frozenset[str] = frozenset()
     dead: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
+    volumes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    identities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def generation(self) -> int:
@@ -44,8 +49,16 @@ class Memory:
             vm: replace(held, host=name, epoch=held.epoch + 1) if (name := names.get(held.host or "")) else held
             for vm, held in self.placements.items()
         }
-        surveyed = frozenset(names.get(host, host) for host in self.surveyed)
-        return Memory(placements=placements, surveyed=surveyed, dead=self.dead - frozenset(names), foreign=self.foreign)
+        return Memory(
+            placements={
+                vm: replace(held, left=names.get(held.left or "", held.left)) for vm, held in placements.items()
+            },
+            surveyed=frozenset(names.get(host, host) for host in self.surveyed),
+            dead=self.dead - frozenset(names),
+            foreign=self.foreign,
+            volumes={names.get(host, host): held for host, held in self.volumes.items()},
+            identities={names.get(host, host): held for host, held in self.identities.items()},
+        )
 
 
 NOTHING = Memory()

@@ -58,6 +58,7 @@ class Recall:
         unasked: frozenset[str] = frozenset(),
     ) -> None:
         self._unasked = unasked
+        self._memory = memory
         self._placements, self._surveyed = memory.placements, memory.surveyed
         self._states, self._hosts = states, frozenset(map(str, hosts))
         self._foreign = memory.foreign
@@ -102,6 +103,21 @@ class Recall:
         """Whether the last that is remembered of a VM is that it is on one of these."""
         held = self._placements.get(vm)
         return held is not None and held.host in hosts
+
+    @property
+    def unasked(self) -> frozenset[str]:
+        """The hosts that a limit leaves out."""
+        return self._unasked
+
+    @property
+    def memory(self) -> Memory:
+        """What is remembered."""
+        return self._memory
+
+    @property
+    def left(self) -> dict[str, str]:
+        """The hosts that VMs were on when these were released, by VM, as far as none was found elsewhere since."""
+        return {vm: held.left for vm, held in self._placements.items() if held.left is not None}
 
     def wait(self, vm: str, trace: Trace) -> Wait | None:
         """Why a machine may be started nowhere now; nothing when it may."""
@@ -294,9 +310,9 @@ class Recall:
     def _changed(self, vm: str, host: str, project: str | None) -> Iterator[Placement]:
         held, last = self._placements.get(vm), self._last(vm)
         moved = held is not None and held.host != host
-        wanted = Placement(
-            vm=vm, host=host, epoch=max(1, last + moved), seen=host in self._on.get(vm, ()), project=project
-        )
+        seen = host in self._on.get(vm, ())
+        left = None if seen or held is None else held.left or (held.host if moved and held.host in self.dead else None)
+        wanted = Placement(vm=vm, host=host, epoch=max(1, last + moved), seen=seen, project=project, left=left)
         if wanted != held:
             yield wanted
 

@@ -46,6 +46,7 @@ from .starts import Wave, waves
 from .states import HostState as HostState
 from .storage import compile_pool, compile_volumes, homes
 from .tunnels import NO_ENDS, Ends, tunnel_ends
+from .volumes_elsewhere import HostVolumes, with_volumes_elsewhere
 from .written_twice import written_twice
 
 
@@ -146,6 +147,15 @@ def compile_situation(held: Situation, *, moves: Mapping[str, str] | None = None
         for host in site.hosts
     }
     untold = refuse_untrue(site, by_host, slices)
+    slices = with_volumes_elsewhere(
+        HostVolumes(
+            site=site,
+            slices=slices,
+            by_host=by_host,
+            states=held.states,
+            recall=held.recall,
+        )
+    )
     errors = (*held.recall.errors(), *written_twice(site, held.states))
     others = elsewhere(site, slices, by_host[""])
     later = waves(held, by_host)

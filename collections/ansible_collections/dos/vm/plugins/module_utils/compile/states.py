@@ -100,6 +100,9 @@ class HostState:
     written: tuple[WrittenDisk, ...] = ()
     vms: Mapping[str, HostVm] = field(default_factory=dict)
     capacities: Mapping[str, int] = field(default_factory=dict)  # of volumes, by `pool/name`
+    backings: Mapping[str, str] = field(default_factory=dict)  # files that volumes are layered over, by `pool/name`
+    disks: Mapping[str, frozenset[str]] = field(default_factory=dict)  # files and volumes that each domain names
+    missing_files: frozenset[str] = frozenset()  # of images, as far as they were looked for
 
     def runs(self, vm: str) -> bool:
         """Whether a domain runs; one that is defined is taken to, unless the host told what runs."""

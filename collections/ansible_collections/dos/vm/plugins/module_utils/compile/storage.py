@@ -43,7 +43,7 @@ def compile_volumes(site: Site, here: Iterable[Machine], own: Iterable[tuple[Nam
                 volume = _own(site, machine, target, disk, disk.pool)
                 found[volume.pool, volume.name] = volume
             elif disk.volume:
-                for name in _with_bases(site, disk.volume):
+                for name in with_bases(site, disk.volume):
                     found[site.volumes[name].pool, name] = _declared(site, name)
     for name, declared in own:
         found[declared.pool, name] = _declared(site, name)
@@ -61,7 +61,23 @@ def homes(site: Site, volume: SiteVolume) -> frozenset[Name]:
     return frozenset(own | among if len(among) == 1 else own)
 
 
-def _with_bases(site: Site, name: Name | None) -> Iterator[Name]:
+def volume_names(site: Site, machine: Machine) -> Iterator[str]:
+    """The volumes that a VM has, as `pool/name`, with those that these are layered over."""
+    for target, disk in machine.targets():
+        if disk.volume:
+            for name in with_bases(site, disk.volume):
+                yield full_name(site, name)
+        elif disk.pool:
+            yield f"{disk.pool}/{machine.own_volume(target)}"
+
+
+def full_name(site: Site, name: Name) -> str:
+    """A declared volume as its host has it, `pool/name`."""
+    return f"{site.volumes[name].pool}/{on_host(site, name)}"
+
+
+def with_bases(site: Site, name: Name | None) -> Iterator[Name]:
+    """A volume, and what it is layered over."""
     while name is not None:
         yield name
         name = site.volumes[name].base

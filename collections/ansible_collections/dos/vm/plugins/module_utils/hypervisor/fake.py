@@ -325,6 +325,10 @@ class FakeHypervisor(Objects):
     def _find_volume(self, action: Find, secrets: Mapping[str, bytes]) -> None:
         pool, _, name = action.address.name.partition("/")
         self._refuse_inactive(action, Address("pool", pool))
+        if action.maker:
+            self._refresh(self.objects[Address("pool", pool)].xml.findtext("target/path") or "")
+            self._volume_path(action)
+            return
         if name not in self.offered:
             refuse(action, "its server offers nothing", INVALID)
         self._lay(

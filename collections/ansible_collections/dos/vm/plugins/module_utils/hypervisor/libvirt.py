@@ -308,12 +308,14 @@ class LibvirtHypervisor:
     @_perform.register
     def _find_volume(self, action: Find, secrets: Mapping[str, bytes]) -> None:
         pool, name = self._find(Address("pool", action.address.name.partition("/")[0])), action.address.name
-        deadline = time.monotonic() + self.find_patience
+        deadline = time.monotonic() + (self.patience if action.maker else self.find_patience)
         # The first refresh has the session scanned, and a device appears a moment later.
         while name.partition("/")[2] not in pool.listVolumes():
             if time.monotonic() > deadline:
-                operation, offered = f"find {action.address}", ", ".join(sorted(pool.listVolumes())) or "nothing"
-                raise HypervisorError(operation, f"its server offers {offered}: make it there, and run again (POOL-13)")
+                offered = ", ".join(sorted(pool.listVolumes())) or "nothing"
+                why = f"{action.maker} makes it, and it is not there yet: run this again"
+                lun = f"its server offers {offered}: make it there, and run again (POOL-13)"
+                raise HypervisorError(f"find {action.address}", why if action.maker else lun)
             pool.refresh()
             time.sleep(self.step)
 

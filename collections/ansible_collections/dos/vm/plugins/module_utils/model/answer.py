@@ -69,6 +69,7 @@ class Listed(Answered):
 @declaration
 class SeenVolume(Listed):
     capacity: Count | None = option("Bytes that fit into it.", default=None)
+    backing: Text | None = option("The file that it is layered over.", default=None)
 
 
 @declaration
@@ -147,6 +148,7 @@ class SeenDomain(Listed):
     epoch: Serial | None = option("The epoch that it was defined under.", default=None)
     macs: tuple[Text, ...] = option("Its MAC addresses.", default=())
     console: Text | None = option("Where its console listens.", default=None)
+    disks: tuple[Text, ...] = option("The files and volumes that it names.", default=())
     orders: SeenOrders | None = option("What was asked of it.", default=None)
     interfaces: tuple[SeenInterface, ...] = option("Its interfaces.", default=())
     writes: tuple[SeenDisk, ...] = option("The disks that it may write to.", default=())
@@ -173,6 +175,7 @@ class Looked(Answered):
     tunnels: tuple[SeenTunnel, ...] = option("The tunnels.", default=())
     gateways: tuple[SeenNetwork, ...] = option("The gateways.", default=())
     volumes: tuple[SeenVolume, ...] = option("The volumes.")
+    missing_files: tuple[Text, ...] = option("The files that were looked for and are not there.", default=())
 
 
 Verdict = Literal["create", "keep", "change", "remove", "left", "unmanaged", "conflict"]

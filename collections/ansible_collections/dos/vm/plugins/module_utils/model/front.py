@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Literal
 
 from .declaration import declaration, option
-from .types import Name
+from .types import AbsolutePath, Name
 
 URI = "qemu:///system"
 
@@ -103,6 +103,11 @@ class HostRun:
     )
     site: Name = option(
         "The site whose objects are told from others when the host is only looked at.", default=Name("dos")
+    )
+    files: tuple[AbsolutePath, ...] = option(
+        "Files to look for when the host is only looked at; those that are not there are in RV(missing_files).",
+        spec="IMG-06",
+        default=(),
     )
     uri: str = option("Where libvirt is reached from the managed host.", spec="LVD-01", default=URI)
     allow: Allow | None = option("What may be interrupted or lost; nothing when not given.", default=None)

@@ -47,6 +47,19 @@ class Slice:
         spec="ARCH-10",
         default=None,
     )
+    host: Name | None = option(
+        "What the inventory calls the host; permissions of data loss may name it: `volume local/web-1-vda on h1`.",
+        default=None,
+    )
+    shared: tuple[Name, ...] = option("Pools in which several hosts have the same volumes.", default=())
+    awaited: dict[str, Name] | None = option(
+        "Volumes of shared pools, `pool/name`, that another host makes, which is named.", default=None
+    )
+    deleted_after: dict[str, str] | None = option(
+        "Volumes of shared pools, `pool/name`, or `pool/*` for all, that another host may have open, each with what is waited for "
+        "before one is deleted or made anew: `VM vault on h2 is gone`.",
+        default=None,
+    )
     known: dict[str, str] | None = option(
         "Volumes, `pool/name`, that were there before as far as the other hosts and the store tell, each with the reason; a missing "
         "one is not made anew, empty.",

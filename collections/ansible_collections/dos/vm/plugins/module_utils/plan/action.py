@@ -71,10 +71,11 @@ class Build(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Find(Action):
-    """Have a pool look again for a volume that others make: a LUN, a partition."""
+    """Have a pool look again for a volume that others make: a LUN, a partition, or what the host `maker` makes in a shared pool."""
 
     verb: ClassVar[str] = "find"
     word: ClassVar[str] = "found"
+    maker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

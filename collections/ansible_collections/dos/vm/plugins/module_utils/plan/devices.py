@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..model.address import Address
 from ..model.pool import Pool
 from .action import Build
+from .loss import may_go
 from .plan import Context
 
 #: Pools of which libvirt makes what they stand on. A Ceph pool, an iSCSI target and a ZFS dataset are made by others.
@@ -57,7 +58,7 @@ def foundation(pool: Pool, address: Address, context: Context) -> Foundation:
     if standing:
         return Foundation()
     held = tuple(device.path for device in devices if device.holds)
-    allowed = str(address) in context.permission.data_loss
+    allowed = may_go(address, context)
     return Foundation(build=Build(address=address, clear=held), withheld=bool(held) and not allowed)
 
 

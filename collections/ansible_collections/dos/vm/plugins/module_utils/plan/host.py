@@ -14,6 +14,7 @@ from ..model.nwfilter import PREDEFINED
 from ..model.slice import Declared, Slice
 from .kinds import KINDS, Kind, declared_objects
 from .layers import layers
+from .loss import here
 from .missing import known, waiting
 from .outdated import is_outdated
 from .outside import copy_notes
@@ -38,6 +39,11 @@ def plan_host(held: Slice, context: Context) -> list[Plan]:
         elsewhere=frozenset(held.elsewhere),
         waits=frozenset(held.waits),
         known=known(held, context),
+        permission=here(context.permission, held.host or ""),
+        inventory_host=held.host or "",
+        shared_pools=frozenset(held.shared),
+        awaited=dict(held.awaited or {}),
+        deleted_after=held.deleted_after or {},
     )
     needs = _needs(declared)
     gone = [] if held.part else list(_undeclared(declared, context))

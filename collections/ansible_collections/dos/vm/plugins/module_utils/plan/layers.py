@@ -38,7 +38,7 @@ def layers(observed: Mapping[Address, Observed]) -> Layers:
                 if address not in opened.setdefault(file, []):
                     opened[file].append(address)
                 named.setdefault(file, address)
-        for name in _anywhere(held) if address.kind == "domain" else ():
+        for name in disk_names(held) if address.kind == "domain" else ():
             named.setdefault(name, address)
     return found
 
@@ -86,14 +86,16 @@ def _named(domain: Element) -> Iterator[str]:
             yield image_of(str(source.get("file")))
 
 
-def _anywhere(domain: Observed) -> Iterator[str]:
-    """The files and volumes that a domain has in its disks, also below layers: in its definition, and while it runs."""
+def disk_names(domain: Observed) -> Iterator[str]:
+    """The files and volumes (`pool/name`) that a domain has in its disks, also below layers: in its definition, and while it runs."""
     for tree in (domain.xml, domain.live):
         for source in () if tree is None else tree.iterfind("devices/disk//source"):
             if source.get("volume"):
                 yield f"{source.get('pool')}/{source.get('volume')}"
             path = source.get("file") or source.get("dev") or ""
             yield from filter(None, {path, image_of(path)})
+    for key, text in domain.info.items():
+        yield from text.split("\n") if key.startswith(CHAIN) else ()
 
 
 def refuse_writing_a_base(address: Address, domain: Domain, context: Context) -> Plan | None:

@@ -281,7 +281,7 @@ def _copied(question: Question, disk: Disk) -> Iterator[str]:
         yield f"{to} has no pool {disk.pool} that runs, to copy {disk.target} to; make it with dos.vm.site"
     elif disk.path in question.target.files - question.target.unfinished:
         address = f"volume {disk.name}"
-        if address not in question.wanted.replace_copies:
+        if not {address, f"{address} on {to}"} & set(question.wanted.replace_copies):
             yield (
                 f"{to} has a {address} already, from before; delete it there, or have it written over: "
                 f"dos_allow: [{{data_loss: [{address}]}}]"

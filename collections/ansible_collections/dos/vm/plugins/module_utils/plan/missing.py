@@ -6,11 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..model.address import Address
 from ..model.slice import Slice
-from .action import Start
+from ..xml.build import parse
+from .action import Define, Start
+from .loss import here, may_go
 from .plan import Context, Plan
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
 
 Needs = Mapping[Address, tuple[Address, ...]]
 
@@ -26,21 +32,23 @@ def known(held: Slice, context: Context) -> dict[str, str]:
 
 
 def noted(held: Slice, deleted: Collection[str], context: Context) -> set[str]:
-    """What the host is to note after a run that `deleted` volumes: the declared ones that are there, beside those it noted before."""
+    """What the host is to note after a run that `deleted` volumes: the declared ones that are there or are known to be missing,
+    beside those it noted before."""
     there = {address.name for address in context.observed if address.kind == "volume"}
     declared = {f"{volume.pool}/{volume.name}" for volume in held.volumes}
-    named = {name for name in held.undeclared if f"volume {name}" in context.permission.data_loss}
+    allowed = here(context.permission, held.host or "").data_loss
+    named = {name for name in held.undeclared if f"volume {name}" in allowed}
     looked_at = {name for name in held.undeclared if is_looked_at(name, context)}
     gone = {*deleted, *(looked_at - there), *named}
     pools = {pool.name for pool in held.pools} | {at.name for at in context.observed if at.kind == "pool"}
     before = {name for name in context.host.known_volumes if name.partition("/")[0] in pools}
-    return (before - gone) | (declared & there)
+    return (before - gone) | (declared & there) | set(held.known or ())
 
 
 def unmounted(pool: str, path: str, context: Context) -> str:
     """The mount point of the file system that a pool was on, where that is not mounted; empty where it is, or was allowed to go."""
     mount = (context.host.unmounted or {}).get(pool, "")
-    gone = bool(mount) and f"{path}/".startswith(f"{mount}/") and f"pool {pool}" not in context.permission.data_loss
+    gone = bool(mount) and f"{path}/".startswith(f"{mount}/") and not may_go(Address("pool", pool), context)
     return mount if gone else ""
 
 
@@ -82,10 +90,35 @@ def waiting(planned: Mapping[Address, Plan], needs: Needs, context: Context) -> 
     absent: set[Address] = set()
     for address, plan in planned.items():
         missing = tuple(need for need in needs[address] if need in absent or need in plan.blocked_by)
+        missing += tuple(kept for kept in _kept(plan, planned, context) if kept not in missing)
         plan = _waits(plan, missing, context) if missing else plan
         if _is_absent(plan, context) or (missing and address.kind == "volume"):
             absent.add(address)
         yield address, plan
+
+
+def _kept(plan: Plan, planned: Mapping[Address, Plan], context: Context) -> Iterator[Address]:
+    """The missing volumes that a domain had and keeps, declared or not, though it is to start."""
+    observed = context.observed.get(plan.address)
+    if plan.address.kind != "domain" or observed is None or not any(isinstance(held, Start) for held in plan.actions):
+        return
+    had = [volume for volume in _volumes(observed.xml) if _is_lost(volume, planned, context)]
+    define = next((action for action in plan.actions if isinstance(action, Define)), None)
+    has = _volumes(observed.xml if define is None else parse(define.xml)) if had else ()
+    yield from (volume for volume in had if volume in has)
+
+
+def _volumes(domain: Element) -> list[Address]:
+    sources = domain.iterfind("devices/disk/source[@volume]")
+    return [Address("volume", f"{source.get('pool')}/{source.get('volume')}") for source in sources]
+
+
+def _is_lost(volume: Address, planned: Mapping[Address, Plan], context: Context) -> bool:
+    """Whether a volume is in no pool that was looked at, and is not made."""
+    if volume in context.observed or not is_looked_at(volume.name, context):
+        return False
+    plan = planned.get(volume)
+    return plan is None or not plan.actions
 
 
 def _waits(plan: Plan, missing: tuple[Address, ...], context: Context) -> Plan:

@@ -82,6 +82,12 @@ class Context:
     known: Mapping[str, str] = field(
         default_factory=dict
     )  # volumes that were there before, `pool/name`, each with the reason
+    inventory_host: str = ""  # what the inventory calls the host
+    shared_pools: frozenset[str] = frozenset()  # in which several hosts have the same volumes
+    awaited: Mapping[str, str] = field(default_factory=dict)  # volumes, `pool/name`, that another host makes
+    deleted_after: Mapping[str, str] = field(
+        default_factory=dict
+    )  # volumes, `pool/name` or `pool/*`, and what they wait for
     outdated: frozenset[Address] = (
         frozenset()
     )  # volumes whose replacement is blocked: domains keep what they say of them

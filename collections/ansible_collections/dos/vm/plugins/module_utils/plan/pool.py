@@ -25,6 +25,7 @@ from .definition import (
 )
 from .devices import Foundation, described, foundation
 from .disruption import Disruption
+from .loss import may_go
 from .missing import unmounted
 from .plan import Context, Observed, Plan
 from .volume import users
@@ -129,7 +130,7 @@ def _lost(address: Address, base: Foundation, context: Context) -> dict[str, str
 def _left_behind(address: Address, pool: Pool, observed: Observed, context: Context) -> str | None:
     """Why a pool does not go to another place: what it holds would stay. Who names the pool has moved that, or lets it be."""
     held = _held(address, context)
-    if not held or str(address) in context.permission.data_loss:
+    if not held or may_go(address, context):
         return None
     return (
         f"{address} holds {_listed(held)}, which would stay in {_place(observed)}: declare another pool, or move all of it "
@@ -172,7 +173,8 @@ def leave(observed: Observed, context: Context) -> Plan:
     """What becomes of a pool that nobody declares. It goes when nothing is left in it (POOL-06), or when what it holds is on a
     server, which is only let go of; directories, volume groups, partitions and LUNs never go with it."""
     address, kind = observed.address, observed.xml.get("type") or "dir"
-    kept = [name for name in _held(address, context) if name not in context.permission.data_loss]
+    held = (Address("volume", name) for name in _held_names(address, context))
+    kept = [str(volume) for volume in held if not may_go(volume, context)]
     plan = removal(observed, context)
     if not context.permission.prune:
         return plan

@@ -13,11 +13,12 @@ from ..model.types import ByteSize
 from ..model.volume import GROWING, Volume
 from ..xml.build import to_text
 from ..xml.volume import SHAPE, render
-from .action import Action, CreateVolume, DeleteVolume, ReplaceVolume, ResizeVolume
+from .action import Action, CreateVolume, DeleteVolume, Find, ReplaceVolume, ResizeVolume
 from .block_volume import FOUND, as_device, found, is_block, pool_type, rounded
 from .definition import Difference, change, classified, creation, definition_of, differ
 from .disruption import Disruption
 from .layered import layers_of
+from .loss import after, may_go, needed
 from .missing import is_idle, is_looked_at, lost
 from .outside import Layer
 from .outside import layers as layers_outside
@@ -165,14 +166,25 @@ def _under(
 def _absent(address: Address, path: str, difference: Difference, xml: str, context: Context) -> Plan:
     """A volume that is not there is new; or its data is missing, and an empty disk in its place would hide the loss (VOL-08)."""
     create, why = CreateVolume(address=address, xml=xml), lost(address, path, context)
-    if not why or str(address) in context.permission.data_loss:
-        return creation(address, difference, create)
+    if not why or may_go(address, context):
+        maker = context.awaited.get(address.name)
+        return _made_by(address, maker) if maker else creation(address, difference, create)
     if not is_looked_at(address.name, context):
         return _deferred(address, f"is looked for when its pool has started: {why}")
-    reason = f"its file is missing and {why}: put the file back, or allow an empty one in its place"
-    needs = f"data_loss: [{address}]"
     return Plan(
-        address=address, verdict="change", withheld=(create,), needs=needs, after=difference.after, reason=reason
+        address=address,
+        verdict="change",
+        withheld=(create,),
+        needs=needed(address, context=context),
+        after=difference.after,
+        reason=f"its file is missing and {why}: put the file back, or allow an empty one in its place",
+    )
+
+
+def _made_by(address: Address, host: str) -> Plan:
+    """A volume of a shared pool is made by one host; the others wait for it."""
+    return Plan(
+        address=address, verdict="change", actions=(Find(address=address, maker=host),), reason=f"{host} makes it"
     )
 
 
@@ -186,23 +198,24 @@ def _anew(address: Address, difference: Difference, xml: str, context: Context) 
     held = context.observed.get(address)
     if held is not None and (outside := _outside(address, held, context)) is not None:
         return _under(address, difference, changes, actions, outside)
-    user = next(users(held, context), None)
-    lost = [str(address), *_layers(held, context)]
-    if any(name not in context.permission.data_loss for name in lost):
-        needs = f"data_loss: [{', '.join(lost)}]"
+    user, elsewhere = next(users(held, context), None), after(address, context)
+    lost = [address, *_layers(held, context)]
+    if not all(may_go(each, context) for each in lost):
+        needs = needed(*lost, context=context)
         return change(address, difference, (), changes=changes, withheld=actions, needs=needs)
     if user is not None:
         problem = f"{address} is open in {user[0]}, which runs: stop it before the volume is made anew"
         return Plan(address=address, verdict="conflict", problem=problem)
+    if elsewhere:
+        reason = f"is made anew after {elsewhere}"
+        return change(address, difference, (), changes=changes, withheld=actions, needs=elsewhere, reason=reason)
     return change(address, difference, actions, changes=changes)
 
 
-def _layers(observed: Observed | None, context: Context) -> list[str]:
+def _layers(observed: Observed | None, context: Context) -> list[Address]:
     """VSNP-09: the volumes that are layered over one, and would be ruined with it: their loss is allowed by name as well."""
     over = context.layers.over.get(observed.info.get("path", ""), ()) if observed is not None else ()
-    return [
-        str(at) for at, held in context.observed.items() if at.kind == "volume" and held.info.get("path", "") in over
-    ]
+    return [at for at, held in context.observed.items() if at.kind == "volume" and held.info.get("path", "") in over]
 
 
 def users(observed: Observed | None, context: Context) -> Iterator[tuple[Address, str]]:
@@ -255,9 +268,12 @@ def leave(observed: Observed, context: Context) -> Plan:
     if is_idle(address, context):
         return Plan(address=address, verdict="keep", reason="not declared, and in a pool that is not active")
     delete = DeleteVolume(address=address, wipe=context.permission.wipe)
-    if context.permission.prune and str(address) in context.permission.data_loss:
+    named, allowed = needed(address, context=context), context.permission.prune and may_go(address, context)
+    if allowed and (wait := after(address, context)):
+        reason = f"not declared, and deleted after {wait}"
+        return Plan(address=address, verdict="left", withheld=(delete,), needs=wait, reason=reason)
+    if allowed:
         return Plan(address=address, verdict="remove", actions=(delete,))
-    named = f"data_loss: [{address}]"
     why = f"not declared; dos_prune: true with dos_allow: {{{named}}} deletes it and its data"
     needs = named if context.permission.prune else f"prune, {named}"
     return Plan(address=address, verdict="left", withheld=(delete,), needs=needs, reason=why)

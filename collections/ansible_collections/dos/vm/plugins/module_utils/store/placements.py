@@ -33,11 +33,15 @@ class Placements:
 
     def __init__(self, database: Database, tables: Tables) -> None:
         self._database, self._tables, self._table = database, tables, tables.placements
+        self._left = tables.left_disks
 
     def all(self) -> dict[str, Placement]:
         """Every machine that was ever placed, by name."""
-        query = sa.select(self._table)
-        return self._database.read("read the placements", lambda connection: dict(_placements(connection, query)))
+        query, left = sa.select(self._table), sa.select(self._left.c.vm, self._left.c.host)
+        return self._database.read(
+            "read the placements",
+            lambda connection: dict(_placements(connection, query, dict(map(tuple, connection.execute(left))))),
+        )
 
     def generation(self) -> int:
         """That of `Memory`, without reading them all."""
@@ -82,6 +86,7 @@ class Placements:
                 self._demand_evidence(connection, before, wanted, unreachable)
                 rows = [_row(placement, at, actor, mine) for placement in wanted]
                 self._write(connection, rows, before)
+                self._write_left(connection, wanted, before)
                 write_events(connection, self._tables, _events(before, wanted, at, actor, mine))
             return lost
 
@@ -137,15 +142,31 @@ class Placements:
             if connection.execute(statement, changed).rowcount != len(changed):
                 raise _Overtaken
 
+    def _write_left(
+        self, connection: Connection, wanted: Iterable[Placement], before: Mapping[str, Placement | None]
+    ) -> None:
+        """Where VMs left their disks, of those of which that changes."""
+        was = {vm: held.left for vm, held in before.items() if held is not None}
+        changed = {placement.vm: placement.left for placement in wanted if placement.left != was.get(placement.vm)}
+        if changed:
+            connection.execute(self._left.delete().where(self._left.c.vm.in_(list(changed))))
+        if rows := [{"vm": vm, "host": host} for vm, host in changed.items() if host is not None]:
+            connection.execute(self._left.insert(), rows)
 
-def _placements(connection: Connection, query: Any) -> Iterator[tuple[str, Placement]]:
+
+def _placements(connection: Connection, query: Any, left: Mapping[str, str]) -> Iterator[tuple[str, Placement]]:
     for row in connection.execute(query).mappings():
-        yield row["vm"], _placement(row)
+        yield row["vm"], _placement(row, left.get(row["vm"]))
 
 
-def _placement(row: Any) -> Placement:
+def _placement(row: Any, left: str | None = None) -> Placement:
     return Placement(
-        vm=row["vm"], host=row["host"], epoch=row["epoch"], seen=row["state"] == STATES[True], project=row["project"]
+        vm=row["vm"],
+        host=row["host"],
+        epoch=row["epoch"],
+        seen=row["state"] == STATES[True],
+        project=row["project"],
+        left=left,
     )
 
 

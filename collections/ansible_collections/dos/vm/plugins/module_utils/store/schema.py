@@ -26,6 +26,7 @@ REVISIONS = (
     "r0004",
     "r0005",
     "r0006",
+    "r0007",
 )  # oldest first; a test holds them to the files in migrations/
 HEAD = REVISIONS[-1]
 FOLDER = Path(__file__).with_name("migrations")

@@ -60,8 +60,16 @@ class Store:
 
     def memory(self) -> Memory:
         """What compile needs to know of earlier runs."""
-        surveyed = frozenset(host.name for host in self.hosts.all() if host.surveyed is not None)
-        return Memory(placements=self.placements.all(), surveyed=surveyed, dead=frozenset(self.proofs.dead()))
+        records, dead = self.hosts.all(), self.proofs.dead()
+        known = {host.name: (host.facts or {}).get("known_volumes") for host in records}
+        known |= {host: (evidence.detail or {}).get("volumes") for host, evidence in dead.items()}
+        return Memory(
+            placements=self.placements.all(),
+            surveyed=frozenset(host.name for host in records if host.surveyed is not None),
+            dead=frozenset(dead),
+            identities={host.name: host.uuid for host in records},
+            volumes={host: frozenset(volumes) for host, volumes in known.items() if volumes},
+        )
 
     def close(self) -> None:
         self._database.close()

@@ -59,6 +59,15 @@ class Tables:
             **OPTIONS,
         )
 
+        # The dead host that a VM was on: its disks are there, until the VM was found on another host.
+        self.left_disks = sa.Table(
+            "left_disks",
+            held,
+            sa.Column("vm", name, primary_key=True),
+            sa.Column("host", name, nullable=False),
+            **OPTIONS,
+        )
+
         # Words that outrank the declaration: power, scale. Intent is a function of them (law 7). Of one object the larger
         # `number` is newer, whatever any clock says; `against` is what was declared when it was given.
         self.orders = sa.Table(
