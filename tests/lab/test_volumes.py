@@ -31,7 +31,8 @@ def controller(lab: Lab, hosts: dict[str, Host], tmp_path_factory: pytest.TempPa
     lab.boot(*hosts)
     made.play("destroy", dos_confirm="vo", dos_allow=[{"data_loss": [f"volume {name}" for name in GONE]}])
     for host in hosts.values():
-        assert not host.run("sh", "-c", f"ls {SHARED} {OWN} 2>/dev/null; virsh list --all --name").stdout.split()
+        assert [*files(host, SHARED), *files(host, OWN)] == []
+        assert not host.run("virsh", "list", "--all", "--name").stdout.split()
 
 
 def declare(controller: Controller, **instances: Any) -> None:

@@ -231,3 +231,27 @@ def test_a_copy_is_no_reason_not_to_define_the_domain() -> None:
     copied(host, "web-1-clone")
     del host.objects[WEB]
     assert "domain web-1 has been defined" in declare(host, domains=web(mark=ORIGIN)).performed
+
+
+def test_a_guest_on_another_file_is_not_restarted_though_restarts_are_allowed() -> None:
+    host = FakeHypervisor()
+    declare(host)
+    host._lay("/srv/images/other", 2**30)
+    held = host.objects[Address("domain", "web-1")]
+    for tree in (held.xml, held.live):
+        assert tree is not None
+        disk = tree.find("devices/disk")
+        disk.set("type", "file")
+        disk.find("source").attrib.clear()
+        disk.find("source").set("file", "/srv/images/other")
+    domain = {
+        "name": "web-1",
+        "memory": "64 MiB",
+        "vcpus": 2,
+        "virt_type": "qemu",
+        "mark": {"site": "dos"},
+        "disks": [{"pool": "images", "volume": "data", "format": "qcow2"}],
+    }
+    outcome = declare(host, domains=[domain], allowed={"restart": True})
+    assert outcome.performed == ("domain web-1 has been redefined",)
+    assert held.active
