@@ -34,10 +34,17 @@ def told(facts: Any, held: Slice) -> dict[str, Any]:
     return {
         "facts": encode(facts),
         "domains": [
-            {"name": str(one.name), "ours": True, "active": one.active, "vcpus": one.vcpus, "memory": int(one.memory)}
+            {
+                "name": str(one.name),
+                "ours": True,
+                "active": one.active,
+                "state": "running" if one.active else "shut off",
+                "vcpus": one.vcpus,
+                "memory": int(one.memory),
+            }
             for one in held.domains
         ],
-        "volumes": [{"name": f"{volume.pool}/{volume.name}"} for volume in held.volumes],
+        "volumes": [{"name": f"{volume.pool}/{volume.name}", "ours": True, "active": True} for volume in held.volumes],
         "pools": [],
     }
 
