@@ -75,9 +75,12 @@ def printable(text: str) -> str:
     )
 
 
+NEAR = 0.65  # how alike two words are, of 1, before one is taken for the other mistyped; `kye` is 0.67 like `key`
+
+
 def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """What to write instead of a word that nobody knows, as the end of a sentence: the nearest that is known, or `otherwise`."""
-    close = get_close_matches(word, list(known), n=1)
+    close = get_close_matches(word, list(known), n=1, cutoff=NEAR)
     return f"did you mean {close[0]}?" if close else otherwise
 
 

@@ -9,7 +9,6 @@ machines goes through here, so the path of a value is only spelled out when ther
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import re
 import types
@@ -244,6 +243,10 @@ def _union(alternatives: list[Any]) -> Decoder:
     return run
 
 
+# YAML 1.1 reads these words as flags where they stand without quotes.
+_SWITCHES: Mapping[bool, tuple[str, str]] = {True: ("on", "yes"), False: ("off", "no")}
+
+
 def _literal(choices: tuple[Any, ...]) -> Decoder:
     listed = ", ".join(map(str, choices))
 
@@ -251,8 +254,11 @@ def _literal(choices: tuple[Any, ...]) -> Decoder:
         for choice in choices:
             if data == choice and isinstance(data, bool) == isinstance(choice, bool):
                 return choice
-        close = difflib.get_close_matches(str(data), [str(choice) for choice in choices], n=1)
-        hint = f"did you mean {close[0]}? The choices are: {listed}" if close else f"write one of: {listed}"
+        switch = [choice for choice in choices if isinstance(data, bool) and choice in _SWITCHES[data]]
+        if len(switch) == 1:
+            return switch[0]
+        close = meant(str(data), map(str, choices))
+        hint = f"{close} The choices are: {listed}" if close else f"write one of: {listed}"
         return report.add(path, f"{_quoted(data)} is not a choice, {hint}", data, near)
 
     return run
@@ -270,9 +276,13 @@ def _value(kind: Callable[[Any], Any]) -> Decoder:
     return run
 
 
+# The value is what YAML made of the text: 0711 became 457, `no` became False. So the advice names the text.
+_UNQUOTED = " (YAML made this of text without quotes), put quotes around the text in the file"
+
+
 def _text(data: Any, path: Path, report: _Report, near: Any) -> Any:
     if not isinstance(data, str):
-        hint = f", write it in quotes: '{data}'" if isinstance(data, (int, float)) else ""
+        hint = "" if data is None or isinstance(data, (Mapping, list, tuple)) else _UNQUOTED
         return report.add(path, f"{_kind_of(data)} where text is expected{hint}", data, near)
     if not XML_TEXT.fullmatch(data):
         return report.add(path, f"{_quoted(data)} has control characters, which XML cannot carry", data, near)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..model.nwfilter import PREDEFINED
+from ..model.seed import REFERENCE
 from .bound import Bound
 from .index import Finding, Index, Place
+from .seed import InstanceSeed
 
 # Kind it is in, the words for one of it, and how to find the references: (place within the object, name or nothing).
 References = Callable[[Any], Iterable[tuple[Place, str | None]]]
@@ -71,6 +73,25 @@ def _gateway_host(held: Any) -> Iterator[tuple[Place, str | None]]:
         yield ("automatic_gateway", "host"), held.automatic_gateway.host
 
 
+def _seed(held: Any) -> Iterator[tuple[Place, str | None]]:
+    """The secrets that a seed refers to: the password, and what stands as `${secret:NAME}` inside its texts."""
+    if held.seed is None:
+        return
+    yield ("seed", "password"), held.seed.password
+    for place, text in _seed_texts(held.seed):
+        for _, name in REFERENCE.findall(text):
+            yield ("seed", *place), name
+
+
+def _seed_texts(seed: InstanceSeed) -> Iterator[tuple[Place, str]]:
+    field = "user_data" if seed.user_data_base64 is None else "user_data_base64"
+    yield (field,), seed.user or ""
+    yield ("network_config",), seed.network_config or ""
+    for part in ("files", "append", "metadata"):
+        for name, text in (getattr(seed, part) or {}).items():
+            yield (part, name), text
+
+
 REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("host_groups", "hosts", _members),
     ("host_groups", "projects", _list("projects")),
@@ -115,6 +136,7 @@ REFERENCES: tuple[tuple[str, str, References], ...] = (
     ("instances", "security_groups", _each("interfaces", "security_group")),
     ("instances", "secrets", _each("graphics", "password")),
     ("instances", "secrets", _each("disks", "encryption")),
+    ("instances", "secrets", _seed),
 )
 
 WORDS = {"security_groups": "security group", "project_groups": "project group", "host_groups": "host group"}

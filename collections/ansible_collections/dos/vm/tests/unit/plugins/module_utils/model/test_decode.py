@@ -10,6 +10,7 @@ import pytest
 from dosvm.errors import DeclarationError, Origin
 from dosvm.model.decode import decode, encode
 from dosvm.model.domain import Domain
+from dosvm.model.graphics import Graphics
 from dosvm.model.network import Network
 from dosvm.model.pool import Pool
 from dosvm.model.volume import Volume
@@ -56,6 +57,12 @@ REFUSED = [
     (Volume, {**VOLUME, "capacity": "10"}, "capacity: '10' has no unit, write 10 MiB, 10 GiB or 10 B"),
     (Volume, {"name": "v", "pool": "p"}, "capacity: is required for a volume without a backing"),
     (Pool, {"name": "p", "path": "/srv", "permissions": {"mode": "0999"}}, "'0999' is not an octal mode"),
+    (Domain, {**DOMAIN, "title": False}, "title: False where text is expected (YAML made this of text without quotes)"),
+    (
+        Pool,
+        {"name": "p", "path": "/srv", "host_groups_of": 1},
+        "host_groups_of: is not a known field, the fields are: ",
+    ),
     (Pool, "a pool", "'a pool' where a mapping is expected, with keys like name"),
 ]
 
@@ -65,6 +72,16 @@ def test_a_refusal_says_what_to_write_instead(kind: type, data: object, message:
     with pytest.raises(DeclarationError) as refused:
         decode(kind, data)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("field", ["streaming", "image_compression"])
+def test_a_word_that_yaml_reads_as_a_flag_is_the_word(field: str) -> None:
+    assert getattr(decode(Graphics, {"type": "spice", field: False}), field) == "off"
+
+
+def test_a_flag_is_no_word_where_no_choice_is_one() -> None:
+    with pytest.raises(DeclarationError, match="forward: False is not a choice, write one of"):
+        decode(Network, {**NETWORK, "forward": False})
 
 
 def test_all_problems_come_at_once() -> None:
