@@ -24,6 +24,7 @@ SOCKETS = [
 ]
 FOLDERS = {"/var/lib/dos-vm": "711", "/var/lib/dos-vm/images": "711", "/var/log/dos-vm": "750"}
 QEMU_CONF = "/etc/libvirt/qemu.conf"
+GUESTS = "/etc/default/libvirt-guests"
 PROXY = "/etc/systemd/system/libvirtd.service.d/proxy.conf"
 GUEST = """<domain type='qemu'><name>guest</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type></os><devices>
@@ -65,9 +66,9 @@ class Role:
         self._lab.boot("h1")
 
 
-def settings(host: Host) -> list[str]:
-    """The lines of qemu.conf that say something."""
-    return [line for line in host.run("cat", QEMU_CONF).stdout.splitlines() if re.match(r"\s*\w", line)]
+def settings(host: Host, file: str = QEMU_CONF) -> list[str]:
+    """The lines of a file of settings that say something."""
+    return [line for line in host.run("cat", file).stdout.splitlines() if re.match(r"\s*\w", line)]
 
 
 def states(host: Host, question: str, units: list[str]) -> set[str]:
@@ -88,6 +89,8 @@ def spoil(host: Host) -> None:
     """Breaks everything the role is to make whole; libvirtd runs on, deaf and with a proxy."""
     script = f"""
         printf 'group = "nogroup"\\n  group="root"\\ndynamic_ownership = 0\\n' >> {QEMU_CONF}
+        printf 'ON_BOOT=start\\nON_SHUTDOWN=suspend\\n' >> {GUESTS}
+        systemctl disable --quiet libvirt-guests.service
         mkdir -p {Path(PROXY).parent}
         printf '[Service]\\nEnvironment=http_proxy=http://192.0.2.1:3128\\n' > {PROXY}
         systemctl daemon-reload
@@ -182,6 +185,20 @@ def test_qemu_conf_says_only_what_differs_from_the_distribution(role: Role, appl
     """LVD-07: the same on every host, for it is said in one place."""
     assert settings(role.host) == ['lock_manager = "lockd"']
     assert role.host.run("stat", "--format=%a", QEMU_CONF).stdout.strip() == "600"
+
+
+def test_guests_end_with_their_host_as_declared_and_none_is_started_by_what_ran(role: Role, applied: str) -> None:
+    assert states(role.host, "is-enabled", ["libvirt-guests.service"]) == {"enabled"}
+    assert states(role.host, "is-active", ["libvirt-guests.service"]) == {"active"}
+    assert settings(role.host, GUESTS) == []
+    wanted = {"hypervisor_guests_on_shutdown": "suspend", "hypervisor_guests_shutdown_timeout": 120}
+    role.apply(**wanted)
+    assert settings(role.host, GUESTS) == ['ON_SHUTDOWN="suspend"', "SHUTDOWN_TIMEOUT=120"]
+    assert role.apply(**wanted)[0] == 0
+    said = role.refuse(hypervisor_guests_shutdown_timeout=0)
+    assert "hypervisor_guests_shutdown_timeout is 0" in said
+    assert "set the first to 1 or more seconds" in said
+    role.apply()
 
 
 def test_directories_are_there_with_their_modes(role: Role, applied: str) -> None:

@@ -151,16 +151,26 @@ def observe_settings(question: dict[str, Any]) -> list[dict[str, Any]]:
     """Settings of libvirt's files that have another value than they should; `line` is empty where none is needed."""
     wrong = []
     for setting in question["settings"]:
-        path = LIBVIRT / setting.get("file", QEMU_CONF.name)
-        lines = re.findall(rf"^[ \t]*{setting['name']}[ \t]*=[ \t]*(.*?)[ \t]*$", text(path), re.MULTILINE)
-        values = [line.strip("\"'") for line in lines] or [str(setting["default"])]
-        wanted = str(setting["value"])
-        if values != [wanted]:
-            value = setting["value"] if isinstance(setting["value"], int) else json.dumps(wanted)
-            line = "" if wanted == str(setting["default"]) else f"{setting['name']} = {value}"
-            gone = bool(lines) and (not line or len(lines) > 1)
-            wrong.append({"name": setting["name"], "path": str(path), "found": values, "line": line, "gone": gone})
+        wrong += difference(LIBVIRT / setting.get("file", QEMU_CONF.name), setting, " = ")
     return wrong
+
+
+def observe_guests(question: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same of libvirt-guests, whose file a shell reads."""
+    return [found for setting in question["settings"] for found in difference(Path(question["file"]), setting, "=")]
+
+
+def difference(path: Path, setting: dict[str, Any], equals: str) -> list[dict[str, Any]]:
+    """What is to be done about a setting, or nothing."""
+    lines = re.findall(rf"^[ \t]*{setting['name']}[ \t]*=[ \t]*(.*?)[ \t]*$", text(path), re.MULTILINE)
+    values = [line.strip("\"'") for line in lines] or [str(setting["default"])]
+    wanted = str(setting["value"])
+    if values == [wanted]:
+        return []
+    value = setting["value"] if isinstance(setting["value"], int) else json.dumps(wanted)
+    line = "" if wanted == str(setting["default"]) else f"{setting['name']}{equals}{value}"
+    gone = bool(lines) and (not line or len(lines) > 1)
+    return [{"name": setting["name"], "path": str(path), "found": values, "line": line, "gone": gone}]
 
 
 def observe_sanlock(question: dict[str, str]) -> dict[str, bool]:
@@ -280,6 +290,7 @@ def main() -> None:
         "missing": missing(question["database"], question["packages"]),
         **observe_units(question),
         "settings_wrong": observe_settings(question),
+        "guests_settings_wrong": observe_guests(question["guests"]),
         "sanlock": observe_sanlock(question["sanlock"]),
         "identity": identity(question),
         "host_keys": host_keys(),
