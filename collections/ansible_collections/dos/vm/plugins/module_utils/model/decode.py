@@ -257,6 +257,8 @@ def _literal(choices: tuple[Any, ...]) -> Decoder:
         switch = [choice for choice in choices if isinstance(data, bool) and choice in _SWITCHES[data]]
         if len(switch) == 1:
             return switch[0]
+        if not isinstance(data, str) and str(data) in choices:
+            return report.add(path, f"{_quoted(data)} is a number to YAML, write it in quotes: '{data}'", data, near)
         close = meant(str(data), map(str, choices))
         hint = f"{close} The choices are: {listed}" if close else f"write one of: {listed}"
         return report.add(path, f"{_quoted(data)} is not a choice, {hint}", data, near)
@@ -267,7 +269,8 @@ def _literal(choices: tuple[Any, ...]) -> Decoder:
 def _value(kind: Callable[[Any], Any]) -> Decoder:
     def run(data: Any, path: Path, report: _Report, near: Any) -> Any:
         if isinstance(data, bool) or not isinstance(data, (str, int)):
-            return report.add(path, f"{_kind_of(data)} where {_article(kind)} is expected", data, near)
+            hint = _UNQUOTED if isinstance(data, (bool, float)) else ""
+            return report.add(path, f"{_kind_of(data)} where {_article(kind)} is expected{hint}", data, near)
         try:
             return kind(data)
         except ValueError as refused:
