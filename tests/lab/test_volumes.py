@@ -32,7 +32,7 @@ def controller(lab: Lab, hosts: dict[str, Host], tmp_path_factory: pytest.TempPa
     made.play("destroy", dos_confirm="vo", dos_allow=[{"data_loss": [f"volume {name}" for name in GONE]}])
     for host in hosts.values():
         assert [*files(host, SHARED), *files(host, OWN)] == []
-        assert not host.run("virsh", "list", "--all", "--name").stdout.split()
+        assert "vo-" not in host.run("virsh", "list", "--all", "--name").stdout
 
 
 def declare(controller: Controller, **instances: Any) -> None:
@@ -43,6 +43,20 @@ def files(host: Host, folder: str) -> list[str]:
     return host.run("sh", "-c", f"ls {folder}; true").stdout.split()
 
 
+def test_a_disk_is_deleted_by_one_host_after_its_vm_is_gone_from_another(
+    controller: Controller, hosts: dict[str, Host]
+) -> None:
+    """The disk is deleted by h1, which is the first host of the pool."""
+    declare(controller, vault={**VAULT, "vms": {"vo-vault": {"host": "h2"}}})
+    controller.play("site")
+    declare(controller)
+    hosts["h1"].run("virsh", "pool-refresh", "vo-common")
+    controller.play("site", dos_prune=True, dos_allow=[{"data_loss": ["volume vo-common/vo-vault-vda"]}])
+    assert files(hosts["h1"], SHARED) == ["vo-data"]
+    assert "vo-vault" not in hosts["h2"].run("virsh", "list", "--all", "--name").stdout.split()
+
+
+@pytest.mark.soak
 def test_data_is_neither_made_empty_nor_deleted_by_another_host(
     controller: Controller, hosts: dict[str, Host], lab: Lab
 ) -> None:
