@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import DeclarationError, Origin, Problem, join, meant, spell
 from .declaration import Option, in_order, key_of
-from .types import LARGEST, ByteSize
+from .types import LARGEST, ByteSize, Name
 
 T = TypeVar("T")
 Where = Callable[[object], Origin | None]
@@ -259,6 +259,8 @@ def _literal(choices: tuple[Any, ...]) -> Decoder:
             return switch[0]
         if not isinstance(data, str) and str(data) in choices:
             return report.add(path, f"{_quoted(data)} is a number to YAML, write it in quotes: '{data}'", data, near)
+        if isinstance(data, float):
+            return report.add(path, f"{data} is not a choice{_UNQUOTED}. The choices are: {listed}", data, near)
         close = meant(str(data), map(str, choices))
         hint = f"{close} The choices are: {listed}" if close else f"write one of: {listed}"
         return report.add(path, f"{_quoted(data)} is not a choice, {hint}", data, near)
@@ -274,7 +276,8 @@ def _value(kind: Callable[[Any], Any]) -> Decoder:
         try:
             return kind(data)
         except ValueError as refused:
-            return report.add(path, str(refused), data, near)
+            hint = _UNQUOTED if kind is Name and isinstance(data, int) else ""
+            return report.add(path, f"{refused}{hint}", data, near)
 
     return run
 
