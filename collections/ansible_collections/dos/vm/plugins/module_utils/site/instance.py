@@ -293,6 +293,7 @@ class Instance(Hardware):
                 yield f"xml[{at}]", refused
         yield from _twice((f"disks[{at}].target", disk.target) for at, disk in enumerate(self.disks))
         yield from _twice((f"interfaces[{at}].mac", card.mac) for at, card in enumerate(self.interfaces))
+        yield from _twice((f"interfaces[{at}].tap", card.tap) for at, card in enumerate(self.interfaces))
 
 
 def _next(prefix: str, taken: Collection[str]) -> str:

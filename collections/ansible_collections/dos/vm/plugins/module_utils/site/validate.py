@@ -58,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     refusals.routes_lead_out,
     refusals.secrets_have_a_usage_of_their_own,
     refusals.console_passwords_fit,
+    refusals.ide_disks_have_a_board,
     names.served_vms_have_dns_names,
     names.names_have_one_address,
     filters.predefined_filters_stay,

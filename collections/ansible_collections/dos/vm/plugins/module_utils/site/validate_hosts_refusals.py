@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..errors import DeclarationError
 from ..model.network import LARGEST_RANGE, Route
 from ..model.types import Name
 from .index import Finding, Index, Place
 from .network import SERVED
 from .subnet import Subnet
+from .suited import suited
 
 RA_PREFIX = 64  # dnsmasq announces no other, and its DHCPv6 takes no shorter one
 LONGEST_PREFIX = {4: 30, 6: 126}  # leaves an address for the host and one for a VM
@@ -89,3 +91,21 @@ def console_passwords_fit(index: Index) -> Iterator[Finding]:
                 text = f"{console.type} takes {longest} characters, and the value of secret {console.password} has more"
                 place = ("dos_instances", name, "graphics", number, "password")
                 yield Finding(place, text, ("dos_secrets", str(console.password), "value"))
+
+
+def ide_disks_have_a_board(index: Index) -> Iterator[Finding]:
+    """DISK-T1.6: the board that an instance comes to, also by its image, has the IDE that a disk names."""
+    for name, instance in index.site.instances.items():
+        numbers = [number for number, disk in enumerate(instance.disks) if disk.bus == "ide"]
+        board = _board(index, name) if numbers else ""
+        for number in numbers if "q35" in board else ():
+            text = f"{board} has no ide, write sata, or machine: pc"
+            yield Finding(("dos_instances", name, "disks", number, "bus"), text)
+
+
+def _board(index: Index, name: Name) -> str:
+    """The board of an instance; nothing where another rule refuses what the board is made of."""
+    try:
+        return suited(index.site, index.site.instances[name]).machine
+    except DeclarationError:
+        return ""
