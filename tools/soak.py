@@ -67,6 +67,7 @@ def read() -> dict[str, Row]:
 
 def write(rows: dict[str, Row]) -> None:
     """After each test, so that a run that is cut short loses nothing."""
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(HEAD + "".join(rows[test].line for test in sorted(rows)))
 
 
