@@ -126,7 +126,8 @@ class _Known:
             return f"{host} does not have pool {_pool(name)}, {meant(host, self._hosts[_pool(name)], 'write one that has it')}"
         if host and _pool(name) in self._shared:
             return f"pool {_pool(name)} is shared, so write volume {name}"
-        having = [] if host or _pool(name) in self._shared else self._having(name)
+        # Of a pool that is not declared any more it is unknown whether the hosts share it.
+        having = self._having(name) if not host and _pool(name) in self._hosts.keys() - self._shared else []
         if len(having) < 2:
             return ""
         written = " or ".join(f"volume {name} on {other}" for other in having)
@@ -217,10 +218,10 @@ class _Known:
 
     def _deleting(self, name: str) -> Iterable[str]:
         """The hosts that may delete a volume that others see, or make it anew: those that have it, and the first of its pool what
-        is not declared. Of a pool that is not declared it is unknown whether others see it."""
+        is not declared. Of a pool that is not declared it is unknown who sees it, and libvirt may not have looked yet."""
         pool = _pool(name)
         if pool not in self._hosts:
-            return [host for host in self._states if self._has(host, name)]
+            return list(self._states)
         return (self._declared.get(name) or self._hosts[pool][:1]) if pool in self._shared else ()
 
     def unreachable_users(self, host: str) -> dict[str, str]:

@@ -186,6 +186,18 @@ def test_a_name_without_a_host_is_good_where_one_host_has_the_volume(key: str, t
     assert bool(text) == bool(unclear(hosts, site(DATA, **OWN), key))
 
 
+def test_a_whole_site_is_taken_out_with_its_shared_disks() -> None:
+    """The pool is declared no more, so nobody says that the hosts share it: the name is good without a host."""
+    hosts = Hosts(*HOSTS)
+    hosts.run(site(DATA, **VAULT))
+    nothing = load({"dos_projects": {"shop": {}}}, hosts=HOSTS)
+    assert sum("common/data" in state.volumes for state in hosts.states().values()) > 1
+    assert unclear(hosts, nothing, "volume common/data") == ""
+    told = hosts.run(nothing, "volume common/data", prune=True)
+    assert failures(told) == []
+    assert all("/srv/common/data" not in host.files for host in hosts.by_name.values())
+
+
 def unclear(hosts: Hosts, held: Site, key: str) -> str:
     compiled, states = compiled_by(hosts, held), hosts.states()
     recall = Recall(hosts.memory, states, HOSTS)
