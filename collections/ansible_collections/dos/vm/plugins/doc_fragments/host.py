@@ -21,7 +21,7 @@ options:
     default: dos
   files:
     description:
-    - Files to look for when the host is only looked at; those that are not there are in RV(missing_files).
+    - Files to look for when the host is only looked at; those that are not there are in C(missing_files).
     - Requirement IMG-06.
     type: list
     elements: str

@@ -13,7 +13,7 @@ description:
     is broken, gone, no longer in the inventory, or installed anew. A host that is only unreachable may still run its VMs, and
     they would run twice.
   - Shows first what can still be seen of each host. Refuses a host that is not known, one that was not asked, and one that
-    answers: by its name or by another, or a ping from the controller. A host whose name another system has by now can be
+    answers by its name, by another name, or to a ping from the controller. A host whose name another system has by now can be
     released.
   - The confirmation is evidence in the store. It is bound to the installed system of the host, and ends when that answers again.
   - The answers of M(dos.vm.host) are expected to be registered as C(dos_run_facts) on each host of the inventory.

@@ -105,7 +105,7 @@ class HostRun:
         "The site whose objects are told from others when the host is only looked at.", default=Name("dos")
     )
     files: tuple[AbsolutePath, ...] = option(
-        "Files to look for when the host is only looked at; those that are not there are in RV(missing_files).",
+        "Files to look for when the host is only looked at; those that are not there are in C(missing_files).",
         spec="IMG-06",
         default=(),
     )
