@@ -108,7 +108,7 @@ def test_a_chain_goes_on_after_a_move(site: Site, vms: tuple[str, ...]) -> None:
         (file,) = site.backup(vm, order="restore", to=f"/srv/private/bm/{vm}")["files"].values()
         reads = [word for pattern in (1, 2, 3, 4) for word in ("-c", f"read -P {pattern} {pattern * 64}k 64k")]
         assert "verification failed" not in here.run("qemu-io", "-f", "qcow2", "-r", *reads, file).stdout
-        assert not here.run("sh", "-c", "ls /var/lib/dos-vm/moving || true").stdout
+        assert not here.run("sh", "-c", "ls /var/lib/dos-vm/moves || true").stdout
 
 
 def test_a_record_that_a_power_cut_has_lost_begins_a_new_chain(site: Site) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from .._thirdparty import libvirt
 from ..xml.build import parse
 
-FOLDER = Path("/var/lib/dos-vm/moving")
+FOLDER = Path("/var/lib/dos-vm/moves")
 
 
 def keep(domain: Any) -> None:
