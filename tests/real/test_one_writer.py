@@ -98,7 +98,9 @@ def test_a_second_domain_does_not_open_a_file_by_another_path(host: Host) -> Non
         assert f"vda would write {host.domains[1 if name == 'linked' else 2]['disks'][0]['file']}" in why
         assert f"domain {first}, which runs, writes it (vda, {host.pool}/data): stop {first}" in why
     why = failures[f"domain {host.name('above')}"]
-    assert f"vda is layered over {host.link}/data, and domain {first}, which runs, writes it" in why
+    # libvirt may have found the link's target already.
+    over = [f"vda is layered over {folder}/data, and domain {first}" for folder in (host.link, host.pool)]
+    assert any(f"{words}, which runs, writes it" in why for words in over), why
     assert f"domain {first}, which runs, writes it" in host.order("start", "hard").refused
 
     host.domains[0]["active"] = False
