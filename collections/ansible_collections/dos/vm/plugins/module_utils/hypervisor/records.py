@@ -9,12 +9,12 @@ the disks. See https://libvirt.org/kbase/incrementalbackupinternals.html
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from .._thirdparty import libvirt
 from ..xml.build import parse
 
@@ -26,9 +26,10 @@ def keep(domain: Any) -> None:
     checkpoints = domain.listAllCheckpoints(libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL)
     autostart = bool(domain.autostart())
     if checkpoints or autostart:
-        _write(
-            _file(domain.name()), {"autostart": autostart, "checkpoints": [held.getXMLDesc() for held in checkpoints]}
-        )
+        kept = {"autostart": autostart, "checkpoints": [checkpoint.getXMLDesc() for checkpoint in checkpoints]}
+        durable.folder(FOLDER.parent, 0o711)
+        durable.folder(FOLDER, 0o700)
+        durable.write(_file(domain.name()), json.dumps(kept))
     else:
         _file(domain.name()).unlink(missing_ok=True)
     if autostart:
@@ -76,14 +77,3 @@ def _read(name: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = json.loads(_file(name).read_text())
         return found
     return {}
-
-
-def _write(file: Path, kept: Mapping[str, Any]) -> None:
-    """Whole and on the disk, or not at all."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    half = file.with_suffix(".part")
-    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
-        json.dump(kept, written)
-        written.flush()
-        os.fsync(written.fileno())
-    half.replace(file)
