@@ -41,6 +41,17 @@ def declare(host: FakeHypervisor, volume: dict[str, Any] | None = None, **more: 
     return converge(decode(Slice, slice_), host, permission=permission)
 
 
+def put_on(host: FakeHypervisor, file: str) -> None:
+    """Have the domain's disk be a file, in its definition and while it runs."""
+    held = host.objects[Address("domain", "web-1")]
+    for tree in (held.xml, held.live):
+        assert tree is not None
+        disk = tree.find("devices/disk")
+        disk.set("type", "file")
+        disk.find("source").attrib.clear()
+        disk.find("source").set("file", file)
+
+
 @pytest.fixture
 def host() -> FakeHypervisor:
     """A host whose domain runs on a layer, in another folder, over its volume."""
@@ -50,13 +61,7 @@ def host() -> FakeHypervisor:
     host.files["/srv/backup/nightly"].append(
         E("backingStore", E("path", "/srv/images/data"), E("format", type="qcow2"))
     )
-    held = host.objects[Address("domain", "web-1")]
-    for tree in (held.xml, held.live):
-        assert tree is not None
-        disk = tree.find("devices/disk")
-        disk.set("type", "file")
-        disk.find("source").attrib.clear()
-        disk.find("source").set("file", "/srv/backup/nightly")
+    put_on(host, "/srv/backup/nightly")
     return host
 
 
@@ -237,13 +242,7 @@ def test_a_guest_on_another_file_is_not_restarted_though_restarts_are_allowed() 
     host = FakeHypervisor()
     declare(host)
     host._lay("/srv/images/other", 2**30)
-    held = host.objects[Address("domain", "web-1")]
-    for tree in (held.xml, held.live):
-        assert tree is not None
-        disk = tree.find("devices/disk")
-        disk.set("type", "file")
-        disk.find("source").attrib.clear()
-        disk.find("source").set("file", "/srv/images/other")
+    put_on(host, "/srv/images/other")
     domain = {
         "name": "web-1",
         "memory": "64 MiB",
@@ -254,4 +253,4 @@ def test_a_guest_on_another_file_is_not_restarted_though_restarts_are_allowed() 
     }
     outcome = declare(host, domains=[domain], allowed={"restart": True})
     assert outcome.performed == ("domain web-1 has been redefined",)
-    assert held.active
+    assert host.objects[Address("domain", "web-1")].active
